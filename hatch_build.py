@@ -7,7 +7,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class GenerateProtobuf(BuildHookInterface[Any]):
+class GenerateProtobuf(BuildHookInterface):  # type: ignore[misc, type-arg, unused-ignore]
     """Runs for wheels and editable installs alike, so that any `pip install` of a fresh clone works."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
