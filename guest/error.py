@@ -1,0 +1,5 @@
+"""What goes wrong when the image is built."""
+
+
+class BuildError(Exception):
+    """The image cannot be built; the message says what is missing and how to get it."""
