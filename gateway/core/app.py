@@ -1,0 +1,216 @@
+"""The ASGI application: finds the route, runs its handler, and turns every outcome into an answer."""
+
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+import orjson
+import structlog
+
+from gateway.core.codec import JsonValue
+from gateway.core.dialect import Api, Dialect
+from gateway.core.fault import Fault, Invalid
+from gateway.core.http import Disconnected, Request, Response
+from gateway.core.route import Route, Router
+from gateway.core.upstream import Upstream
+
+log = structlog.get_logger(__name__)
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+MAX_HEADER_BYTES = 64 * 1024
+MAX_PATH_BYTES = 8 * 1024
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_JSON = (b"content-type", b"application/json")
+
+
+class Settings(Protocol):
+    """What of [gateway] the application reads; <name>_path is optional for each API."""
+
+    @property
+    def public_url(self) -> str: ...
+
+
+class Application:
+    """Holds nothing about callers: any number of them serve side by side."""
+
+    def __init__(self, apis: Sequence[Api], upstream: Upstream, settings: Settings) -> None:
+        self._upstream = upstream
+        self._public_url = settings.public_url
+        self._mounts = {
+            api.name: getattr(settings, f"{api.name}_path", f"/{api.name}").rstrip("/") for api in apis
+        }
+        self._router = Router()
+        root = Api(
+            "", [Route("GET", "/", self._root, public=True), Route("GET", "/healthz", _health, public=True)]
+        )
+        self._mounts[""] = ""
+        for api in (*apis, root):
+            self._router.mount(api, self._mounts[api.name])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._lifespan(receive, send)
+        if scope["type"] != "http":
+            return await send({"type": "websocket.close", "code": 1000})
+        started = time.perf_counter()
+        request = Request(scope, receive, self._upstream, f"req-{uuid.uuid4()}", self._public_url)
+        try:
+            response = await self._respond(request, scope)
+            status = await _send(request, response, send)
+        except Disconnected:
+            status = 499
+        log.info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=status,
+            seconds=round(time.perf_counter() - started, 6),
+            request_id=request.request_id,
+            **_known(request),
+        )
+        return None
+
+    async def _respond(self, request: Request, scope: Scope) -> Response:
+        try:
+            response = await self._handle(request, scope)
+        except Fault as fault:
+            response = self._failed(request, fault)
+        except (Disconnected, Exception) as error:
+            if isinstance(error, Disconnected):
+                raise
+            log.exception("bug", method=request.method, path=request.path, request_id=request.request_id)
+            response = self._failed(request, Fault(500, "The server has met an unexpected error."))
+        return response
+
+    async def _handle(self, request: Request, scope: Scope) -> Response:
+        segments = self._locate(request, scope)
+        match = self._router.find(segments)
+        if match is None:
+            raise Fault(404, "The resource could not be found.", reason="NO_SUCH_PATH")
+        versions = request.api.microversions
+        if versions is not None:
+            request.microversion = versions.negotiate(request.headers)
+        found = match.route(request.method, request.microversion)
+        if found is None and request.method in match.methods:
+            raise Fault(404, "The resource could not be found.", reason="NO_SUCH_PATH")
+        if found is None:
+            allow = ", ".join(match.methods)
+            raise Fault(405, f"{request.method[:20]} is not allowed here.", headers={"allow": allow})
+        request.route, request.params = found
+        if not request.route.public and not request.token:
+            raise Fault(401, "The request you have made requires authentication.", reason="UNAUTHENTICATED")
+        if not request.route.stream:
+            await request.read()
+        return await request.route.handler(request)
+
+    def _locate(self, request: Request, scope: Scope) -> list[str]:
+        """Set the request's API and mount; the decoded segments of the path."""
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        bad = b"%" in raw and (_BAD_ESCAPE.search(raw) is not None or b"%00" in raw)
+        try:
+            path = [unquote_to_bytes(part).decode() for part in raw.partition(b"?")[0].split(b"/")[1:]]
+        except UnicodeDecodeError:
+            path, bad = [], True
+        if len(path) > 1 and not path[-1]:
+            path.pop()  # one trailing slash
+        if path == [""]:
+            path = []
+        request.api = self._router.api(path) or _ROOT
+        request.mount = self._mounts[request.api.name]
+        asked = request.headers.get("x-openstack-request-id", "")
+        if asked and _REQUEST_ID.fullmatch(asked):
+            request.global_request_id = asked
+        if bad or len(raw) > MAX_PATH_BYTES:
+            raise Invalid("The path is malformed.", reason="MALFORMED_PATH")
+        if sum(len(key) + len(value) for key, value in scope["headers"]) > MAX_HEADER_BYTES:
+            raise Fault(431, "The headers are too large.")
+        return path
+
+    def _failed(self, request: Request, fault: Fault) -> Response:
+        if fault.status == 401:
+            url = f"{request.base_url}{self._mounts.get('identity', '/identity')}"
+            fault.headers.setdefault("www-authenticate", f'Keystone uri="{url}"')
+        if fault.status == 503:
+            fault.headers.setdefault("retry-after", "1")
+        if fault.status < 500:
+            log.info("refused", reason=fault.message, status=fault.status, request_id=request.request_id)
+        else:
+            log.warning(
+                "failed", reason=fault.message, status=fault.status, request_id=request.request_id,
+                cause=repr(fault.__cause__) if fault.__cause__ else None,
+            )  # fmt: skip
+        return request.api.dialect.fault(request, fault)
+
+    async def _root(self, request: Request) -> Response:
+        apis = [
+            {"name": name, "href": f"{request.base_url}{path}/"}
+            for name, path in self._mounts.items()
+            if name
+        ]
+        return Response(200, {"apis": apis})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._upstream.close()
+                return await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _health(request: Request) -> Response:
+    return Response(200, {"status": "ok"})
+
+
+_ROOT = Api("", [], Dialect())
+
+
+def application(apis: Sequence[Api], upstream: Upstream, settings: Settings) -> Application:
+    """The ASGI application that serves the APIs."""
+    return Application(apis, upstream, settings)
+
+
+def _known(request: Request) -> dict[str, JsonValue]:
+    facts = {
+        "user": request.user_id,
+        "project": request.project_id,
+        "global_request_id": request.global_request_id,
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+async def _send(request: Request, response: Response, send: Send) -> int:
+    """Send the answer; HEAD gets its headers. Returns the status."""
+    body: Any = response.body
+    headers = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in response.headers.items()]
+    for name in request.api.dialect.request_id_headers:
+        headers.append((name.encode(), request.request_id.encode()))
+    versions = request.api.microversions
+    if versions is not None:
+        answer = versions.answer(request.microversion)
+        headers += [(key.encode(), value.encode()) for key, value in answer.items()]
+    streamed = hasattr(body, "__aiter__")
+    if not streamed:
+        content = b"" if body is None else body if isinstance(body, bytes) else orjson.dumps(body)
+        if body is not None and "content-type" not in response.headers:
+            headers.append(_JSON)
+        if response.status != 204 and "content-length" not in response.headers:
+            headers.append((b"content-length", str(len(content)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if not streamed or request.method == "HEAD":
+        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else content})
+    else:
+        async with contextlib.aclosing(body) as pieces:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    return response.status

@@ -1,0 +1,102 @@
+"""The gateway's gRPC channel to the controllers: balanced, patient with restarts, reading its own writes."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import grpc
+
+StubT = TypeVar("StubT")
+Metadata = tuple[tuple[str, str], ...]
+
+MAX_MESSAGE_BYTES = 256 * 2**20
+RETRIES = 2  # of reads whose reply was lost
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.enable_retries", 0),  # ours: only reads
+    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+)
+
+
+class Upstream:
+    """Connects at the first use, in the event loop that serves."""
+
+    def __init__(self, controllers: Sequence[str]) -> None:
+        self._controllers = list(controllers)
+        self._channel: grpc.aio.Channel | None = None
+        self._stubs: dict[type[Any], Any] = {}
+        self._revision = 0
+
+    def stub(self, kind: type[StubT]) -> StubT:
+        """The stub of a service; the same one each time."""
+        stub = self._stubs.get(kind)
+        if stub is None:
+            if self._channel is None:
+                self._channel = grpc.aio.insecure_channel(_target(self._controllers), options=_OPTIONS)
+            stub = self._stubs[kind] = kind(self._channel)
+        return stub  # type: ignore[no-any-return]
+
+    async def call(
+        self, method: Any, message: Any, metadata: Metadata, *, timeout: float, retry: bool
+    ) -> tuple[Any, Mapping[str, str]]:
+        """The reply and its trailing metadata. retry: ask again after a lost reply: the call changes nothing.
+
+        A call waits up to its deadline (seconds) for a controller to be there. Raises AioRpcError.
+        """
+        left = RETRIES if retry else 0
+        while True:
+            call = method(message, metadata=self._stamped(metadata), timeout=timeout, wait_for_ready=True)
+            try:
+                reply = await call
+                return reply, self._seen(await call.trailing_metadata())
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or not left:
+                    raise
+                left -= 1
+                await asyncio.sleep(0.1)
+
+    async def stream(
+        self, method: Any, message: Any, metadata: Metadata, *, timeout: float
+    ) -> AsyncIterator[Any]:
+        """The messages of a server-streaming call. Raises AioRpcError."""
+        call = method(message, metadata=self._stamped(metadata), timeout=timeout, wait_for_ready=True)
+        try:
+            async for reply in call:
+                yield reply
+            self._seen(await call.trailing_metadata())
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        if self._channel is not None:
+            await self._channel.close(None)
+
+    def _stamped(self, metadata: Metadata) -> Metadata:
+        return (*metadata, ("fabric-revision", str(self._revision))) if self._revision else metadata
+
+    def _seen(self, trailing: Any) -> dict[str, str]:
+        seen = dict(trailing or ())
+        revision = seen.get("fabric-revision", "")
+        if revision.isdigit():
+            self._revision = max(self._revision, int(revision))
+        return seen
+
+
+def _target(controllers: Sequence[str]) -> str:
+    """One name is left to gRPC's resolver; of several, the addresses are listed (names are resolved once)."""
+    if len(controllers) == 1:
+        return controllers[0]
+    addresses = []
+    for controller in controllers:
+        host, _, port = controller.rpartition(":")
+        found = socket.getaddrinfo(host.strip("[]"), int(port), socket.AF_INET, socket.SOCK_STREAM)
+        addresses += ["{}:{}".format(*entry[4][:2]) for entry in found]
+    return "ipv4:" + ",".join(addresses)
