@@ -42,7 +42,9 @@ class Networks(rpc.NetworkServiceServicer):
         self._caller(context, write=True)
         network = request.network
         if network.meta.name == "over":
-            await errors.abort(context, errors.QuotaExceeded("Quota exceeded for resources: ['network'].", limit=1))
+            await errors.abort(
+                context, errors.QuotaExceeded("Quota exceeded for resources: ['network'].", limit=1)
+            )
         if network.meta.name == "bug":
             raise RuntimeError("a secret")
         network.meta.id = str(uuid.uuid4())

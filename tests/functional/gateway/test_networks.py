@@ -5,7 +5,9 @@ import re
 from tests.functional.gateway.conftest import Client, Networks
 
 
-async def test_a_network_lives_through_create_show_update_list_delete(client: Client, networks: Networks) -> None:
+async def test_a_network_lives_through_create_show_update_list_delete(
+    client: Client, networks: Networks
+) -> None:
     answer = await client("POST", "/network/v2.0/networks", {"network": {"name": "n", "mtu": "1400"}})
     assert answer.status == 201
     network = answer.json["network"]

@@ -1,0 +1,287 @@
+"""etcd v3, asynchronously: the only module that knows its wire protocol (aetcd's messages and stubs)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from aetcd import rpc
+
+from fabric.runtime.errors import FabricError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.lb_policy_name", "round_robin"),
+]
+_PAGE = 2000
+_TRANSIENT = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.INTERNAL,
+)
+
+
+class Compacted(FabricError):
+    """The history that was asked for is no longer kept."""
+
+    reason = "COMPACTED"
+
+
+@dataclass(frozen=True)
+class KeyValue:
+    """One key as etcd has it."""
+
+    key: str
+    value: bytes
+    mod_revision: int
+    lease: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change: value None means that the key was deleted."""
+
+    key: str
+    value: bytes | None
+    revision: int
+
+
+@dataclass
+class Change:
+    """What one transaction compares and does; mod revision 0 means that the key is absent."""
+
+    expect: dict[str, int] = field(default_factory=dict)
+    put: dict[str, bytes] = field(default_factory=dict)
+    delete: set[str] = field(default_factory=set)
+    lease: int = 0  # of everything that is put
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """revision: of the write, or at which the comparison failed; found: the compared keys if it failed."""
+
+    succeeded: bool
+    revision: int
+    found: dict[str, KeyValue]
+
+
+class Etcd:
+    """One connection to an etcd cluster. Every call raises Unavailable when etcd does not answer in time."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        ca_file: Path | None = None,
+        cert_file: Path | None = None,
+        key_file: Path | None = None,
+        timeout_s: float = 5.0,
+    ) -> None:
+        target = endpoints[0] if len(endpoints) == 1 else "ipv4:" + ",".join(endpoints)
+        if ca_file is None:
+            self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        else:
+            credentials = grpc.ssl_channel_credentials(
+                ca_file.read_bytes(),
+                key_file.read_bytes() if key_file else None,
+                cert_file.read_bytes() if cert_file else None,
+            )
+            self._channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+        self._kv = rpc.KVStub(self._channel)
+        self._watch = rpc.WatchStub(self._channel)
+        self._lease = rpc.LeaseStub(self._channel)
+        self._timeout_s = timeout_s
+
+    async def close(self) -> None:
+        """Close the connection; calls under way fail."""
+        await self._channel.close(None)
+
+    async def revision(self) -> int:
+        """The present revision of the store, read through the quorum."""
+        reply = await self._call(self._kv.Range, rpc.RangeRequest(key=b"/", limit=1, keys_only=True))
+        return int(reply.header.revision)
+
+    async def get(self, key: str) -> KeyValue | None:
+        """The key as it is now."""
+        reply = await self._call(self._kv.Range, rpc.RangeRequest(key=key.encode()))
+        return _key_value(reply.kvs[0]) if reply.kvs else None
+
+    async def scan(self, prefix: str) -> tuple[list[KeyValue], int]:
+        """Everything under the prefix as of one revision, and that revision."""
+        found: list[KeyValue] = []
+        start, end, revision = prefix.encode(), _prefix_end(prefix), 0
+        while True:
+            request = rpc.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
+            reply = await self._call(self._kv.Range, request)
+            revision = revision or reply.header.revision
+            found.extend(map(_key_value, reply.kvs))
+            if not reply.more:
+                return found, int(revision)
+            start = reply.kvs[-1].key + b"\0"
+
+    async def commit(self, change: Change) -> Outcome:
+        """Do the change if everything is as expected, in one transaction.
+
+        Raises Unavailable; then the change may or may not have been done.
+        """
+        request = rpc.TxnRequest(
+            compare=[
+                rpc.Compare(
+                    key=key.encode(),
+                    target=rpc.Compare.MOD,
+                    result=rpc.Compare.EQUAL,
+                    mod_revision=revision,
+                )
+                for key, revision in change.expect.items()
+            ],
+            success=[
+                *(
+                    rpc.RequestOp(
+                        request_put=rpc.PutRequest(key=key.encode(), value=value, lease=change.lease)
+                    )
+                    for key, value in change.put.items()
+                ),
+                *(
+                    rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key.encode()))
+                    for key in change.delete
+                ),
+            ],
+            failure=[
+                rpc.RequestOp(request_range=rpc.RangeRequest(key=key.encode())) for key in change.expect
+            ],
+        )
+        reply = await self._call(self._kv.Txn, request)
+        found: dict[str, KeyValue] = {}
+        if not reply.succeeded:
+            for part in reply.responses:
+                for kv in part.response_range.kvs:
+                    found[kv.key.decode()] = _key_value(kv)
+        return Outcome(reply.succeeded, int(reply.header.revision), found)
+
+    async def watch(self, prefix: str, start_revision: int) -> AsyncIterator[tuple[int, list[Event]]]:
+        """Batches of events from start_revision on, each with the revision that it brings one to.
+
+        Ends only by Unavailable or Compacted.
+        """
+        create = rpc.WatchCreateRequest(
+            key=prefix.encode(), range_end=_prefix_end(prefix), start_revision=start_revision
+        )
+        call = self._watch.Watch()
+        try:
+            await call.write(rpc.WatchRequest(create_request=create))
+            async for reply in call:
+                if reply.compact_revision:
+                    raise Compacted("the history was compacted", revision=reply.compact_revision)
+                if reply.canceled:
+                    raise Unavailable("etcd cancelled the watch", cause=reply.cancel_reason)
+                if reply.events:
+                    events = [_event(event) for event in reply.events]
+                    yield events[-1].revision, events
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable("the watch on etcd broke", cause=error.details()) from error
+        finally:
+            call.cancel()
+        raise Unavailable("etcd ended the watch")
+
+    async def grant(self, ttl_s: int) -> int:
+        """A new lease."""
+        reply = await self._call(self._lease.LeaseGrant, rpc.LeaseGrantRequest(TTL=ttl_s))
+        return int(reply.ID)
+
+    async def keep_alive(self, lease: int, timeout_s: float) -> bool:
+        """Renew the lease for its whole time again; False: it is gone."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                call = self._lease.LeaseKeepAlive()
+                try:
+                    await call.write(rpc.LeaseKeepAliveRequest(ID=lease))
+                    reply = await call.read()
+                finally:
+                    call.cancel()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError) as error:
+            raise Unavailable("the lease could not be renewed", cause=type(error).__name__) from error
+        if reply is grpc.aio.EOF:  # type: ignore[attr-defined]
+            raise Unavailable("the lease could not be renewed", cause="end of stream")
+        return bool(reply.TTL > 0)
+
+    async def revoke(self, lease: int) -> None:
+        """End the lease and delete its keys."""
+        await self._call(self._lease.LeaseRevoke, rpc.LeaseRevokeRequest(ID=lease))
+
+    async def compact(self, revision: int) -> None:
+        """Forget the history before the revision."""
+        await self._call(self._kv.Compact, rpc.CompactionRequest(revision=revision, physical=False))
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return await method(request, timeout=self._timeout_s, wait_for_ready=True)
+        except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.OUT_OF_RANGE:
+                raise Compacted("the history was compacted") from error
+            if error.code() in _TRANSIENT:
+                raise Unavailable("etcd does not answer", cause=error.details()) from error
+            raise FabricError(f"etcd refused: {error.details()}", reason="ETCD_REFUSED") from error
+
+
+class Lease:
+    """A lease that is kept alive in the background until it is closed or lost."""
+
+    def __init__(self, etcd: Etcd, ttl_s: int) -> None:
+        self._etcd = etcd
+        self._ttl_s = ttl_s
+        self.id = 0
+        self.lost = asyncio.Event()  # set when the lease is gone or can no longer be known to be there
+
+    async def run(self) -> None:
+        """Keep it alive; returns when it is lost. Call grant() before."""
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(self._ttl_s / 4)
+            sent = time.monotonic()
+            try:
+                if not await self._etcd.keep_alive(self.id, self._ttl_s / 2):
+                    break
+                renewed = sent
+            except Unavailable as error:
+                log.warning("lease not renewed", lease=self.id, **error.facts)
+                if time.monotonic() - renewed > self._ttl_s:
+                    break
+        log.error("lease lost", lease=self.id)
+        self.lost.set()
+
+    async def grant(self) -> None:
+        """Take the lease. Raises Unavailable."""
+        self.id = await self._etcd.grant(self._ttl_s)
+
+    async def revoke(self) -> None:
+        """Give it back at once, if etcd answers."""
+        try:
+            await self._etcd.revoke(self.id)
+        except FabricError as error:
+            log.info("lease left to expire", lease=self.id, cause=error.message)
+
+
+def _prefix_end(prefix: str) -> bytes:
+    raw = prefix.encode()
+    return raw[:-1] + bytes([raw[-1] + 1])
+
+
+def _key_value(kv: Any) -> KeyValue:
+    return KeyValue(kv.key.decode(), kv.value, kv.mod_revision, kv.lease)
+
+
+def _event(event: Any) -> Event:
+    deleted = event.type == 1
+    return Event(event.kv.key.decode(), None if deleted else event.kv.value, event.kv.mod_revision)

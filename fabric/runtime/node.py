@@ -1,0 +1,155 @@
+"""A node agent's side of the store: its life sign, and what it must make true and has seen."""
+
+import asyncio
+import functools
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+from urllib.parse import quote, unquote
+
+import structlog
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from fabric.runtime.cache import Cache, Table
+from fabric.runtime.codec import Codec
+from fabric.runtime.errors import LeaseLost
+from fabric.runtime.etcd import Change, Etcd, Lease
+from fabric.runtime.store import ROOT, SAFE
+from fabric.type.v1 import node_pb2
+
+log = structlog.get_logger(__name__)
+
+Want = TypeVar("Want", bound=Message)
+Status = TypeVar("Status", bound=Message)
+
+
+class Life:
+    """The life sign of one agent of a node: a key under a lease, which is also the right to write."""
+
+    def __init__(self, etcd: Etcd, codec: Codec, sign: node_pb2.Life, *, ttl_s: int) -> None:
+        self._etcd = etcd
+        self._codec = codec
+        self._sign = sign
+        self._ttl_s = ttl_s
+        self.key = f"{ROOT}/nodes/{sign.node}/{sign.agent}"
+        self.revision = 0  # of the key as we wrote it; 0: we have no life
+
+    async def hold(self, ready: asyncio.Event) -> None:
+        """Be alive until the lease is lost: raises LeaseLost. Sets ready when others can see it."""
+        lease = Lease(self._etcd, self._ttl_s)
+        await lease.grant()
+        self._sign.epoch = uuid.uuid4().hex
+        self._sign.start_time.FromDatetime(datetime.now(UTC))
+        change = Change(put={self.key: self._codec.encode(self._sign)}, lease=lease.id)
+        self.revision = (await self._etcd.commit(change)).revision
+        log.info("node agent is alive", node=self._sign.node, agent=self._sign.agent, epoch=self._sign.epoch)
+        ready.set()
+        try:
+            await lease.run()
+        finally:
+            self.revision = 0
+            await lease.revoke()
+        raise LeaseLost("The node's lease is gone.", node=self._sign.node, agent=self._sign.agent)
+
+    async def write(self, key: str, value: bytes | None) -> int:
+        """Put (None: delete) a key as long as we live. Raises LeaseLost and Unavailable; returns the revision."""
+        if not self.revision:
+            raise LeaseLost("The agent has no lease.", node=self._sign.node, agent=self._sign.agent)
+        change = Change(expect={self.key: self.revision})
+        if value is None:
+            change.delete.add(key)
+        else:
+            change.put[key] = value
+        outcome = await self._etcd.commit(change)
+        if not outcome.succeeded:
+            self.revision = 0
+            raise LeaseLost("Another life has begun.", node=self._sign.node, agent=self._sign.agent)
+        return outcome.revision
+
+
+class NodeCache:
+    """What etcd holds for one node of one service: the wants and the own reports."""
+
+    def __init__(self, etcd: Etcd, codec: Codec, service: str, node: str) -> None:
+        self.prefix = f"{ROOT}/{service}/node/{node}"
+        self._codec = codec
+        self._kinds: dict[str, type[Message]] = {}
+        self.cache = Cache(etcd, self.prefix + "/", self._make_table)
+
+    def expect(self, part: str, collection: str, kind: type[Message]) -> None:
+        """Decode what is below want/<collection> or seen/<collection> as this message."""
+        self._kinds[f"{self.prefix}/{part}/{collection}"] = kind
+
+    def table(self, part: str, collection: str) -> Table[Message]:
+        """The values below want/<collection> or seen/<collection>."""
+        return self.cache.table(f"{self.prefix}/{part}/{collection}")
+
+    def _make_table(self, parent: str) -> Table[Message]:
+        kind = self._kinds.get(parent, node_pb2.Life)
+        return Table(functools.partial(self._codec.decode, kind))
+
+
+class NodeStore(Generic[Want, Status]):
+    """One collection as the agent of a node sees it: only what is bound to the node, writes fenced by its life."""
+
+    def __init__(
+        self,
+        cache: NodeCache,
+        life: Life,
+        codec: Codec,
+        collection: str,
+        want: type[Want],
+        status: type[Status] | None = None,
+    ) -> None:
+        cache.expect("want", collection, want)
+        if status is not None:
+            cache.expect("seen", collection, status)
+        self._cache = cache
+        self._life = life
+        self._codec = codec
+        self._collection = collection
+        self._wants: Table[Want] = cache.table("want", collection)  # type: ignore[assignment]
+        self._seen: Table[Status] = cache.table("seen", collection)  # type: ignore[assignment]
+
+    def get(self, id_: str) -> Want | None:
+        """What should be; None: it is not wanted here."""
+        return self._wants.get(quote(id_, safe=SAFE))
+
+    def ids(self) -> list[str]:
+        """All that is wanted here."""
+        return [unquote(id_) for id_ in self._wants.ids()]
+
+    def status(self, id_: str) -> Status | None:
+        """What this agent last reported."""
+        return self._seen.get(quote(id_, safe=SAFE))
+
+    def reported_ids(self) -> list[str]:
+        """All that this agent has reported of."""
+        return [unquote(id_) for id_ in self._seen.ids()]
+
+    async def report(self, id_: str, status: Status) -> None:
+        """Say what was seen; nothing happens when it was said already. Raises LeaseLost and Unavailable."""
+        if self.status(id_) == status:
+            return
+        key = f"{self._cache.prefix}/seen/{self._collection}/{quote(id_, safe=SAFE)}"
+        revision = await self._life.write(key, self._codec.encode(status))
+        kept = type(status)()
+        kept.CopyFrom(status)
+        self._cache.cache.written(key, kept, revision)
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """Call back with the id on each change of a want, and for each that is there already."""
+        self._wants.subscribe(lambda id_: callback(unquote(id_)))
+
+
+async def settled(caches: list[Cache]) -> None:
+    """Return when all the caches have listed once."""
+    for cache in caches:
+        await cache.ready.wait()
+
+
+def detail(message: Message) -> dict[str, object]:
+    """A message as Life.detail holds it."""
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)

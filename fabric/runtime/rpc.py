@@ -1,0 +1,181 @@
+"""The gRPC server of every process: who calls, which state they must see, errors, logs, health, reflection."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from fabric.runtime.caller import ANONYMOUS, Caller, set_current
+from fabric.runtime.errors import FabricError, Unauthenticated, abort
+from fabric.runtime.log import REQUEST_ID
+
+log = structlog.get_logger(__name__)
+
+TOKEN = "x-auth-token"
+REQUEST = "x-request-id"
+REVISION = "fabric-revision"
+ROLES = "fabric-roles"
+PROJECT = "fabric-project"
+
+OPTIONS = [
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+    ("grpc.max_concurrent_streams", 1000),
+]
+
+Method = Callable[[Any, Caller], Any]
+
+
+class Freshness(Protocol):
+    """Makes a reader wait until it can see what has happened."""
+
+    async def fresh(self, revision: int | None) -> None:
+        """Return when the cache has reached the revision; None: the store's present one."""
+
+    def revision(self) -> int:
+        """What has been reached, own writes included."""
+
+
+class Server:
+    """Serves services whose methods are coroutines `method(request, caller)`, found by RPC name."""
+
+    def __init__(
+        self,
+        authenticate: Callable[[str], Caller] | None = None,
+        freshness: Freshness | None = None,
+        public: Iterable[str] = (),
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
+        """authenticate: token -> Caller, raises Unauthenticated. public: "fabric.x.v1.Service/Method" that need
+        no token; without authenticate all are, and each method looks at what it is given (tickets)."""
+        self._authenticate = authenticate
+        self._freshness = freshness
+        self._public = frozenset(public)
+        self._credentials = credentials
+        self._names: list[str] = []
+        self._server = grpc.aio.server(options=OPTIONS)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.port = 0
+
+    def add(self, service: ServiceDescriptor, methods: Mapping[str, Method]) -> None:
+        """Serve the service; every RPC of it must have a method."""
+        missing = {m.name for m in service.methods} - set(methods)
+        if missing:
+            raise ValueError(f"{service.full_name} has no method for {', '.join(sorted(missing))}")
+        handlers = {m.name: self._handler(service, m, methods[m.name]) for m in service.methods}
+        generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+        self._server.add_generic_rpc_handlers((generic,))
+        self._names.append(service.full_name)
+
+    async def start(self, listen: str) -> None:
+        """Listen on host:port (port 0: any; see .port)."""
+        names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        if self._credentials is None:
+            self.port = self._server.add_insecure_port(listen)
+        else:
+            self.port = self._server.add_secure_port(listen, self._credentials)
+        await self._server.start()
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        log.info("gRPC server listens", listen=listen, port=self.port)
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls, let those under way end."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+
+    def _handler(self, service: ServiceDescriptor, rpc: MethodDescriptor, method: Method) -> Any:
+        name = f"{service.full_name}/{rpc.name}"
+        public = self._authenticate is None or name in self._public
+        kinds = {
+            (False, False): (grpc.unary_unary_rpc_method_handler, self._unary),
+            (True, False): (grpc.stream_unary_rpc_method_handler, self._unary),
+            (False, True): (grpc.unary_stream_rpc_method_handler, self._stream),
+            (True, True): (grpc.stream_stream_rpc_method_handler, self._stream),
+        }
+        make, wrap = kinds[rpc.client_streaming, rpc.server_streaming]
+        return make(
+            wrap(name, method, public),
+            request_deserializer=GetMessageClass(rpc.input_type).FromString,
+            response_serializer=GetMessageClass(rpc.output_type).SerializeToString,
+        )
+
+    def _unary(self, name: str, method: Method, public: bool) -> Callable[[Any, Any], Awaitable[Any]]:
+        async def handle(request: Any, context: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                caller = await self._enter(context, public)
+                reply = await method(request, caller)
+                self._leave(context, caller)
+                return reply
+            except FabricError as error:
+                log.info("call refused", rpc=name, reason=error.reason, cause=error.message, **error.facts)
+                await abort(context, error)
+            except Exception as error:
+                await _broken(name, context, error)
+            finally:
+                seconds = time.perf_counter() - started
+                if seconds > 1.0:
+                    log.warning("call was slow", rpc=name, seconds=round(seconds, 3))
+
+        return handle
+
+    def _stream(self, name: str, method: Method, public: bool) -> Callable[[Any, Any], AsyncIterator[Any]]:
+        async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
+            try:
+                caller = await self._enter(context, public)
+                async for reply in method(request, caller):
+                    yield reply
+                self._leave(context, caller)
+            except FabricError as error:
+                log.info("call refused", rpc=name, reason=error.reason, cause=error.message)
+                await abort(context, error)
+            except Exception as error:
+                await _broken(name, context, error)
+
+        return handle
+
+    async def _enter(self, context: Any, public: bool) -> Caller:
+        metadata = dict(context.invocation_metadata() or ())
+        request_id = metadata.get(REQUEST, "")
+        structlog.contextvars.bind_contextvars(**{REQUEST_ID: request_id})
+        if self._freshness is not None:
+            wanted = metadata.get(REVISION)
+            await self._freshness.fresh(int(wanted) if wanted is not None and wanted.isdigit() else None)
+        caller = ANONYMOUS
+        token = metadata.get(TOKEN, "")
+        if self._authenticate is not None and (token or not public):
+            try:
+                caller = self._authenticate(token)
+            except Unauthenticated:
+                if not public:
+                    raise
+        caller = replace(caller, request_id=request_id)
+        set_current(caller)
+        return caller
+
+    def _leave(self, context: Any, caller: Caller) -> None:
+        trailing = [(ROLES, ",".join(sorted(caller.roles))), (PROJECT, caller.project_id)]
+        if self._freshness is not None:
+            trailing.append((REVISION, str(self._freshness.revision())))
+        context.set_trailing_metadata(trailing)
+
+
+async def _broken(name: str, context: Any, error: Exception) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    log.error("call broke", rpc=name, exc_info=error)
+    await abort(
+        context, FabricError("An unexpected error prevented the server from fulfilling your request.")
+    )
