@@ -1,0 +1,439 @@
+"""Keep each server that is bound to this node equal to its spec."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from agents.compute import taps
+from agents.compute.driver import RUNNING, ComputeDriver, Found, HypervisorRefused, ImageUnusable
+from agents.compute.image_cache import ImageCache, touch
+from agents.compute.settings import ComputeSettings
+from agents.compute.step import (
+    Around,
+    Step,
+    guest_stopped,
+    marks_reached,
+    missing_nics,
+    next_step,
+    observed,
+    reboot_pending,
+    surplus_ports,
+)
+from agents.compute.work import Work
+from fabric.compute.v1 import server_pb2 as pb
+from fabric.runtime.errors import FabricError, LeaseLost, PoolFull
+from fabric.runtime.reconcile import Loop
+
+log = structlog.get_logger(__name__)
+
+AGAIN = timedelta(0)
+_BUTTON_EVERY_S = 5.0  # a guest that is still booting does not hear it the first time
+_UNPLUG_EVERY = timedelta(seconds=5)
+_TAP_POLL = timedelta(seconds=1)  # only in case that a change was missed
+_IO_ERROR_PAUSE = timedelta(seconds=10)
+_REFUSALS = 3  # after so many it is an error
+_REFUSED_PAUSE = timedelta(seconds=1)
+
+
+_QUIET = (
+    Step.SETTLE,
+    Step.WAIT_FOR_TAPS,
+    Step.PRESS_BUTTON,
+    Step.UNPLUG,
+)  # logged only when they do something
+
+
+class Servers(Protocol):
+    """What the agent needs of fabric.runtime.node.NodeStore."""
+
+    def get(self, id_: str, /) -> pb.ServerWant | None: ...
+    def ids(self) -> list[str]: ...
+    def status(self, id_: str, /) -> pb.ServerStatus | None: ...
+    async def report(self, id_: str, status: pb.ServerStatus, /) -> None: ...
+    def on_change(self, callback: Callable[[str], None], /) -> None: ...
+
+
+@dataclass
+class Node:
+    """What the agent asks its machine; tests say something else."""
+
+    boot_id: str = field(default_factory=lambda: Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    existing_taps: Callable[[Iterable[str]], frozenset[str]] = taps.existing
+    tap_changes: Callable[[], AsyncIterator[None]] = taps.changes
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass
+class _Pressed:
+    """That we turned a guest off, or asked it to power itself off."""
+
+    generation: int
+    first: float
+    last: float
+
+
+@dataclass
+class _Failed:
+    """A failure that is not tried again before its time unless the server is changed."""
+
+    generation: int
+    until: float
+    times: int
+
+
+class ComputeAgent:
+    """Told which server to look at, never what happened to it.
+
+    Wiring: `store` is a NodeStore of "servers" in service "compute" (ServerWant, ServerStatus) whose cache
+    has listed once; then `await agent.run()` in the process's TaskGroup. It ends with LeaseLost, or when
+    cancelled; guests run on. Without an image cache every server gets an empty disk, which is what the
+    fake driver needs.
+    """
+
+    def __init__(
+        self,
+        store: Servers,
+        driver: ComputeDriver,
+        images: ImageCache | None,
+        settings: ComputeSettings,
+        node: Node | None = None,
+    ) -> None:
+        self._store = store
+        self._driver = driver
+        self._images = images
+        self._settings = settings
+        self._node = node or Node()
+        self._loop = Loop("compute", self.reconcile, self._ids, concurrency=settings.concurrency)
+        self._work = Work(self._loop.wake)
+        self._pressed: dict[str, _Pressed] = {}
+        self._failed: dict[str, _Failed] = {}
+        self._waits_for_taps: dict[str, float] = {}
+        self._orphans: dict[str, float] = {}  # found without a want, since when
+
+    async def run(self) -> None:
+        """Reconcile until cancelled or until the lease is lost."""
+        self._store.on_change(self._loop.wake)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow_driver())
+                tasks.create_task(self._follow_taps())
+                tasks.create_task(self._sweep())
+                tasks.create_task(self._loop.run())
+        except* LeaseLost as lost:
+            raise lost.exceptions[0] from None
+        finally:
+            await self._work.close()
+            if self._images is not None:
+                await self._images.close()
+
+    async def reconcile(self, server_id: str) -> timedelta | None:
+        """Take one step. Returns when to look again; None: at the next change.
+
+        Raises Unavailable (etcd, hypervisor), ChangedMeanwhile and LeaseLost; never retries.
+        """
+        want = self._store.get(server_id)
+        if want is None:
+            return await self._leave(server_id)
+        self._orphans.pop(server_id, None)
+        if (pause := self._pause_left(want)) is not None:
+            return pause
+        found = await self._driver.find(server_id)
+        around = self._around(want, found)
+        step = next_step(want, found, around)
+        if step not in _QUIET:
+            log.info(
+                "server step",
+                server=server_id,
+                step=step.name,
+                generation=want.server.meta.generation,
+                request_id=want.server.meta.request_id,
+            )
+        if step is not Step.WAIT_FOR_TAPS:
+            self._waits_for_taps.pop(server_id, None)
+        try:
+            return await self._take(step, want, found, around)
+        except (HypervisorRefused, ImageUnusable, PoolFull) as error:
+            return await self._fail(want, found, error)
+
+    async def _take(
+        self, step: Step, want: pb.ServerWant, found: Found | None, around: Around
+    ) -> timedelta | None:
+        server, server_id = want.server, want.server.meta.id
+        match step:
+            case Step.FORGET:
+                self._forget(server_id)
+                await self._report(
+                    server_id, pb.ServerStatus(released=True, observed_generation=server.meta.generation)
+                )
+                return None
+            case Step.REMOVE:
+                await self._driver.remove(server_id)
+                return AGAIN
+            case Step.FETCH:
+                return await self._fetch(want)
+            case Step.MAKE_DISK:
+                await self._make_disk(want)
+                return AGAIN
+        assert found is not None
+        match step:
+            case Step.SETTLE | Step.UNPLUG:
+                return await self._settle(want, found, step)
+            case Step.WAIT_FOR_TAPS:
+                return await self._wait_for_taps(want, found)
+            case Step.PRESS_BUTTON:
+                return await self._press_button(want, found)
+            case Step.SUSPEND:
+                return self._suspend(server_id)
+            case Step.RESUME if found.why == "IOERROR":
+                await self._driver.ensure_power(server_id, RUNNING)
+                return _IO_ERROR_PAUSE
+            case Step.DEFINE:
+                await self._driver.ensure_defined(want, found.marks)
+            case Step.START:
+                await self._start(want, found)
+            case Step.STOP:
+                await self._driver.ensure_power(server_id, pb.ServerSpec.POWER_STOPPED)
+                self._note_our_stop(server)
+            case Step.PAUSE:
+                await self._driver.ensure_power(server_id, pb.ServerSpec.POWER_PAUSED)
+            case Step.RESUME:
+                await self._driver.ensure_power(server_id, RUNNING)
+            case Step.PLUG:
+                for nic in missing_nics(server, found, around):
+                    await self._driver.ensure_nic(server_id, nic)
+            case Step.MARK:
+                marks = marks_reached(server, found, around)
+                if found.power == RUNNING and marks.launch_time is None:
+                    marks = replace(marks, launch_time=datetime.now(UTC))
+                await self._driver.ensure_marks(server_id, marks)
+        return AGAIN  # look again: believe what is found, not what was asked
+
+    async def _fetch(self, want: pb.ServerWant) -> timedelta | None:
+        assert self._images is not None
+        key = f"fetch for {want.server.meta.id}"
+        self._work.raise_failure(key)
+        self._work.start(key, want.server.meta.id, lambda: self._ensured(want.image))
+        await self._report(
+            want.server.meta.id, observed(want.server, None, settled=False, reason="FETCHING_IMAGE")
+        )
+        return None  # woken when it is done
+
+    async def _ensured(self, source: pb.ImageSource) -> None:
+        assert self._images is not None
+        await self._images.ensure(source)
+
+    async def _make_disk(self, want: pb.ServerWant) -> None:
+        base = None
+        if self._images is not None and want.image.image_id:
+            base = self._images.find(want.image.image_id)
+            if base is None:
+                return  # evicted in between: the next look fetches it again
+            touch(base)
+        await self._driver.ensure_disk(want, base)
+
+    async def _start(self, want: pb.ServerWant, found: Found) -> None:
+        server = want.server
+        if found.power == pb.ServerSpec.POWER_STOPPED:
+            reboot_count = max(found.marks.reboot_count, server.spec.reboot_count)
+            await self._driver.ensure_defined(want, replace(found.marks, reboot_count=reboot_count))
+        await self._driver.ensure_power(server.meta.id, RUNNING)
+        self._pressed.pop(server.meta.id, None)
+
+    def _suspend(self, server_id: str) -> timedelta | None:
+        """Saving the memory takes its time, and a delete must not wait for it."""
+        key = f"suspend {server_id}"
+        self._work.raise_failure(key)
+        self._work.start(
+            key, server_id, lambda: self._driver.ensure_power(server_id, pb.ServerSpec.POWER_SUSPENDED)
+        )
+        return None
+
+    async def _press_button(self, want: pb.ServerWant, found: Found) -> timedelta:
+        server_id, now = want.server.meta.id, self._node.clock()
+        pressed = self._pressed.get(server_id)
+        if pressed is None or pressed.generation != want.server.meta.generation:
+            pressed = _Pressed(want.server.meta.generation, first=now, last=now - _BUTTON_EVERY_S)
+            self._pressed[server_id] = pressed
+        if now - pressed.last >= _BUTTON_EVERY_S:
+            pressed.last = now
+            log.info("power button pressed", server=server_id, request_id=want.server.meta.request_id)
+            await self._driver.press_power_button(server_id)
+        elif (
+            now - pressed.first >= 1
+        ):  # a reason that all may see, not worth a write for guests that are quick
+            await self._report_waiting(want, found, "WAITING_FOR_GUEST", "The guest was asked to power off.")
+        return timedelta(seconds=1)
+
+    async def _wait_for_taps(self, want: pb.ServerWant, found: Found) -> timedelta:
+        server_id, now = want.server.meta.id, self._node.clock()
+        since = self._waits_for_taps.setdefault(server_id, now)
+        if now - since >= 1:
+            await self._report_waiting(want, found, "WAITING_FOR_PORT", "A port is not ready on this node.")
+        return _TAP_POLL
+
+    async def _settle(self, want: pb.ServerWant, found: Found, step: Step) -> timedelta | None:
+        server, server_id = want.server, want.server.meta.id
+        reason, message = "", ""
+        if guest_stopped(server, found):
+            reason = "GUEST_CRASHED" if found.why in ("CRASHED", "FAILED") else "GUEST_STOPPED"
+            message = f"The guest is off though it was not asked to be: {found.why or 'UNKNOWN'}."
+        surplus = surplus_ports(server, found) if step is Step.UNPLUG else []
+        if surplus:
+            reason, message = "WAITING_FOR_GUEST", f"The guest still holds port {', '.join(surplus)}."
+            for port_id in surplus:
+                log.info(
+                    "unplug asked for", server=server_id, port=port_id, request_id=server.meta.request_id
+                )
+                await self._driver.remove_nic(server_id, port_id)
+            found = await self._driver.find(server_id) or found
+            if not surplus_ports(server, found):
+                return AGAIN
+        self._failed.pop(server_id, None)
+        await self._report(server_id, observed(server, found, settled=True, reason=reason, message=message))
+        return _UNPLUG_EVERY if surplus else None
+
+    async def _leave(self, server_id: str) -> timedelta | None:
+        """What to do about a server that is not wanted here: after a time of grace it goes."""
+        if await self._driver.find(server_id) is None:
+            self._forget(server_id)
+            if (status := self._store.status(server_id)) is not None and not status.released:
+                await self._report(server_id, pb.ServerStatus(released=True))
+            return None
+        now = self._node.clock()
+        left = self._orphans.setdefault(server_id, now) + self._settings.orphan_grace.total_seconds() - now
+        if left > 0:
+            log.warning("a server that nobody wants is here", server=server_id, removed_in_s=round(left))
+            return timedelta(seconds=left)
+        log.warning("a server that nobody wants is removed", server=server_id)
+        await self._driver.remove(server_id)
+        return AGAIN
+
+    async def _fail(self, want: pb.ServerWant, found: Found | None, error: FabricError) -> timedelta:
+        server = want.server
+        before = self._failed.get(server.meta.id)
+        times = before.times + 1 if before and before.generation == server.meta.generation else 1
+        again_soon = isinstance(error, HypervisorRefused) and times < _REFUSALS
+        retry = _REFUSED_PAUSE if again_soon else self._settings.retry_failed_after
+        self._failed[server.meta.id] = _Failed(
+            server.meta.generation, self._node.clock() + retry.total_seconds(), times
+        )
+        log.error(
+            "server failed",
+            server=server.meta.id,
+            reason=error.reason,
+            cause=error.message,
+            times=times,
+            request_id=server.meta.request_id,
+            **{f"fact_{name}": value for name, value in error.facts.items()},
+        )
+        if again_soon:  # it may have been a hypervisor in the middle of its own restart
+            return retry
+        status = observed(server, found, settled=True, reason=error.reason, message=error.message)
+        status.state = pb.ServerStatus.STATE_ERROR
+        await self._report(server.meta.id, status)
+        return retry
+
+    async def _report_waiting(self, want: pb.ServerWant, found: Found, reason: str, message: str) -> None:
+        await self._report(
+            want.server.meta.id, observed(want.server, found, settled=False, reason=reason, message=message)
+        )
+
+    async def _report(self, server_id: str, status: pb.ServerStatus) -> None:
+        before = self._store.status(server_id)
+        if before is not None:
+            if not status.observed_generation and not status.released:
+                status.observed_generation = before.observed_generation
+            status.observe_time.CopyFrom(before.observe_time)
+            if status == before:  # a write is a watch event: rewriting the same status would never end
+                return
+        status.observe_time.GetCurrentTime()
+        await self._store.report(server_id, status)
+        log.info(
+            "server reported",
+            server=server_id,
+            state=pb.ServerStatus.State.Name(status.state),
+            reason=status.reason,
+            released=status.released,
+            generation=status.observed_generation,
+        )
+
+    def _around(self, want: pb.ServerWant, found: Found | None) -> Around:
+        server = want.server
+        pressed = self._pressed.get(server.meta.id)
+        over = False
+        if pressed is not None:
+            soft_reboot = found is not None and reboot_pending(server, found)
+            limit = self._settings.soft_reboot_timeout if soft_reboot else self._settings.stop_timeout
+            age_s = self._node.clock() - pressed.first
+            over = age_s >= limit.total_seconds() and pressed.generation == server.meta.generation
+            if age_s > 2 * limit.total_seconds() + 60:  # long answered or long ignored
+                del self._pressed[server.meta.id]
+        return Around(
+            boot_id=self._node.boot_id,
+            image_ready=self._image_ready(want),
+            taps=self._node.existing_taps(nic.tap for nic in server.nics),
+            button_pressed=pressed is not None,
+            patience_over=over,
+        )
+
+    def _image_ready(self, want: pb.ServerWant) -> bool:
+        if self._images is None or not want.image.image_id:
+            return True
+        return self._images.find(want.image.image_id) is not None
+
+    def _pause_left(self, want: pb.ServerWant) -> timedelta | None:
+        """How long a failed server is left alone; None: not at all."""
+        meta = want.server.meta
+        failed = self._failed.get(meta.id)
+        if failed is None:
+            return None
+        left = failed.until - self._node.clock()
+        if failed.generation != meta.generation or meta.HasField("delete_time"):
+            del self._failed[meta.id]
+            return None
+        return timedelta(seconds=left) if left > 0 else None
+
+    def _note_our_stop(self, server: pb.Server) -> None:
+        """Remember until it is started that the guest did not go off by itself."""
+        now = self._node.clock()
+        self._pressed.setdefault(server.meta.id, _Pressed(server.meta.generation, first=now, last=now))
+
+    def _forget(self, server_id: str) -> None:
+        for known in (self._pressed, self._failed, self._waits_for_taps, self._orphans):
+            known.pop(server_id, None)
+
+    def _ids(self) -> list[str]:
+        return [*self._store.ids(), *(orphan for orphan in self._orphans if self._store.get(orphan) is None)]
+
+    async def _follow_driver(self) -> None:
+        async for server_id in self._driver.events():
+            if server_id:
+                self._loop.wake(server_id)
+            else:
+                self._loop.wake_all()
+
+    async def _follow_taps(self) -> None:
+        async for _ in self._node.tap_changes():
+            for server_id in list(self._waits_for_taps):
+                self._loop.wake(server_id)
+
+    async def _sweep(self) -> None:
+        """Look now and then for what nobody wants: domains, files, images."""
+        while True:
+            try:
+                found = await self._driver.ids()
+                if self._images is not None:
+                    await asyncio.to_thread(self._images.sweep)
+            except FabricError as error:
+                log.warning("sweep failed", reason=error.reason, cause=error.message)
+                found = []
+            for server_id in found:
+                if self._store.get(server_id) is None:
+                    self._loop.wake(server_id)
+            await asyncio.sleep(self._settings.sweep_every.total_seconds())

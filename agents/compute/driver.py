@@ -1,0 +1,123 @@
+"""What a hypervisor must be able to do for the compute agent."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from fabric.compute.v1 import node_pb2, server_pb2
+from fabric.runtime.errors import Conflict, FailedPrecondition
+
+Power: TypeAlias = server_pb2.ServerSpec.Power.ValueType
+NO_DOMAIN = server_pb2.ServerSpec.POWER_UNSPECIFIED
+RUNNING = server_pb2.ServerSpec.POWER_RUNNING
+STOPPED = server_pb2.ServerSpec.POWER_STOPPED
+PAUSED = server_pb2.ServerSpec.POWER_PAUSED
+SUSPENDED = server_pb2.ServerSpec.POWER_SUSPENDED
+
+
+class HypervisorRefused(FailedPrecondition):
+    """The hypervisor will not do it, and asking again soon would not help: no memory, a bad device..."""
+
+    reason = "HYPERVISOR_REFUSED"
+
+
+class ImageUnusable(FailedPrecondition):
+    """The image cannot be booted from: damaged, of another format than said, larger than the disk..."""
+
+    reason = "IMAGE_UNUSABLE"
+
+
+class ChangedMeanwhile(Conflict):
+    """The domain is no longer in the state in which this could be done; look again."""
+
+    reason = "CHANGED_MEANWHILE"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the agent writes on a domain, so that it knows after a restart what it did."""
+
+    generation: int = 0  # of the power intent that was reached; what happened since is the guest's doing
+    reboot_count: int = 0  # reboots done
+    boot_id: str = ""  # the boot of the node in which it last ran
+    launch_time: datetime | None = None  # when it first ran
+
+
+@dataclass(frozen=True)
+class FoundNic:
+    port_id: str
+    mac_address: str
+    tap: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A server as it is on this node."""
+
+    power: Power  # POWER_UNSPECIFIED: there are files but no domain
+    has_disk: bool = True
+    marks: Marks = field(default_factory=Marks)
+    nics: tuple[FoundNic, ...] = ()
+    domain_name: str = ""
+    why: str = ""  # why it is off or paused, as the hypervisor says: CRASHED, IOERROR...
+
+
+class ComputeDriver(Protocol):
+    """Each verb names an end state and may be repeated. All raise Unavailable without a hypervisor."""
+
+    async def inventory(self) -> node_pb2.ComputeInventory:
+        """What the node has and can do."""
+        ...
+
+    async def ids(self) -> list[str]:
+        """The servers of which there is a domain with our mark, or files."""
+        ...
+
+    async def find(self, server_id: str) -> Found | None:
+        """None: nothing of it is here."""
+        ...
+
+    async def ensure_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
+        """Make the files that the domain needs, all or none. base: the image, None: an empty disk.
+
+        What exists is left as it is. Raises ImageUnusable, PoolFull.
+        """
+        ...
+
+    async def ensure_defined(self, want: server_pb2.ServerWant, marks: Marks) -> None:
+        """Make a stopped domain, or an existing stopped one, exactly as wanted. Raises HypervisorRefused."""
+        ...
+
+    async def ensure_power(self, server_id: str, power: Power) -> None:
+        """Make the domain run, be off (at once), paused or saved to disk. Raises HypervisorRefused."""
+        ...
+
+    async def press_power_button(self, server_id: str) -> None:
+        """Ask a running guest to shut itself down; whether it does shows later."""
+        ...
+
+    async def ensure_marks(self, server_id: str, marks: Marks) -> None:
+        """Write the marks, whatever state the domain is in."""
+        ...
+
+    async def ensure_nic(self, server_id: str, nic: server_pb2.Nic) -> None:
+        """Make the running domain have the NIC; its tap exists. Raises HypervisorRefused."""
+        ...
+
+    async def remove_nic(self, server_id: str, port_id: str) -> None:
+        """Ask the running guest to let go of the NIC; it is gone when find() no longer shows it."""
+        ...
+
+    async def remove(self, server_id: str) -> None:
+        """Make the domain and all its files not exist."""
+        ...
+
+    async def console_log(self, server_id: str, max_bytes: int) -> bytes:
+        """The tail of what the serial console printed; 0: all that is kept. Raises NotFound."""
+        ...
+
+    def events(self) -> AsyncIterator[str]:
+        """The ids of servers whose domain changed by itself; empty string: look at all of them."""
+        ...

@@ -1,0 +1,154 @@
+"""ComputeDriver without guests, for scale tests of what is above it: domains are entries of a dictionary."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+from agents.compute.driver import (
+    NO_DOMAIN,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    SUSPENDED,
+    ChangedMeanwhile,
+    Found,
+    FoundNic,
+    HypervisorRefused,
+    Marks,
+    Power,
+)
+from fabric.compute.v1 import node_pb2, server_pb2
+from fabric.runtime.errors import NotFound
+
+
+@dataclass
+class FakeSettings:
+    """What the node pretends to be."""
+
+    vcpus: int = 1024
+    ram_mib: int = 4 * 1024 * 1024
+    disk_gb: int = 1024 * 1024
+    start_time: timedelta = timedelta(0)  # what a domain takes to start
+    obeys_button: bool = True  # guests power themselves off when asked to
+
+
+@dataclass
+class FakeDomain:
+    found: Found
+    ram_mib: int = 0
+    console: bytes = b""
+
+
+@dataclass
+class FakeDriver:
+    """Keeps nothing over a restart."""
+
+    settings: FakeSettings = field(default_factory=FakeSettings)
+    domains: dict[str, FakeDomain] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._events: asyncio.Queue[str] = asyncio.Queue()
+
+    async def inventory(self) -> node_pb2.ComputeInventory:
+        return node_pb2.ComputeInventory(
+            hypervisor_type="fake",
+            hypervisor_version="1.0.0",
+            vcpus=self.settings.vcpus,
+            ram_mib=self.settings.ram_mib,
+            disk_gb=self.settings.disk_gb,
+            cpu_arch="x86_64",
+            cpu_model="fake",
+        )
+
+    async def ids(self) -> list[str]:
+        return list(self.domains)
+
+    async def find(self, server_id: str) -> Found | None:
+        domain = self.domains.get(server_id)
+        return None if domain is None else domain.found
+
+    async def ensure_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
+        server_id = want.server.meta.id
+        if server_id not in self.domains:
+            self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN))
+
+    async def ensure_defined(self, want: server_pb2.ServerWant, marks: Marks) -> None:
+        server = want.server
+        domain = self._domain(server.meta.id)
+        if domain.found.power not in (NO_DOMAIN, STOPPED):
+            raise ChangedMeanwhile("the domain is not off", server=server.meta.id)
+        nics = tuple(FoundNic(nic.port_id, nic.mac_address, nic.tap) for nic in server.nics)
+        domain.ram_mib = server.spec.flavor.ram_mib
+        domain.found = Found(
+            power=STOPPED,
+            marks=marks,
+            nics=nics,
+            domain_name=f"instance-{server.meta.id}",
+            why=domain.found.why,
+        )
+
+    async def ensure_power(self, server_id: str, power: Power) -> None:
+        domain = self._domain(server_id)
+        if domain.found.power == power:
+            return
+        if domain.found.power == NO_DOMAIN or (domain.found.power == STOPPED and power != RUNNING):
+            raise ChangedMeanwhile("the domain does not run", server=server_id)
+        if power == RUNNING and domain.found.power in (STOPPED, SUSPENDED):
+            self._has_room_for(domain)
+            domain.console += f"[    0.000000] fake guest {server_id} started\r\n".encode()
+        domain.found = replace(domain.found, power=power, why="")  # before the delay: nothing starts twice
+        if power == RUNNING and self.settings.start_time:
+            await asyncio.sleep(self.settings.start_time.total_seconds())
+
+    async def press_power_button(self, server_id: str) -> None:
+        domain = self._domain(server_id)
+        if domain.found.power != RUNNING:
+            raise ChangedMeanwhile("the domain does not run", server=server_id)
+        if self.settings.obeys_button:
+            self.power_off_from_inside(server_id)
+
+    async def ensure_marks(self, server_id: str, marks: Marks) -> None:
+        domain = self._domain(server_id)
+        domain.found = replace(domain.found, marks=marks)
+
+    async def ensure_nic(self, server_id: str, nic: server_pb2.Nic) -> None:
+        domain = self._domain(server_id)
+        others = tuple(present for present in domain.found.nics if present.port_id != nic.port_id)
+        nics = (*others, FoundNic(nic.port_id, nic.mac_address, nic.tap))
+        domain.found = replace(domain.found, nics=nics)
+
+    async def remove_nic(self, server_id: str, port_id: str) -> None:
+        domain = self._domain(server_id)
+        nics = tuple(present for present in domain.found.nics if present.port_id != port_id)
+        domain.found = replace(domain.found, nics=nics)
+
+    async def remove(self, server_id: str) -> None:
+        self.domains.pop(server_id, None)
+
+    async def console_log(self, server_id: str, max_bytes: int) -> bytes:
+        if server_id not in self.domains:
+            raise NotFound("no such domain on this node", server=server_id)
+        return self.domains[server_id].console[-max_bytes:]
+
+    async def events(self) -> AsyncIterator[str]:
+        while True:
+            yield await self._events.get()
+
+    def power_off_from_inside(self, server_id: str) -> None:
+        """What a guest does with `poweroff`."""
+        domain = self._domain(server_id)
+        domain.found = replace(domain.found, power=STOPPED, why="SHUTDOWN")
+        self._events.put_nowait(server_id)
+
+    def _domain(self, server_id: str) -> FakeDomain:
+        if server_id not in self.domains:
+            raise ChangedMeanwhile("the domain is gone", server=server_id)
+        return self.domains[server_id]
+
+    def _has_room_for(self, domain: FakeDomain) -> None:
+        up = (RUNNING, PAUSED)
+        taken = sum(other.ram_mib for other in self.domains.values() if other.found.power in up)
+        if taken + domain.ram_mib > self.settings.ram_mib:
+            raise HypervisorRefused("cannot allocate memory", ram_mib=domain.ram_mib)

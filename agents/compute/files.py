@@ -1,0 +1,121 @@
+"""The files of servers: one directory each, which appears and disappears as a whole."""
+
+import asyncio
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from agents.compute import configdrive, disk
+from agents.compute.domain import DiskFile
+from agents.compute.driver import ImageUnusable
+from agents.compute.metadata import documents
+from fabric.compute.v1 import server_pb2 as pb
+
+_MAKING = ".making"
+_REMOVING = ".removing"
+
+
+class ServerFiles:
+    """base is a hard link into the image cache: the overlay's backing file cannot be evicted under it."""
+
+    def __init__(self, directory: Path, *, availability_zone: str) -> None:
+        self._directory = directory
+        self._zone = availability_zone
+
+    def ids(self) -> list[str]:
+        """The servers that have files, whole or left over."""
+        if not self._directory.exists():
+            return []
+        return list({path.name.partition(".")[0] for path in self._directory.iterdir()})
+
+    def exist(self, server_id: str) -> bool:
+        return self._of(server_id).exists()
+
+    def any_left(self, server_id: str) -> bool:
+        """Whether there is anything of it, be it half made or half removed."""
+        return any(self._variants(server_id))
+
+    async def ensure(self, want: pb.ServerWant, base: Path | None) -> None:
+        """Make the disks. Raises ImageUnusable, PoolFull."""
+        server_id = want.server.meta.id
+        if self.exist(server_id):
+            return
+        making = self._directory / f"{server_id}{_MAKING}"
+        await asyncio.to_thread(shutil.rmtree, making, ignore_errors=True)
+        making.mkdir(parents=True, mode=0o711)
+        try:
+            await self._make(making, want, base)
+            making.rename(self._of(server_id))
+        except BaseException:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+
+    async def _make(self, folder: Path, want: pb.ServerWant, base: Path | None) -> None:
+        flavor = want.server.spec.flavor
+        size_bytes = flavor.root_gb * disk.GIB
+        if base is None:
+            await disk.create(folder / "disk.qcow2", size_bytes or disk.GIB)
+        else:
+            os.link(base, folder / "base")
+            image = await disk.inspect(folder / "base", want.image.disk_format)
+            if size_bytes and image.virtual_size_bytes > size_bytes:
+                raise ImageUnusable(
+                    f"the image needs {image.virtual_size_bytes} bytes, the flavor's disk has {size_bytes}",
+                    reason="FLAVOR_DISK_TOO_SMALL",
+                )
+            size_bytes = size_bytes or image.virtual_size_bytes
+            await disk.create_overlay(folder / "disk.qcow2", "base", want.image.disk_format, size_bytes)
+        if flavor.ephemeral_gb:
+            await disk.create(folder / "ephemeral.qcow2", flavor.ephemeral_gb * disk.GIB)
+        if flavor.swap_mib:
+            disk.create_swap(folder / "swap.raw", flavor.swap_mib * disk.MIB)
+        if want.server.spec.config_drive:
+            told = documents(
+                want, availability_zone=self._zone, random_seed=os.urandom(512), admin_password=True
+            )
+            await asyncio.to_thread(configdrive.write, folder / "config.iso", told)
+
+    def disks(self, server_id: str) -> list[DiskFile]:
+        """The disks that it has, in the guest's order."""
+        folder = self._of(server_id)
+        known = (
+            DiskFile(str(folder / "disk.qcow2"), "qcow2"),
+            DiskFile(str(folder / "ephemeral.qcow2"), "qcow2"),
+            DiskFile(str(folder / "swap.raw"), "raw"),
+            DiskFile(str(folder / "config.iso"), "raw", read_only=True),
+        )
+        return [found for found in known if Path(found.path).exists()]
+
+    def console_log(self, server_id: str) -> Path:
+        return self._of(server_id) / "console.log"
+
+    def read_console_log(self, server_id: str, max_bytes: int) -> bytes:
+        """The tail; virtlogd rotates it to console.log.0 and on, and so keeps it bounded. 0: all of it."""
+        path = self.console_log(server_id)
+        output = b""
+        for part in (path, *(path.with_name(f"{path.name}.{number}") for number in range(10))):
+            if not part.exists():
+                if part == path:
+                    continue
+                break
+            left = max_bytes - len(output) if max_bytes else part.stat().st_size
+            if left <= 0:
+                break
+            with part.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - left))
+                output = file.read(left) + output
+        return output
+
+    def remove(self, server_id: str) -> None:
+        for path in self._variants(server_id):
+            gone = self._directory / f"{server_id}{_REMOVING}{uuid.uuid4().hex[:8]}"
+            path.rename(gone)
+            shutil.rmtree(gone)
+
+    def _variants(self, server_id: str) -> list[Path]:
+        whole = self._of(server_id)
+        return [path for path in (whole, *self._directory.glob(f"{server_id}.*")) if path.exists()]
+
+    def _of(self, server_id: str) -> Path:
+        return self._directory / str(uuid.UUID(server_id))

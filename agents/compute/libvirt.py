@@ -1,0 +1,297 @@
+"""ComputeDriver on libvirt and QEMU."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import libvirt  # type: ignore[import-untyped]
+
+from agents.compute import cpu, domain, stray
+from agents.compute.connection import Connection
+from agents.compute.driver import (
+    NO_DOMAIN,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    SUSPENDED,
+    ChangedMeanwhile,
+    Found,
+    HypervisorRefused,
+    Marks,
+    Power,
+)
+from agents.compute.files import ServerFiles
+from agents.compute.settings import ComputeSettings
+from fabric.compute.v1 import node_pb2, server_pb2
+from fabric.runtime.errors import NotFound, Unavailable
+
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+_BUSY_PAUSES = (  # paused by the hypervisor for its own work, not by somebody's wish
+    libvirt.VIR_DOMAIN_PAUSED_SAVE,
+    libvirt.VIR_DOMAIN_PAUSED_DUMP,
+    libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
+    libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT,
+    libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
+)
+_OFF = {
+    libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: "SHUTDOWN",
+    libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: "DESTROYED",
+    libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "CRASHED",
+    libvirt.VIR_DOMAIN_SHUTOFF_SAVED: "SAVED",
+    libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "FAILED",
+    libvirt.VIR_DOMAIN_SHUTOFF_DAEMON: "DAEMON",
+}
+_RECONNECT_EVERY_S = 1.0
+
+
+class LibvirtDriver:
+    """Domains of one libvirtd that carry this node's mark, and the files below one directory."""
+
+    def __init__(self, node: str, directory: Path, settings: ComputeSettings) -> None:
+        self._node = node
+        self._directory = directory
+        self._settings = settings
+        self._files = ServerFiles(directory / "servers", availability_zone=settings.availability_zone)
+        self._host = domain.Host(
+            node, cpu.virt_type(settings.virt_type), settings.machine, settings.console_address
+        )
+        self._connection = Connection(settings.connection_uri)
+
+    def close(self) -> None:
+        """Let go of libvirtd; domains run on."""
+        self._connection.close()
+
+    async def inventory(self) -> node_pb2.ComputeInventory:
+        def ask(connection: libvirt.virConnect) -> node_pb2.ComputeInventory:
+            arch, ram_mib, vcpus, *_ = connection.getInfo()
+            model = ET.fromstring(connection.getCapabilities()).findtext("host/cpu/model", "")
+            return node_pb2.ComputeInventory(
+                hypervisor_type="KVM" if self._host.virt_type == "kvm" else "QEMU",
+                hypervisor_version=_version(connection.getVersion()),
+                libvirt_version=_version(connection.getLibVersion()),
+                vcpus=vcpus,
+                ram_mib=max(0, ram_mib - self._settings.reserved_ram_mib),
+                cpu_arch=arch,
+                cpu_model=model,
+            )
+
+        inventory = await self._connection.run(ask)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        room = os.statvfs(self._directory)
+        inventory.disk_gb = max(0, (room.f_blocks * room.f_frsize >> 30) - self._settings.reserved_disk_gb)
+        inventory.availability_zone = self._settings.availability_zone
+        return inventory
+
+    async def ids(self) -> list[str]:
+        def ask(connection: libvirt.virConnect) -> set[str]:
+            found = set()
+            for dom in connection.listAllDomains():
+                marked = domain.parse_mark(ET.fromstring(dom.XMLDesc()))
+                if marked is not None and marked[0] == self._node:
+                    found.add(dom.UUIDString())
+            return found
+
+        return sorted(await self._connection.run(ask) | set(self._files.ids()))
+
+    async def find(self, server_id: str) -> Found | None:
+        return await self._connection.run(lambda connection: self._find(connection, server_id))
+
+    async def ensure_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
+        await self._files.ensure(want, base)
+
+    async def ensure_defined(self, want: server_pb2.ServerWant, marks: Marks) -> None:
+        server = want.server
+        disks = self._files.disks(server.meta.id)
+        console_log = str(self._files.console_log(server.meta.id))
+        xml = domain.domain_xml(server, marks, disks, console_log, self._host)
+
+        def define(connection: libvirt.virConnect) -> None:
+            known = self._lookup(connection, server.meta.id)
+            if known is not None and known.isActive():
+                raise ChangedMeanwhile("the domain is not off", server=server.meta.id)
+            connection.defineXML(xml)
+
+        await self._connection.run(define)
+
+    async def ensure_power(self, server_id: str, power: Power) -> None:
+        def change(connection: libvirt.virConnect) -> None:
+            dom = self._existing(connection, server_id)
+            active, state = bool(dom.isActive()), dom.state()[0]
+            if power == RUNNING:
+                if not active:
+                    self._create(dom, server_id)
+                elif state == libvirt.VIR_DOMAIN_PAUSED:
+                    dom.resume()
+            elif power == STOPPED:
+                if active:
+                    dom.destroy()
+                if dom.hasManagedSaveImage():
+                    dom.managedSaveRemove()
+            elif not active:
+                if not (power == SUSPENDED and dom.hasManagedSaveImage()):
+                    raise ChangedMeanwhile("the domain does not run", server=server_id)
+            elif power == PAUSED:
+                if state != libvirt.VIR_DOMAIN_PAUSED:
+                    dom.suspend()
+            elif power == SUSPENDED:
+                dom.managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
+
+        await self._connection.run(change)
+
+    async def press_power_button(self, server_id: str) -> None:
+        await self._connection.run(
+            lambda connection: self._existing(connection, server_id).shutdownFlags(
+                libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+            )
+        )
+
+    async def ensure_marks(self, server_id: str, marks: Marks) -> None:
+        def write(connection: libvirt.virConnect) -> None:
+            dom = self._existing(connection, server_id)
+            dom.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                domain.mark_xml(self._node, marks),
+                domain.PREFIX,
+                domain.NAMESPACE,
+                _both(dom),
+            )
+
+        await self._connection.run(write)
+
+    async def ensure_nic(self, server_id: str, nic: server_pb2.Nic) -> None:
+        def attach(connection: libvirt.virConnect) -> None:
+            dom = self._existing(connection, server_id)
+            present = domain.parse_nics(ET.fromstring(dom.XMLDesc()))
+            if all(found.port_id != nic.port_id for found in present):
+                dom.attachDeviceFlags(domain.interface_xml(nic), _both(dom))
+
+        await self._connection.run(attach)
+
+    async def remove_nic(self, server_id: str, port_id: str) -> None:
+        def detach(connection: libvirt.virConnect) -> None:
+            dom = self._existing(connection, server_id)
+            present = domain.parse_nics(ET.fromstring(dom.XMLDesc()))
+            if any(found.port_id == port_id for found in present):
+                _detach(dom, domain.alias(port_id))
+
+        await self._connection.run(detach)
+
+    async def remove(self, server_id: str) -> None:
+        def undefine(connection: libvirt.virConnect) -> None:
+            dom = self._lookup(connection, server_id)
+            if dom is not None:
+                if dom.isActive():
+                    dom.destroy()
+                dom.undefineFlags(_UNDEFINE)
+            stray.end(server_id)
+            logs = Path(self._settings.domain_log_directory)
+            for path in logs.glob(f"{domain.name(server_id)}.log*"):
+                path.unlink(missing_ok=True)
+            self._files.remove(server_id)
+
+        await self._connection.run(undefine)
+
+    async def console_log(self, server_id: str, max_bytes: int) -> bytes:
+        if not self._files.exist(server_id):
+            raise NotFound("no such domain on this node", server=server_id)
+        return await asyncio.to_thread(self._files.read_console_log, server_id, max_bytes)
+
+    async def events(self) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        changed: asyncio.Queue[str | None] = asyncio.Queue()
+
+        def tell(server_id: str | None) -> None:
+            loop.call_soon_threadsafe(changed.put_nowait, server_id)
+
+        self._connection.listen(tell)
+        while True:
+            try:
+                await self._connection.run(lambda connection: connection.isAlive())
+            except Unavailable:
+                await asyncio.sleep(_RECONNECT_EVERY_S)
+                continue
+            yield ""  # much may have happened while nobody listened
+            while (server_id := await changed.get()) is not None:
+                yield server_id
+
+    def _find(self, connection: libvirt.virConnect, server_id: str) -> Found | None:
+        dom = self._lookup(connection, server_id)
+        if dom is None:
+            has_disk = self._files.exist(server_id)
+            return Found(NO_DOMAIN, has_disk) if has_disk or self._files.any_left(server_id) else None
+        tree = ET.fromstring(dom.XMLDesc())
+        marked = domain.parse_mark(tree)
+        power, why = _power(dom)
+        return Found(
+            power=power,
+            has_disk=self._files.exist(server_id),
+            marks=Marks() if marked is None else marked[1],
+            nics=domain.parse_nics(tree),
+            domain_name=dom.name(),
+            why=why,
+        )
+
+    def _create(self, dom: libvirt.virDomain, server_id: str) -> None:
+        try:
+            dom.create()
+        except libvirt.libvirtError:
+            if not stray.end(server_id):  # a QEMU that an earlier libvirtd started and did not live to record
+                raise
+            dom.create()
+
+    def _existing(self, connection: libvirt.virConnect, server_id: str) -> libvirt.virDomain:
+        dom = self._lookup(connection, server_id)
+        if dom is None:
+            raise ChangedMeanwhile("the domain is gone", server=server_id)
+        return dom
+
+    def _lookup(self, connection: libvirt.virConnect, server_id: str) -> libvirt.virDomain | None:
+        """The domain of the server. Raises HypervisorRefused when somebody else's domain has its id."""
+        try:
+            dom = connection.lookupByUUIDString(server_id)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+        if dom.name() != domain.name(server_id):
+            raise HypervisorRefused("a domain that is not ours has the server's id", domain=dom.name())
+        return dom
+
+
+def _power(dom: libvirt.virDomain) -> tuple[Power, str]:
+    state, reason = dom.state()
+    if state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_NOSTATE):
+        if dom.hasManagedSaveImage():
+            return SUSPENDED, ""
+        return STOPPED, _OFF.get(reason, "") if state == libvirt.VIR_DOMAIN_SHUTOFF else "CRASHED"
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason not in _BUSY_PAUSES:
+        return PAUSED, "IOERROR" if reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR else ""
+    return RUNNING, ""
+
+
+def _detach(dom: libvirt.virDomain, alias: str) -> None:
+    try:
+        dom.detachDeviceAlias(alias, _both(dom))
+    except libvirt.libvirtError as error:
+        asked_already = "in the process of unplug" in str(error)
+        if error.get_error_code() != libvirt.VIR_ERR_DEVICE_MISSING and not asked_already:
+            raise
+        if dom.isActive() and not asked_already:  # the definition has it no more, the domain still does
+            dom.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def _both(dom: libvirt.virDomain) -> int:
+    """Change the definition, and the running domain if it runs."""
+    live = libvirt.VIR_DOMAIN_AFFECT_LIVE if dom.isActive() else 0
+    return int(libvirt.VIR_DOMAIN_AFFECT_CONFIG | live)
+
+
+def _version(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"

@@ -1,0 +1,164 @@
+"""A libvirtd of our own, in a directory of its own: for machines where no init system runs one, and for tests.
+
+libvirtd's directories are compiled in, so that it gets a mount namespace in which they are others. Its guests
+survive it, as they do any libvirtd. `PrivateLibvirtd(Path("/var/lib/fabric/libvirt")).start()`, then connect
+to `.uri`. start() finds what runs already; kill() and start() are what a crash and a restart are.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+from agents.compute.stray import qemus_below
+
+_REDIRECTED = {
+    "run": "/run/libvirt",
+    "lib": "/var/lib/libvirt",
+    "etc": "/etc/libvirt",
+    "log": "/var/log/libvirt",
+    "cache": "/var/cache/libvirt",
+}
+_LIBVIRTD_CONF = """\
+unix_sock_dir = "{directory}"
+unix_sock_rw_perms = "0700"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+host_uuid = "{host_uuid}"
+max_client_requests = 32
+max_queued_clients = 64
+log_outputs = "3:stderr"
+"""
+_QEMU_CONF = """\
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+cgroup_controllers = []
+namespaces = []
+stdio_handler = "logd"
+max_core = 0
+"""
+_VIRTLOGD_CONF = """\
+max_size = {console_bytes}
+max_backups = 1
+"""
+_START_S = 20.0
+_STOP_S = 10.0
+
+
+class PrivateLibvirtd:
+    """virtlogd and libvirtd with everything below one directory; needs root."""
+
+    def __init__(self, directory: Path, *, console_bytes: int = 1 << 20) -> None:
+        """console_bytes: of each guest's console log, one older part of the same size is kept too."""
+        self.directory = directory
+        self._console_bytes = console_bytes
+
+    @property
+    def uri(self) -> str:
+        """What libvirt.open takes."""
+        return f"qemu+unix:///system?socket={self.directory}/libvirt-sock"
+
+    @property
+    def domain_log_directory(self) -> str:
+        """Where libvirt's log of each domain is, as seen from outside."""
+        return str(self.directory / "log/qemu")
+
+    def start(self) -> None:
+        """Make both daemons run and answer. Raises TimeoutError."""
+        self._configure()
+        for daemon, socket in (
+            ("virtlogd", self.directory / "run/virtlogd-sock"),
+            ("libvirtd", self.directory / "libvirt-sock"),
+        ):
+            if self.pid(daemon) is None:
+                socket.unlink(missing_ok=True)
+                self._launch(daemon)
+            self._wait_for(daemon, socket)
+
+    def stop(self) -> None:
+        """End both daemons; guests run on."""
+        for daemon in ("libvirtd", "virtlogd"):
+            self.kill(daemon, signal.SIGTERM)
+
+    def wipe(self) -> None:
+        """End the daemons and their guests, and remove the directory."""
+        self.stop()
+        for pid in qemus_below(self.directory):
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def kill(self, daemon: str = "libvirtd", number: signal.Signals = signal.SIGKILL) -> None:
+        """End one daemon and wait until it is gone."""
+        pid = self.pid(daemon)
+        if pid is None:
+            return
+        os.kill(pid, number)
+        deadline = time.monotonic() + _STOP_S
+        while self.pid(daemon) is not None:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            _reap(pid)
+            time.sleep(0.02)
+
+    def pid(self, daemon: str = "libvirtd") -> int | None:
+        """The process of a daemon; None: it does not run."""
+        try:
+            pid = int((self.directory / f"{daemon}.pid").read_text())
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        ours = daemon.encode() in arguments[0] and str(self.directory / f"{daemon}.pid").encode() in arguments
+        return pid if ours else None
+
+    def _configure(self) -> None:
+        for name in _REDIRECTED:
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+        etc = self.directory / "etc"
+        host_uuid = etc / "host_uuid"
+        if not host_uuid.exists():
+            host_uuid.write_text(str(uuid.uuid4()))
+        libvirtd_conf = _LIBVIRTD_CONF.format(directory=self.directory, host_uuid=host_uuid.read_text())
+        (etc / "libvirtd.conf").write_text(libvirtd_conf)
+        (etc / "qemu.conf").write_text(_QEMU_CONF)
+        (etc / "virtlogd.conf").write_text(_VIRTLOGD_CONF.format(console_bytes=self._console_bytes))
+
+    def _launch(self, daemon: str) -> None:
+        binary = shutil.which(daemon, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        if binary is None:
+            raise FileNotFoundError(f"{daemon} is not installed")
+        binds = [f'mount --bind "{self.directory / name}" {path}' for name, path in _REDIRECTED.items()]
+        for path in _REDIRECTED.values():
+            Path(path).mkdir(parents=True, exist_ok=True)  # a mount needs something to mount on
+        pid_file = self.directory / f"{daemon}.pid"
+        command = f'exec {binary} --config "{self.directory}/etc/{daemon}.conf" --pid-file "{pid_file}"'
+        script = " && ".join([*binds, command])
+        with (self.directory / f"{daemon}.log").open("ab") as log:
+            subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,  # it outlives us and our terminal
+            )
+
+    def _wait_for(self, daemon: str, socket: Path) -> None:
+        deadline = time.monotonic() + _START_S
+        while self.pid(daemon) is None or not socket.exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{daemon} did not start, see {self.directory}/{daemon}.log")
+            time.sleep(0.02)
+
+
+def _reap(pid: int) -> None:
+    """If it is our child it would stay as a zombie."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return

@@ -1,0 +1,176 @@
+"""What to do next about a server on its node. No I/O, no clock, no randomness."""
+
+import enum
+from dataclasses import dataclass, replace
+
+from agents.compute.driver import NO_DOMAIN, PAUSED, RUNNING, STOPPED, SUSPENDED, Found, Marks, Power
+from fabric.compute.v1 import server_pb2 as pb
+
+STATES = {
+    NO_DOMAIN: pb.ServerStatus.STATE_BUILDING,
+    RUNNING: pb.ServerStatus.STATE_ACTIVE,
+    STOPPED: pb.ServerStatus.STATE_STOPPED,
+    PAUSED: pb.ServerStatus.STATE_PAUSED,
+    SUSPENDED: pb.ServerStatus.STATE_SUSPENDED,
+}
+
+
+class Step(enum.Enum):
+    """One action each; after all but the waiting and the last ones the agent looks again."""
+
+    FETCH = enum.auto()  # get the image into the cache
+    MAKE_DISK = enum.auto()
+    DEFINE = enum.auto()  # make or rewrite the stopped domain
+    WAIT_FOR_TAPS = enum.auto()
+    START = enum.auto()  # define and run, or restore what was suspended
+    PRESS_BUTTON = enum.auto()  # ask the guest to power off, and wait
+    STOP = enum.auto()  # at once
+    PAUSE = enum.auto()
+    RESUME = enum.auto()  # from paused
+    SUSPEND = enum.auto()
+    PLUG = enum.auto()
+    MARK = enum.auto()  # what was reached is written on the domain
+    UNPLUG = enum.auto()  # the only step whose end is up to the guest: it comes last and settles meanwhile
+    SETTLE = enum.auto()
+    REMOVE = enum.auto()
+    FORGET = enum.auto()
+
+
+@dataclass(frozen=True)
+class Around:
+    """What else the decision hangs on."""
+
+    boot_id: str  # of the node
+    image_ready: bool = True
+    taps: frozenset[str] = frozenset()  # those of the wanted taps that exist
+    button_pressed: bool = False  # lately, by us: a guest that is off now was not off by its own will
+    patience_over: bool = False  # the guest had its time to power off
+
+
+def next_step(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
+    """The one action that brings the server closer to what is wanted; None found: nothing is here."""
+    server = want.server
+    if server.meta.HasField("delete_time"):
+        return Step.FORGET if found is None else Step.REMOVE
+    if found is None or not found.has_disk:
+        return Step.MAKE_DISK if around.image_ready else Step.FETCH
+    if found.power == NO_DOMAIN:
+        return Step.DEFINE
+    step = _power_step(server, found, around) or _nic_step(server, found, around)
+    if step is not None and step is not Step.UNPLUG:
+        return step
+    if marks_reached(server, found, around) != found.marks:
+        return Step.MARK
+    return step or Step.SETTLE
+
+
+def intent_generation(server: pb.Server) -> int:
+    """The generation that last asked for a power state: only a newer one overrules what the guest does."""
+    return server.spec.power_generation or server.meta.generation
+
+
+def reboot_pending(server: pb.Server, found: Found) -> bool:
+    return found.marks.reboot_count < server.spec.reboot_count
+
+
+def goal(server: pb.Server, found: Found, around: Around) -> Power:
+    """The power state to reach: what is asked for, unless the guest went off by itself after that."""
+    asked = server.spec.power or RUNNING
+    by_itself = (
+        found.power == STOPPED
+        and found.marks.generation >= intent_generation(server)
+        and found.marks.boot_id == around.boot_id  # else it went down with the node
+        and not around.button_pressed
+        and not reboot_pending(server, found)
+    )
+    return STOPPED if by_itself else asked
+
+
+def marks_reached(server: pb.Server, found: Found, around: Around) -> Marks:
+    """The marks of a domain that is where it should be."""
+    marks = replace(found.marks, generation=max(found.marks.generation, intent_generation(server)))
+    if found.power == STOPPED:  # there is nothing to reboot
+        marks = replace(marks, reboot_count=max(marks.reboot_count, server.spec.reboot_count))
+    if found.power in (RUNNING, PAUSED):
+        marks = replace(marks, boot_id=around.boot_id)
+    return marks
+
+
+def guest_stopped(server: pb.Server, found: Found) -> bool:
+    """Whether it is off though asked to run."""
+    return found.power == STOPPED and (server.spec.power or RUNNING) != STOPPED
+
+
+def _power_step(server: pb.Server, found: Found, around: Around) -> Step | None:
+    aim = goal(server, found, around)
+    if found.power == STOPPED:
+        return None if aim == STOPPED else _start(server, around)
+    if reboot_pending(server, found) and aim != STOPPED:
+        soft = found.power == RUNNING and not server.spec.reboot_hard and not around.patience_over
+        return Step.PRESS_BUTTON if soft else Step.STOP
+    if found.power == aim:
+        return None
+    if found.power == SUSPENDED:
+        return Step.STOP if aim == STOPPED else _start(server, around)
+    match aim:
+        case pb.ServerSpec.POWER_STOPPED:
+            soft = found.power == RUNNING and not around.patience_over
+            return Step.PRESS_BUTTON if soft else Step.STOP
+        case pb.ServerSpec.POWER_PAUSED:
+            return Step.PAUSE
+        case pb.ServerSpec.POWER_SUSPENDED:
+            return Step.SUSPEND
+    return Step.RESUME
+
+
+def _start(server: pb.Server, around: Around) -> Step:
+    ready = all(nic.tap in around.taps for nic in server.nics)
+    return Step.START if ready else Step.WAIT_FOR_TAPS
+
+
+def _nic_step(server: pb.Server, found: Found, around: Around) -> Step | None:
+    wanted = {(nic.port_id, nic.mac_address): nic for nic in server.nics}
+    present = {(nic.port_id, nic.mac_address) for nic in found.nics}
+    if found.power == SUSPENDED or wanted.keys() == present:
+        return None
+    if found.power == STOPPED:
+        return Step.DEFINE
+    missing = [nic for key, nic in wanted.items() if key not in present]
+    if any(nic.tap in around.taps for nic in missing):
+        return Step.PLUG
+    return Step.WAIT_FOR_TAPS if missing else Step.UNPLUG
+
+
+def missing_nics(server: pb.Server, found: Found, around: Around) -> list[pb.Nic]:
+    """The NICs that can be plugged in now."""
+    present = {(nic.port_id, nic.mac_address) for nic in found.nics}
+    return [
+        nic for nic in server.nics if (nic.port_id, nic.mac_address) not in present and nic.tap in around.taps
+    ]
+
+
+def surplus_ports(server: pb.Server, found: Found) -> list[str]:
+    """The ports that the domain should no longer have."""
+    wanted = {(nic.port_id, nic.mac_address) for nic in server.nics}
+    return [nic.port_id for nic in found.nics if (nic.port_id, nic.mac_address) not in wanted]
+
+
+def observed(
+    server: pb.Server, found: Found | None, *, settled: bool, reason: str = "", message: str = ""
+) -> pb.ServerStatus:
+    """The status that says what is found, and whether the present generation is reached."""
+    status = pb.ServerStatus(reason=reason, message=message)
+    if settled:
+        status.observed_generation = server.meta.generation
+    if found is None:
+        status.state = pb.ServerStatus.STATE_BUILDING
+        return status
+    status.state = STATES[found.power]
+    if found.marks.launch_time is None and found.power == STOPPED and not settled:
+        status.state = pb.ServerStatus.STATE_BUILDING  # defined, never ran: still on its way
+    status.reboot_count = found.marks.reboot_count
+    status.domain_name = found.domain_name
+    status.port_ids.extend(nic.port_id for nic in found.nics)
+    if found.marks.launch_time is not None:
+        status.launch_time.FromDatetime(found.marks.launch_time)
+    return status
