@@ -71,7 +71,7 @@ class PrivateLibvirtd:
 
     def start(self) -> None:
         """Make both daemons run and answer. Raises TimeoutError."""
-        self._configure()
+        self.configure()
         for daemon, socket in (
             ("virtlogd", self.directory / "run/virtlogd-sock"),
             ("libvirtd", self.directory / "libvirt-sock"),
@@ -116,9 +116,11 @@ class PrivateLibvirtd:
         ours = daemon.encode() in arguments[0] and str(self.directory / f"{daemon}.pid").encode() in arguments
         return pid if ours else None
 
-    def _configure(self) -> None:
-        for name in _REDIRECTED:
+    def configure(self) -> None:
+        """Write what the daemons read; for who starts them with command() and looks after them itself."""
+        for name, path in _REDIRECTED.items():
             (self.directory / name).mkdir(parents=True, exist_ok=True)
+            Path(path).mkdir(parents=True, exist_ok=True)  # a mount needs something to mount on
         etc = self.directory / "etc"
         host_uuid = etc / "host_uuid"
         if not host_uuid.exists():
@@ -128,19 +130,21 @@ class PrivateLibvirtd:
         (etc / "qemu.conf").write_text(_QEMU_CONF)
         (etc / "virtlogd.conf").write_text(_VIRTLOGD_CONF.format(console_bytes=self._console_bytes))
 
-    def _launch(self, daemon: str) -> None:
+    def command(self, daemon: str) -> list[str]:
+        """The daemon in the foreground, with its mount namespace; the pid stays that of the first process."""
         binary = shutil.which(daemon, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if binary is None:
             raise FileNotFoundError(f"{daemon} is not installed")
         binds = [f'mount --bind "{self.directory / name}" {path}' for name, path in _REDIRECTED.items()]
-        for path in _REDIRECTED.values():
-            Path(path).mkdir(parents=True, exist_ok=True)  # a mount needs something to mount on
         pid_file = self.directory / f"{daemon}.pid"
-        command = f'exec {binary} --config "{self.directory}/etc/{daemon}.conf" --pid-file "{pid_file}"'
-        script = " && ".join([*binds, command])
+        run = f'exec {binary} --config "{self.directory}/etc/{daemon}.conf" --pid-file "{pid_file}"'
+        script = " && ".join([*binds, run])
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+
+    def _launch(self, daemon: str) -> None:
         with (self.directory / f"{daemon}.log").open("ab") as log:
             subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script],
+                self.command(daemon),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
