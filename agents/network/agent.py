@@ -1,0 +1,277 @@
+"""Keep the networks, ports, security groups and members that are wanted on this node as their specs say.
+
+Wiring, in fabric-agent's main:
+
+    settings = NetworkSettings(...)
+    drivers = real_drivers(settings, state_dir / "network")  # agents.network.real; or fake.fake_drivers()
+    stores = NetworkStores(
+        networks=NodeStore(cache, life, codec, "networks", NetworkWant, NetworkStatus),
+        ports=NodeStore(cache, life, codec, "ports", Port, PortStatus),
+        groups=NodeStore(cache, life, codec, "security_groups", SecurityGroupWant),
+        members=NodeStore(cache, life, codec, "group_members", GroupMember),
+    )
+    agent = NetworkAgent(stores, drivers, settings, documents)  # port id -> its server's Documents or None
+    await agent.run()  # once the caches have listed; until cancelled
+    await drivers.close()  # stops nothing on the node
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeGuard
+
+import structlog
+
+from agents.network import port as decisions
+from agents.network.directory import PortDirectory
+from agents.network.driver import Drivers
+from agents.network.metadata_http import Documents, MetadataServer
+from agents.network.orphan import Orphans
+from agents.network.settings import NetworkSettings
+from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.runtime.node import NodeStore
+from fabric.runtime.reconcile import Loop
+
+log = structlog.get_logger(__name__)
+
+Network = network_pb2.NetworkStatus
+Port = port_pb2.PortStatus
+
+
+@dataclass(frozen=True)
+class NetworkStores:
+    """What is wanted of this node."""
+
+    networks: NodeStore[network_pb2.NetworkWant, network_pb2.NetworkStatus]
+    ports: NodeStore[port_pb2.Port, port_pb2.PortStatus]
+    groups: NodeStore[security_group_pb2.SecurityGroupWant, security_group_pb2.SecurityGroup]
+    members: NodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember]
+
+
+class NetworkAgent:
+    """One reconcile function a collection; what one of them waits for wakes it by id."""
+
+    def __init__(
+        self,
+        stores: NetworkStores,
+        drivers: Drivers,
+        settings: NetworkSettings,
+        metadata: Callable[[str], Documents | None],
+        *,
+        serve_metadata: bool = True,
+    ) -> None:
+        self._stores = stores
+        self._switch, self._filter, self._dhcp = drivers.switch, drivers.filter, drivers.dhcp
+        self._settings = settings
+        self._documents = metadata
+        self._metadata = MetadataServer(self._find_documents) if serve_metadata else None
+        self._directory = PortDirectory()
+        self._ready: dict[str, int] = {}  # networks whose bridge is there, with the MTU that their taps have
+        self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network or group id -> ports
+        self._orphans = Orphans(settings.grace)
+        self._loops = {
+            "networks": self._loop("networks", self.reconcile_network),
+            "ports": self._loop("ports", self.reconcile_port),
+            "groups": self._loop("groups", self.reconcile_group),
+            "members": self._loop("members", self.reconcile_member),
+        }
+
+    def _loop(self, collection: str, reconcile: Callable[..., object]) -> Loop:
+        store = getattr(self._stores, collection)
+        return Loop(
+            f"network {collection}",
+            reconcile,  # type: ignore[arg-type]
+            lambda: {*store.ids(), *store.reported_ids()},
+            resync=self._settings.resync,
+            concurrency=self._settings.concurrency,
+        )
+
+    async def run(self) -> None:
+        """Adopt what is on the node, then keep it right until cancelled. Raises LeaseLost."""
+        await self.adopt()
+        self._dhcp.on_exit(self._loops["networks"].wake)
+        for collection, loop in self._loops.items():
+            getattr(self._stores, collection).on_change(loop.wake)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for loop in self._loops.values():
+                    tasks.create_task(loop.run())
+                tasks.create_task(self._resync())
+        finally:
+            if self._metadata is not None:
+                await self._metadata.close()
+
+    async def adopt(self) -> None:
+        """Know all that is wanted before anything is written, so that a restart takes nothing away."""
+        stores = self._stores
+        ports = [port for port in map(stores.ports.get, stores.ports.ids()) if _lives(port)]
+        for port in ports:
+            self._directory.put(port)
+        members = ((id_, stores.members.get(id_)) for id_ in stores.members.ids())
+        await self._filter.adopt(
+            [want for want in map(stores.networks.get, stores.networks.ids()) if want is not None],
+            [want for want in map(stores.groups.get, stores.groups.ids()) if want is not None],
+            {id_: member for id_, member in members if member is not None},
+            ports,
+        )
+
+    async def reconcile_network(self, network_id: str) -> timedelta | None:
+        """Bridge, namespace, DHCP and metadata of one network."""
+        want = self._stores.networks.get(network_id)
+        if want is None or want.network.meta.HasField("delete_time"):
+            await self._remove_network(network_id, want)
+            return None
+        await self._switch.ensure_network(want)
+        await self._filter.ensure_network(want)
+        if self._ready.get(network_id) != _mtu(want):
+            self._ready[network_id] = _mtu(want)
+            self._waiting[network_id].update(port.meta.id for port in self._directory.of_network(network_id))
+            self._wake_waiting(network_id)
+        await self._dhcp.ensure(want, self._directory.of_network(network_id))
+        if self._metadata is not None and want.HasField("dhcp_port"):
+            await self._metadata.ensure(network_id)
+        await self._report_network(want, decisions.network_status(want))
+        return None
+
+    async def _remove_network(self, network_id: str, want: network_pb2.NetworkWant | None) -> None:
+        if self._directory.of_network(network_id):
+            self._waiting[f"gone {network_id}"].add(network_id)
+            if want is not None:
+                await self._report_network(
+                    want, Network(state=Network.STATE_DOWN, reason="WAITING_FOR_PORTS")
+                )
+            return
+        self._ready.pop(network_id, None)
+        if self._metadata is not None:
+            await self._metadata.remove(network_id)
+        await self._dhcp.remove(network_id)
+        await self._switch.remove_network(network_id)
+        await self._filter.remove_network(network_id)
+        log.info("network removed", network=network_id)
+        if want is not None:
+            await self._report_network(want, Network(state=Network.STATE_DOWN, released=True))
+        elif (status := self._stores.networks.status(network_id)) is not None and not status.released:
+            await self._stores.networks.report(network_id, Network(state=Network.STATE_DOWN, released=True))
+
+    async def _report_network(self, want: network_pb2.NetworkWant, status: Network) -> None:
+        status.observed_generation = want.network.meta.generation
+        await self._stores.networks.report(want.network.meta.id, status)
+
+    async def reconcile_port(self, port_id: str) -> timedelta | None:
+        """Filter, tap and DHCP of one port; the filter is there before the tap joins its bridge."""
+        port = self._stores.ports.get(port_id)
+        if not _lives(port):
+            await self._remove_port(port_id, port)
+            return None
+        self._directory.put(port)
+        if missing := self._missing(port):
+            self._waiting[missing[1]].add(port_id)
+            await self._stores.ports.report(
+                port_id, decisions.observed(port, Port.STATE_BUILDING, missing[0])
+            )
+            return None
+        want = self._stores.networks.get(port.spec.network_id)
+        assert want is not None  # _missing said so
+        if decisions.has_tap(port):
+            await self._filter.ensure_port(port)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._switch.ensure_port(port, _mtu(want)))
+                tasks.create_task(self._dhcp.ensure(want, self._directory.of_network(port.spec.network_id)))
+        state = Port.STATE_ACTIVE if port.spec.admin_state_up else Port.STATE_DOWN
+        await self._stores.ports.report(port_id, decisions.observed(port, state))
+        log.info("port settled", port=port_id, request_id=port.meta.request_id)
+        return None
+
+    def _missing(self, port: port_pb2.Port) -> tuple[str, str] | None:
+        """Reason and id of what the port cannot be made without."""
+        network_id = port.spec.network_id
+        if network_id not in self._ready or self._stores.networks.get(network_id) is None:
+            return "WAITING_FOR_NETWORK", network_id
+        if port.spec.port_security_enabled:
+            for group_id in port.spec.security_group_ids:
+                if self._stores.groups.get(group_id) is None:
+                    return "WAITING_FOR_SECURITY_GROUP", group_id
+        return None
+
+    async def _remove_port(self, port_id: str, port: port_pb2.Port | None) -> None:
+        known = self._directory.forget(port_id)
+        await self._switch.remove_port(port_id)
+        await self._filter.remove_port(port_id)
+        if known is not None:
+            network_id = known.spec.network_id
+            want = self._stores.networks.get(network_id)
+            if want is not None and network_id in self._ready:
+                await self._dhcp.ensure(want, self._directory.of_network(network_id))
+            if self._waiting.pop(f"gone {network_id}", None):
+                self._loops["networks"].wake(network_id)
+        log.info("port removed", port=port_id)
+        status = self._stores.ports.status(port_id)
+        if port is not None:
+            gone = decisions.observed(port, Port.STATE_DOWN)
+            gone.released = True
+            await self._stores.ports.report(port_id, gone)
+        elif status is not None and not status.released:
+            await self._stores.ports.report(port_id, Port(state=Port.STATE_DOWN, released=True))
+
+    async def reconcile_group(self, group_id: str) -> timedelta | None:
+        """The rules of one security group."""
+        want = self._stores.groups.get(group_id)
+        if want is None:
+            await self._filter.remove_group(group_id)
+            return None
+        await self._filter.ensure_group(want)
+        self._wake_waiting(group_id)
+        return None
+
+    async def reconcile_member(self, member_id: str) -> timedelta | None:
+        """The addresses of one member of a remote group."""
+        member = self._stores.members.get(member_id)
+        if member is None:
+            await self._filter.remove_member(member_id)
+        else:
+            await self._filter.ensure_member(member_id, member)
+        return None
+
+    def _wake_waiting(self, id_: str) -> None:
+        for port_id in self._waiting.pop(id_, ()):
+            self._loops["ports"].wake(port_id)
+
+    def _find_documents(self, network_id: str, address: str) -> Documents | None:
+        port_id = self._directory.find(network_id, address)
+        return None if port_id is None else self._documents(port_id)
+
+    async def _resync(self) -> None:
+        """Compare the filters with the kernel, and remove what is ours and wanted by nobody."""
+        while True:
+            await asyncio.sleep(min(self._settings.grace, self._settings.resync).total_seconds() / 2)
+            await self._filter.resync()
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """Remove what has had no want for the grace period."""
+        held = [*await self._switch.find(), *await self._dhcp.find()]
+        wanted = {
+            *self._stores.networks.ids(),
+            *self._stores.ports.ids(),
+            *self._directory.ids(),
+            *self._ready,
+        }
+        for holding in self._orphans.due(held, wanted):
+            log.warning("removing an orphan", kind=holding.kind, name=holding.name, owner=holding.owner_id)
+            if holding.owner_kind == "port":
+                await self._switch.remove_port(holding.owner_id)
+            else:
+                await self._dhcp.remove(holding.owner_id)
+                await self._switch.remove_network(holding.owner_id)
+        if self._orphans.settled:
+            await self._filter.forget_unknown()
+
+
+def _lives(port: port_pb2.Port | None) -> TypeGuard[port_pb2.Port]:
+    return port is not None and not port.meta.HasField("delete_time")
+
+
+def _mtu(want: network_pb2.NetworkWant) -> int:
+    return want.network.spec.mtu or 1500

@@ -1,0 +1,116 @@
+"""What the network agent asks of its node. Each verb names an end state; repeating it is safe and cheap.
+
+SwitchDriver makes bridges, namespaces and taps (netlink.py), FilterDriver what may pass (nftables.py),
+DhcpDriver the DHCP and DNS servers (dnsmasq.py); fake.py holds all three in memory, for scale tests.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+
+
+@dataclass(frozen=True)
+class Holding:
+    """One thing that the agent holds on its node."""
+
+    kind: str  # bridge, namespace, tap, link, filter, set, dhcp
+    name: str
+    owner_kind: str  # network, port, security_group; empty: the node's own
+    owner_id: str  # as much of the id as the thing carries: a name may hold only its start
+
+
+class SwitchDriver(Protocol):
+    """Layer 2 of the node."""
+
+    async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
+        """Make the bridge; with a dhcp_port also the namespace that carries its MAC and addresses."""
+
+    async def remove_network(self, network_id: str) -> None:
+        """Make bridge and namespace not exist."""
+
+    async def ensure_port(self, port: port_pb2.Port, mtu: int) -> None:
+        """Make the port's tap a member of its network's bridge. Raises NotFound: there is no bridge yet."""
+
+    async def remove_port(self, port_id: str) -> None:
+        """Make the tap not exist."""
+
+    async def find(self) -> list[Holding]:
+        """Everything on the node that carries our mark."""
+
+    async def close(self) -> None:
+        """Let go without undoing anything."""
+
+
+class FilterDriver(Protocol):
+    """What may pass between the ports and the rest. A port that is not mentioned passes everything."""
+
+    async def adopt(
+        self,
+        networks: Sequence[network_pb2.NetworkWant],
+        groups: Sequence[security_group_pb2.SecurityGroupWant],
+        members: Mapping[str, security_group_pb2.GroupMember],
+        ports: Sequence[port_pb2.Port],
+    ) -> None:
+        """Make all this true in one transaction, and leave what belongs to nothing of it as it is."""
+
+    async def forget_unknown(self) -> None:
+        """Remove what adopt left."""
+
+    async def resync(self) -> bool:
+        """Compare with the kernel and repair. False: nothing had changed and nothing was written."""
+
+    async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
+        """Let the ports of the network reach its DHCP, DNS and metadata.
+
+        Track its flows apart from others.
+        """
+
+    async def remove_network(self, network_id: str) -> None: ...
+
+    async def ensure_port(self, port: port_pb2.Port) -> None:
+        """Filter the port by its addresses and its groups."""
+
+    async def remove_port(self, port_id: str) -> None: ...
+
+    async def ensure_group(self, want: security_group_pb2.SecurityGroupWant) -> None: ...
+
+    async def remove_group(self, group_id: str) -> None: ...
+
+    async def ensure_member(self, member_id: str, member: security_group_pb2.GroupMember) -> None: ...
+
+    async def remove_member(self, member_id: str) -> None: ...
+
+    async def find(self) -> list[Holding]: ...
+
+
+class DhcpDriver(Protocol):
+    """DHCP, router advertisements and DNS of a network on this node, for this node's ports only."""
+
+    async def ensure(self, want: network_pb2.NetworkWant, ports: Sequence[port_pb2.Port]) -> None:
+        """Serve exactly these ports; nothing runs where no subnet enables DHCP or there is no dhcp_port."""
+
+    async def remove(self, network_id: str) -> None: ...
+
+    async def find(self) -> list[Holding]: ...
+
+    def on_exit(self, callback: Callable[[str], None]) -> None:
+        """Call back with the network id when its server has ended without being asked to."""
+
+    async def close(self) -> None:
+        """Let go without stopping anything."""
+
+
+@dataclass(frozen=True)
+class Drivers:
+    """The three of one node."""
+
+    switch: SwitchDriver
+    filter: FilterDriver
+    dhcp: DhcpDriver
+
+    async def close(self) -> None:
+        """Let go without undoing or stopping anything."""
+        await self.dhcp.close()
+        await self.switch.close()

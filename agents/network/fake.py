@@ -1,0 +1,138 @@
+"""All three drivers in memory.
+
+A node that makes nothing and says yes at once. For scale tests without a kernel.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from agents.network import name
+from agents.network.driver import Drivers, Holding
+from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.runtime.errors import NotFound
+
+
+class FakeSwitch:
+    """Knows what would be there."""
+
+    def __init__(self) -> None:
+        self._networks: dict[str, network_pb2.NetworkWant] = {}
+        self._ports: dict[str, port_pb2.Port] = {}
+
+    async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
+        self._networks[want.network.meta.id] = want
+
+    async def remove_network(self, network_id: str) -> None:
+        self._networks.pop(network_id, None)
+
+    async def ensure_port(self, port: port_pb2.Port, mtu: int) -> None:
+        if port.spec.network_id not in self._networks:
+            raise NotFound("the network has no bridge on this node yet", network=port.spec.network_id)
+        self._ports[port.meta.id] = port
+
+    async def remove_port(self, port_id: str) -> None:
+        self._ports.pop(port_id, None)
+
+    async def find(self) -> list[Holding]:
+        found = []
+        for network_id, want in self._networks.items():
+            found.append(Holding("bridge", name.bridge(network_id), "network", network_id))
+            if want.HasField("dhcp_port"):
+                found.append(Holding("link", name.link(network_id), "network", network_id))
+                found.append(Holding("namespace", name.namespace(network_id), "network", network_id))
+        found += [Holding("tap", name.tap(port_id), "port", port_id) for port_id in self._ports]
+        return found
+
+    async def close(self) -> None:
+        return
+
+
+class FakeFilter:
+    """Lets everything pass, and knows what it should not."""
+
+    def __init__(self) -> None:
+        self._networks: dict[str, network_pb2.NetworkWant] = {}
+        self._ports: dict[str, port_pb2.Port] = {}
+        self._groups: dict[str, security_group_pb2.SecurityGroupWant] = {}
+        self._members: dict[str, security_group_pb2.GroupMember] = {}
+
+    async def adopt(
+        self,
+        networks: Sequence[network_pb2.NetworkWant],
+        groups: Sequence[security_group_pb2.SecurityGroupWant],
+        members: Mapping[str, security_group_pb2.GroupMember],
+        ports: Sequence[port_pb2.Port],
+    ) -> None:
+        self._networks.update({want.network.meta.id: want for want in networks})
+        self._groups.update({want.security_group.meta.id: want for want in groups})
+        self._members.update(members)
+        self._ports.update({port.meta.id: port for port in ports if port.spec.port_security_enabled})
+
+    async def forget_unknown(self) -> None:
+        return
+
+    async def resync(self) -> bool:
+        return False
+
+    async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
+        self._networks[want.network.meta.id] = want
+
+    async def remove_network(self, network_id: str) -> None:
+        self._networks.pop(network_id, None)
+
+    async def ensure_port(self, port: port_pb2.Port) -> None:
+        if port.spec.port_security_enabled:
+            self._ports[port.meta.id] = port
+        else:
+            self._ports.pop(port.meta.id, None)
+
+    async def remove_port(self, port_id: str) -> None:
+        self._ports.pop(port_id, None)
+
+    async def ensure_group(self, want: security_group_pb2.SecurityGroupWant) -> None:
+        self._groups[want.security_group.meta.id] = want
+
+    async def remove_group(self, group_id: str) -> None:
+        self._groups.pop(group_id, None)
+
+    async def ensure_member(self, member_id: str, member: security_group_pb2.GroupMember) -> None:
+        self._members[member_id] = member
+
+    async def remove_member(self, member_id: str) -> None:
+        self._members.pop(member_id, None)
+
+    async def find(self) -> list[Holding]:
+        found = [
+            Holding("filter", name.tap(port_id), "port", name.tap(port_id)[3:]) for port_id in self._ports
+        ]
+        return found + [Holding("group", group_id, "security_group", group_id) for group_id in self._groups]
+
+
+class FakeDhcp:
+    """Answers nobody."""
+
+    def __init__(self) -> None:
+        self._networks: dict[str, network_pb2.NetworkWant] = {}
+
+    async def ensure(self, want: network_pb2.NetworkWant, ports: Sequence[port_pb2.Port]) -> None:
+        served = any(subnet.spec.enable_dhcp for subnet in want.subnets) and want.HasField("dhcp_port")
+        if served:
+            self._networks[want.network.meta.id] = want
+        else:
+            self._networks.pop(want.network.meta.id, None)
+
+    async def remove(self, network_id: str) -> None:
+        self._networks.pop(network_id, None)
+
+    async def find(self) -> list[Holding]:
+        return [Holding("dhcp", network_id, "network", network_id) for network_id in self._networks]
+
+    def on_exit(self, callback: Callable[[str], None]) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
+def fake_drivers() -> Drivers:
+    """For NetworkAgent(serve_metadata=False)."""
+    return Drivers(FakeSwitch(), FakeFilter(), FakeDhcp())

@@ -1,0 +1,157 @@
+"""The metadata service of each network: HTTP on 169.254.169.254 and fe80::a9fe:a9fe inside its namespace.
+
+A guest is known by the address it asks from, which the filters let it not choose; what it is told comes
+from the compute agent's documents. Only GET and HEAD exist.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol
+
+import structlog
+
+from agents.network import name, netns
+
+log = structlog.get_logger(__name__)
+
+_IDLE_S = 30.0
+_HEAD_BYTES = 16384
+
+
+class Documents(Protocol):
+    """What one guest may read; agents.compute.metadata.Documents is one."""
+
+    def lookup(self, path: str) -> bytes | list[str] | None:
+        """A document, the names below the path, or None: nothing is there."""
+
+
+Lookup = Callable[[str, str], Documents | None]  # network id, address of the guest
+
+
+class MetadataServer:
+    """Its sockets live in the namespaces.
+
+    The agent's event loop serves them, so they come back with the agent.
+    """
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        # with the namespace's inode: it may be made anew
+        self._servers: dict[str, tuple[int, list[asyncio.Server]]] = {}
+
+    async def ensure(self, network_id: str) -> None:
+        """Listen in the network's namespace. Raises FileNotFoundError: there is none."""
+        namespace = name.namespace(network_id)
+        inode = (netns.RUN / namespace).stat().st_ino
+        if network_id in self._servers:
+            if self._servers[network_id][0] == inode:
+                return
+            await self.remove(network_id)
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(network_id, reader, writer)
+
+        servers: list[asyncio.Server] = []
+        self._servers[network_id] = (inode, servers)
+        for sock in netns.call(namespace, _listen):  # brief; a cancelled thread would leave sockets to nobody
+            servers.append(
+                await asyncio.start_server(serve, sock=sock, limit=_HEAD_BYTES, start_serving=False)
+            )
+        for server in servers:
+            await server.start_serving()
+
+    async def remove(self, network_id: str) -> None:
+        """Stop listening; open connections end by themselves."""
+        _, servers = self._servers.pop(network_id, (0, []))
+        for server in servers:
+            server.close()
+
+    async def close(self) -> None:
+        for network_id in list(self._servers):
+            await self.remove(network_id)
+
+    async def _serve(
+        self, network_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        address = str(writer.get_extra_info("peername")[0]).partition("%")[0]
+        try:
+            with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+                while await self._answer(network_id, address, reader, writer):
+                    pass
+        finally:
+            writer.close()
+
+    async def _answer(
+        self, network_id: str, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Answer one request. False: the connection ends with it."""
+        try:
+            async with asyncio.timeout(_IDLE_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            writer.write(_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"", keep=False))
+            return False
+        request, *fields = head.decode("latin-1").split("\r\n")
+        words = request.split(" ")
+        if len(words) != 3 or not words[2].startswith("HTTP/1."):
+            writer.write(_response(HTTPStatus.BAD_REQUEST, b"", keep=False))
+            return False
+        headers = {key.strip().lower(): value.strip() for key, _, value in (f.partition(":") for f in fields)}
+        keep = words[2] != "HTTP/1.0" and headers.get("connection", "").lower() != "close"
+        keep = keep and headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        status, body, kind = self._document(network_id, address, words[0], words[1])
+        writer.write(_response(status, body, kind=kind, keep=keep, head_only=words[0] == "HEAD"))
+        await writer.drain()
+        return keep
+
+    def _document(
+        self, network_id: str, address: str, method: str, target: str
+    ) -> tuple[HTTPStatus, bytes, str]:
+        plain = "text/plain; charset=utf-8"
+        if method not in ("GET", "HEAD"):
+            return HTTPStatus.METHOD_NOT_ALLOWED, b"405 Method Not Allowed\n", plain
+        documents = self._lookup(network_id, address)
+        if documents is None:
+            log.info("metadata asked for by nobody we know", network=network_id, address=address)
+            return HTTPStatus.NOT_FOUND, b"404 Not Found\n", plain
+        path = target.partition("?")[0]
+        found = documents.lookup(path)
+        if found is None:
+            return HTTPStatus.NOT_FOUND, b"404 Not Found\n", plain
+        if isinstance(found, list):
+            return HTTPStatus.OK, "\n".join(found).encode(), plain
+        return HTTPStatus.OK, found, "application/json" if path.endswith(".json") else plain
+
+
+def _response(
+    status: HTTPStatus, body: bytes, *, kind: str = "text/plain", keep: bool, head_only: bool = False
+) -> bytes:
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        f"Content-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"Connection: {'keep-alive' if keep else 'close'}\r\n\r\n"
+    )
+    return head.encode() + (b"" if head_only else body)
+
+
+def _listen() -> list[socket.socket]:
+    """Runs inside the namespace."""
+    sockets = []
+    for family, address in ((socket.AF_INET, name.METADATA_V4), (socket.AF_INET6, name.METADATA_V6)):
+        try:
+            handle = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError:  # a kernel without IPv6
+            continue
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            handle.bind((address, 80, 0, socket.if_nametoindex(name.INNER)))
+        else:
+            handle.bind((address, 80))
+        handle.listen(128)
+        sockets.append(handle)
+    return sockets

@@ -1,0 +1,42 @@
+"""How the things on a node are called.
+
+The kernel allows 15 characters; an interface's alias holds the whole id.
+"""
+
+BRIDGE, LINK, TAP, NAMESPACE = "fb", "fd", "tap", "fabric-"
+INNER = "dhcp"  # the link's other end, inside the namespace
+METADATA_V4 = "169.254.169.254"
+METADATA_V6 = "fe80::a9fe:a9fe"
+
+
+def bridge(network_id: str) -> str:
+    """The bridge of a network."""
+    return BRIDGE + network_id[:12]
+
+
+def link(network_id: str) -> str:
+    """The bridge's end of the veth into the network's namespace."""
+    return LINK + network_id[:12]
+
+
+def tap(port_id: str) -> str:
+    """The tap of a port; the same name is in the server's Nic.tap."""
+    return TAP + port_id[:11]
+
+
+def namespace(network_id: str) -> str:
+    """The network's namespace under /run/netns."""
+    return NAMESPACE + network_id
+
+
+def mark(kind: str, owner_id: str) -> str:
+    """The alias by which we know an interface as ours."""
+    return f"fabric {kind} {owner_id}"
+
+
+def owner(alias: str) -> tuple[str, str] | None:
+    """Kind and id from an alias; None: not ours."""
+    words = alias.split(" ")
+    if len(words) != 3 or words[0] != "fabric":
+        return None
+    return words[1], words[2]

@@ -1,0 +1,132 @@
+"""What a network's namespace has on its link.
+
+The addresses of the DHCP port and those of the metadata service.
+"""
+
+import array
+import contextlib
+import errno
+import fcntl
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from agents.network import name
+from fabric.network.v1 import network_pb2
+
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_STXCSUM = 0x17
+
+
+def addresses(want: network_pb2.NetworkWant) -> list[str]:
+    """Addresses with prefix length, in the order of the DHCP port's fixed_ips.
+
+    Then those of the metadata service.
+    """
+    lengths = {
+        subnet.meta.id: ipaddress.ip_network(subnet.spec.cidr).prefixlen
+        for subnet in want.subnets
+        if subnet.spec.cidr
+    }
+    own = [
+        f"{fixed.ip_address}/{lengths[fixed.subnet_id]}"
+        for fixed in want.dhcp_port.spec.fixed_ips
+        if fixed.subnet_id in lengths
+    ]
+    return [*own, f"{name.METADATA_V4}/32", f"{name.METADATA_V6}/64"]
+
+
+def gateway(want: network_pb2.NetworkWant) -> str | None:
+    """The IPv4 router of the network, by which the DNS forwarder reaches name servers.
+
+    None: there is none.
+    """
+    own = {fixed.ip_address for fixed in want.dhcp_port.spec.fixed_ips}
+    for subnet in want.subnets:
+        if subnet.spec.ip_version == 4 and subnet.spec.gateway_ip and subnet.spec.gateway_ip not in own:
+            return subnet.spec.gateway_ip
+    return None
+
+
+def configure(want: network_pb2.NetworkWant) -> None:
+    """Runs inside the namespace: make its link carry exactly the addresses; write only what differs."""
+    with contextlib.closing(IPRoute()) as netlink:
+        for sysctl, value in (("accept_dad", "0"), ("accept_ra", "0"), ("autoconf", "0")):
+            _sysctl(f"/proc/sys/net/ipv6/conf/{name.INNER}/{sysctl}", value)
+        loopback, link = (_link(netlink, device) for device in ("lo", name.INNER))
+        if not loopback["flags"] & 1:
+            netlink.link("set", index=loopback["index"], state="up")
+        changes: dict[str, Any] = {}
+        if link.get_attr("IFLA_ADDRESS") != want.dhcp_port.spec.mac_address:
+            changes["address"] = want.dhcp_port.spec.mac_address
+        if link.get_attr("IFLA_MTU") != (want.network.spec.mtu or 1500):
+            changes["mtu"] = want.network.spec.mtu or 1500
+        if not link["flags"] & 1:
+            _fill_checksums()
+            changes["state"] = "up"
+        if changes:
+            netlink.link("set", index=link["index"], **changes)
+        _settle_addresses(netlink, link["index"], set(addresses(want)))
+        _settle_gateway(netlink, link["index"], gateway(want))
+
+
+def _link(netlink: Any, device: str) -> Any:
+    return netlink.link("get", ifname=device)[0]
+
+
+def _settle_addresses(netlink: Any, index: int, wanted: set[str]) -> None:
+    found = set(_found_addresses(netlink, index))
+    for address in sorted(found - wanted):
+        if not address.startswith("fe80:"):  # the kernel's own link-local address stays
+            netlink.addr("del", index=index, **_parts(address))
+    for address in sorted(wanted - found):
+        netlink.addr("add", index=index, **_parts(address))
+
+
+def _found_addresses(netlink: Any, index: int) -> Iterator[str]:
+    for message in netlink.get_addr(index=index):
+        yield f"{ipaddress.ip_address(message.get_attr('IFA_ADDRESS'))}/{message['prefixlen']}"
+
+
+def _parts(address: str) -> dict[str, Any]:
+    interface = ipaddress.ip_interface(address)
+    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
+    return {"address": str(interface.ip), "prefixlen": interface.network.prefixlen, "family": family}
+
+
+def _settle_gateway(netlink: Any, index: int, wanted: str | None) -> None:
+    routes = netlink.get_default_routes(family=socket.AF_INET)
+    found = next((route.get_attr("RTA_GATEWAY") for route in routes), None)
+    if found == wanted:
+        return
+    if wanted is None:
+        netlink.route("del", dst="default", oif=index)
+        return
+    try:
+        netlink.route("replace", dst="default", gateway=wanted, oif=index)
+    except NetlinkError as error:
+        if error.code not in (errno.ENETUNREACH, errno.EINVAL):  # a gateway outside the DHCP port's subnets
+            raise
+
+
+def _fill_checksums() -> None:
+    """Raw-socket DHCP clients reject the unfilled checksums that a veth passes on.
+
+    Turn off transmit offload.
+    """
+    value = array.array("I", [_ETHTOOL_STXCSUM, 0])
+    request = struct.pack("16sP", name.INNER.encode(), value.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        fcntl.ioctl(handle, _SIOCETHTOOL, request)
+
+
+def _sysctl(path: str, value: str) -> None:
+    with contextlib.suppress(FileNotFoundError), open(path, "r+") as file:
+        if file.read().strip() != value:
+            file.seek(0)
+            file.write(value)

@@ -1,0 +1,199 @@
+"""SwitchDriver on the kernel: a bridge per network, a tap per port, a namespace for what serves the network.
+
+All netlink work is done in one thread, so no two calls interleave; every step reads first and writes only
+what differs. A network that spans nodes will have its VXLAN device as one more member of the bridge.
+"""
+
+import asyncio
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from agents.network import name, netns
+from agents.network.driver import Holding
+from agents.network.namespace import configure
+from fabric.network.v1 import network_pb2, port_pb2
+from fabric.runtime.errors import NotFound
+
+Result = TypeVar("Result")
+
+_IFF_UP = 0x1
+_TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
+_IFF_TAP, _IFF_NO_PI = 0x2, 0x1000
+
+
+class NetlinkSwitch:
+    """The namespace and the mount namespace in which it is made are the node's."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "netlink")
+        self._netlink: IPRoute | None = None
+
+    async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
+        await self._do(self._ensure_bridge, want)
+        if want.HasField("dhcp_port"):
+            await self._do(self._ensure_namespace, want)
+        else:
+            await self._do(self._remove_namespace, want.network.meta.id)
+
+    async def remove_network(self, network_id: str) -> None:
+        await self._do(self._remove_namespace, network_id)
+        await self._do(self._remove_link, name.bridge(network_id))
+
+    async def ensure_port(self, port: port_pb2.Port, mtu: int) -> None:
+        await self._do(self._ensure_tap, port, mtu)
+
+    async def remove_port(self, port_id: str) -> None:
+        await self._do(self._remove_link, name.tap(port_id))
+
+    async def find(self) -> list[Holding]:
+        return await self._do(self._find)
+
+    async def close(self) -> None:
+        """Close the netlink socket; everything that was made stays."""
+
+        def close() -> None:
+            if self._netlink is not None:
+                self._netlink.close()
+
+        await self._do(close)
+        self._thread.shutdown()
+
+    async def _do(self, function: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    @property
+    def _ip(self) -> IPRoute:
+        if self._netlink is None:
+            self._netlink = IPRoute()
+        return self._netlink
+
+    def _ensure_bridge(self, want: network_pb2.NetworkWant) -> None:
+        network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
+        device = name.bridge(network_id)
+        if self._link(device) is None:
+            self._ip.link(
+                "add", ifname=device, kind="bridge", br_forward_delay=0, br_stp_state=0, br_mcast_snooping=0
+            )
+        self._hide(device)
+        up = want.network.spec.admin_state_up
+        self._settle(device, mtu=mtu, up=up, alias=name.mark("network", network_id))
+
+    def _ensure_namespace(self, want: network_pb2.NetworkWant) -> None:
+        network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
+        namespace, device = name.namespace(network_id), name.link(network_id)
+        netns.create(namespace)
+        if self._link(device) is None:
+            self._make_veth(namespace, device, want.dhcp_port.spec.mac_address)
+        self._hide(device)
+        self._settle(
+            device, mtu=mtu, up=True, alias=name.mark("network", network_id), master=name.bridge(network_id)
+        )
+        netns.call(namespace, lambda: configure(want))
+
+    def _make_veth(self, namespace: str, device: str, mac: str) -> None:
+        handle = os.open(netns.RUN / namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            peer = {"ifname": name.INNER, "net_ns_fd": handle, "address": mac}
+            self._ip.link("add", ifname=device, kind="veth", peer=peer)
+        finally:
+            os.close(handle)
+
+    def _remove_namespace(self, network_id: str) -> None:
+        self._remove_link(name.link(network_id))
+        netns.remove(name.namespace(network_id))
+
+    def _ensure_tap(self, port: port_pb2.Port, mtu: int) -> None:
+        device = name.tap(port.meta.id)
+        if self._link(device) is None:  # any device of this name will do: a test may have put a veth there
+            _make_tap(device)
+        self._hide(device)
+        self._settle(
+            device,
+            mtu=mtu,
+            up=port.spec.admin_state_up,
+            alias=name.mark("port", port.meta.id),
+            master=name.bridge(port.spec.network_id),
+        )
+
+    def _link(self, device: str) -> Any | None:
+        try:
+            return self._ip.link("get", ifname=device)[0]
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return None
+            raise
+
+    def _settle(self, device: str, *, mtu: int, up: bool, alias: str, master: str | None = None) -> None:
+        link = self._link(device)
+        if link is None:
+            raise NotFound("the interface went away while it was made", device=device)
+        wrong: dict[str, Any] = {}
+        if link.get_attr("IFLA_MTU") != mtu:
+            wrong["mtu"] = mtu
+        if bool(link["flags"] & _IFF_UP) != up:
+            wrong["state"] = "up" if up else "down"
+        if link.get_attr("IFLA_IFALIAS") != alias:
+            wrong["ifalias"] = alias
+        if master is not None:
+            bridge = self._link(master)
+            if bridge is None:
+                raise NotFound("the network has no bridge on this node yet", device=master)
+            if link.get_attr("IFLA_MASTER") != bridge["index"]:
+                wrong["master"] = bridge["index"]
+        if wrong:
+            self._ip.link("set", index=link["index"], **wrong)
+
+    def _hide(self, device: str) -> None:
+        """The node itself has no address on a network and answers for none of its own there."""
+        _write_once(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6", "1")
+        _write_once(f"/proc/sys/net/ipv4/conf/{device}/arp_ignore", "8")
+
+    def _remove_link(self, device: str) -> None:
+        link = self._link(device)
+        if link is None:
+            return
+        try:
+            self._ip.link("del", index=link["index"])
+        except NetlinkError as error:
+            if error.code != errno.ENODEV:
+                raise
+
+    def _find(self) -> list[Holding]:
+        kinds = ((name.BRIDGE, "bridge"), (name.LINK, "link"), (name.TAP, "tap"))
+        found = []
+        for link in self._ip.get_links():
+            device, owner = link.get_attr("IFLA_IFNAME"), name.owner(link.get_attr("IFLA_IFALIAS") or "")
+            kind = next((kind for prefix, kind in kinds if device.startswith(prefix)), None)
+            if kind is not None and owner is not None:
+                found.append(Holding(kind, device, *owner))
+        for namespace in netns.names(name.NAMESPACE):
+            found.append(Holding("namespace", namespace, "network", namespace.removeprefix(name.NAMESPACE)))
+        return found
+
+
+def _make_tap(device: str) -> None:
+    """A persistent tap: it stays when its opener (QEMU, or this process) ends."""
+    handle = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(handle, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _IFF_TAP | _IFF_NO_PI))
+        fcntl.ioctl(handle, _TUNSETPERSIST, 1)
+    finally:
+        os.close(handle)
+
+
+def _write_once(path: str, value: str) -> None:
+    try:
+        with open(path, "r+") as file:
+            if file.read().strip() != value:
+                file.seek(0)
+                file.write(value)
+    except FileNotFoundError:
+        return  # a kernel without IPv6

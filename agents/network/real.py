@@ -1,0 +1,23 @@
+"""The drivers of a real node, from the settings."""
+
+from pathlib import Path
+
+from agents.network.dnsmasq import DnsmasqDhcp, DnsmasqSettings
+from agents.network.driver import Drivers
+from agents.network.fake import FakeFilter
+from agents.network.netlink import NetlinkSwitch
+from agents.network.settings import NetworkSettings
+
+
+def real_drivers(settings: NetworkSettings, state_dir: Path) -> Drivers:
+    """state_dir: what must outlive the agent (leases, what DHCP serves)."""
+    dhcp = DnsmasqDhcp(
+        DnsmasqSettings(
+            state_dir / "dhcp",
+            lease_seconds=int(settings.lease.total_seconds()),
+            domain=settings.domain,
+            upstream=settings.dns_servers,
+            user=settings.dnsmasq_user,
+        )
+    )
+    return Drivers(NetlinkSwitch(), FakeFilter(), dhcp)

@@ -1,0 +1,17 @@
+"""What an operator may choose about the network agent."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Spans are timedelta; see docs for what each is good for."""
+
+    resync: timedelta = timedelta(minutes=5)  # compare everything with the kernel this often
+    grace: timedelta = timedelta(seconds=60)  # how long something of ours without a want is left alone
+    concurrency: int = 64  # ports that are worked on at once
+    lease: timedelta = timedelta(days=1)  # DHCP
+    domain: str = "openstacklocal"  # DNS domain of networks that name none
+    dns_servers: tuple[str, ...] = ()  # upstream where subnets name none; empty: the host's
+    dnsmasq_user: str = "root"  # must be able to read the state directory

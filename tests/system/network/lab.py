@@ -1,0 +1,323 @@
+"""A node and its guests on one machine: the node in a network namespace, each guest in another, behind a real tap."""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar, cast
+
+from pyroute2 import IPRoute
+
+from agents.network import netns
+from agents.network.agent import NetworkAgent, NetworkStores
+from agents.network.metadata_http import Documents
+from agents.network.name import namespace, tap
+from agents.network.real import real_drivers
+from agents.network.settings import NetworkSettings
+from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2, subnet_pb2
+from tests.unit.agents.node_store import MemoryNodeStore
+
+Result = TypeVar("Result")
+State = port_pb2.PortStatus
+
+_CLONE_NEWNET = 0x40000000
+_TUNSETIFF = 0x400454CA
+_namespaces: set[str] = set()  # made by the test that runs
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def own_namespace() -> Iterator[None]:
+    """This thread, and threads it starts, are in a new network namespace until the end."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    assert _libc.unshare(_CLONE_NEWNET) == 0
+    try:
+        with contextlib.closing(IPRoute()) as netlink:
+            netlink.link("set", index=1, state="up")
+        yield
+    finally:
+        assert _libc.setns(home, _CLONE_NEWNET) == 0
+        os.close(home)
+
+
+async def until(condition: Callable[[], bool], within_s: float = 10.0) -> float:
+    """Seconds until the condition holds."""
+    start = time.perf_counter()
+    while not condition():
+        assert time.perf_counter() - start < within_s, "the condition did not come true"
+        await asyncio.sleep(0.002)
+    return time.perf_counter() - start
+
+
+def clean(state_dir: Path) -> None:
+    """Remove what a failed test left: its namespaces, and its servers by their pid files."""
+    for pid_file in state_dir.glob("**/dhcp/*/pid"):
+        with contextlib.suppress(ValueError, ProcessLookupError):
+            pid = int(pid_file.read_text())
+            if str(pid_file) in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGKILL)
+    while _namespaces:
+        netns.remove(_namespaces.pop())
+
+
+class Text(dict[str, bytes]):
+    """Documents by path."""
+
+    def lookup(self, path: str) -> bytes | list[str] | None:
+        return self.get(path)
+
+
+class Cloud:
+    """What the controller would write for one node."""
+
+    def __init__(self) -> None:
+        self.networks: MemoryNodeStore[network_pb2.NetworkWant, network_pb2.NetworkStatus] = MemoryNodeStore()
+        self.ports: MemoryNodeStore[port_pb2.Port, port_pb2.PortStatus] = MemoryNodeStore()
+        self.groups: MemoryNodeStore[
+            security_group_pb2.SecurityGroupWant, security_group_pb2.SecurityGroup
+        ] = MemoryNodeStore()
+        self.members: MemoryNodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember] = (
+            MemoryNodeStore()
+        )
+        self.documents: dict[str, Documents] = {}
+
+    def stores(self) -> NetworkStores:
+        return cast(NetworkStores, _Stores(self.networks, self.ports, self.groups, self.members))
+
+    def state(self, port_id: str) -> "port_pb2.PortStatus.State.ValueType":
+        status = self.ports.status(port_id)
+        return State.STATE_UNSPECIFIED if status is None else status.state
+
+    async def active(self, *port_ids: str, within_s: float = 10.0) -> float:
+        """Seconds until all the ports are ACTIVE."""
+        return await until(lambda: all(self.state(p) == State.STATE_ACTIVE for p in port_ids), within_s)
+
+
+class _Stores:
+    def __init__(self, networks: object, ports: object, groups: object, members: object) -> None:
+        self.networks, self.ports, self.groups, self.members = networks, ports, groups, members
+
+
+@contextlib.asynccontextmanager
+async def running(
+    cloud: Cloud, state_dir: Path, settings: NetworkSettings | None = None
+) -> AsyncIterator[NetworkAgent]:
+    """An agent at work; at the end it is cancelled, as by a restart."""
+    settings = settings or NetworkSettings(grace=timedelta(seconds=1))
+    drivers = real_drivers(settings, state_dir)
+    agent = NetworkAgent(cloud.stores(), drivers, settings, cloud.documents.get)
+    task = asyncio.create_task(agent.run())
+    try:
+        yield agent
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await drivers.close()
+
+
+def a_subnet(
+    network_id: str, cidr: str = "10.0.0.0/24", *, gateway: str = "10.0.0.1", **spec: object
+) -> subnet_pb2.Subnet:
+    subnet = subnet_pb2.Subnet()
+    subnet.meta.id = str(uuid.uuid4())
+    version = 6 if ":" in cidr else 4
+    subnet.spec.MergeFrom(
+        subnet_pb2.SubnetSpec(
+            network_id=network_id,
+            ip_version=version,
+            cidr=cidr,
+            gateway_ip=gateway,
+            enable_dhcp=True,
+            **spec,  # type: ignore[arg-type]
+        )
+    )
+    return subnet
+
+
+def a_network(
+    *subnets: subnet_pb2.Subnet, network_id: str, dhcp: tuple[str, ...] = ("10.0.0.2",), mtu: int = 1450
+) -> network_pb2.NetworkWant:
+    """dhcp: the DHCP port's address in each subnet."""
+    want = network_pb2.NetworkWant(subnets=subnets)
+    _namespaces.add(namespace(network_id))
+    want.network.meta.id = network_id
+    want.network.meta.generation = 1
+    want.network.spec.mtu = mtu
+    want.network.spec.admin_state_up = True
+    if dhcp:
+        want.dhcp_port.CopyFrom(
+            a_port(network_id, [(s, a) for s, a in zip(subnets, dhcp, strict=True)], owner="network:dhcp")
+        )
+    return want
+
+
+def a_port(
+    network_id: str,
+    addresses: list[tuple[subnet_pb2.Subnet, str]],
+    *,
+    groups: list[str] | None = None,
+    owner: str = "compute:nova",
+    secure: bool = True,
+) -> port_pb2.Port:
+    port = port_pb2.Port()
+    port.meta.id = str(uuid.uuid4())
+    port.meta.generation = 1
+    raw = uuid.UUID(port.meta.id).bytes
+    port.spec.network_id = network_id
+    port.spec.mac_address = "fa:16:3e:" + raw[:3].hex(":")
+    port.spec.admin_state_up = True
+    port.spec.device_owner = owner
+    port.spec.port_security_enabled = secure
+    port.spec.security_group_ids.extend(groups or [])
+    for subnet, address in addresses:
+        port.spec.fixed_ips.add(subnet_id=subnet.meta.id, ip_address=address)
+    return port
+
+
+def a_group(*rules: dict[str, object], group_id: str) -> security_group_pb2.SecurityGroupWant:
+    want = security_group_pb2.SecurityGroupWant()
+    want.security_group.meta.id = group_id
+    want.security_group.spec.stateful = True
+    for fields in rules:
+        rule = want.rules.add()
+        rule.meta.id = str(uuid.uuid4())
+        rule.spec.MergeFrom(
+            security_group_pb2.SecurityGroupRuleSpec(security_group_id=group_id, **fields)  # type: ignore[arg-type]
+        )
+    return want
+
+
+class Guest:
+    """A namespace with an eth0 that is the other side of a port's tap, as a virtual machine would be."""
+
+    def __init__(self, port: port_pb2.Port) -> None:
+        self.namespace = f"guest-{uuid.uuid4()}"
+        self.mac = port.spec.mac_address
+        _namespaces.add(self.namespace)
+        netns.create(self.namespace)
+        self._outside = _open_tap(tap(port.meta.id))
+        self._inside = netns.call(self.namespace, lambda: _open_tap("eth0"))
+        self._stop_read, self._stop_write = os.pipe()
+        self._pump = threading.Thread(target=self._run, daemon=True)
+        self._pump.start()
+        self.call(self._link_up)
+
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Run inside the guest; blocking."""
+        return netns.call(self.namespace, function)
+
+    async def run(self, function: Callable[[], Result]) -> Result:
+        """Run inside the guest."""
+        return await netns.run(self.namespace, function)
+
+    async def address(self, *addresses: str, routes: Mapping[str, str] | None = None) -> None:
+        """Give eth0 addresses (with prefix length), and routes by gateway."""
+
+        def add() -> None:
+            with contextlib.closing(IPRoute()) as netlink:
+                index = netlink.link_lookup(ifname="eth0")[0]
+                for address in addresses:
+                    ip, _, length = address.partition("/")
+                    netlink.addr("add", index=index, address=ip, prefixlen=int(length), flags=2)
+                for destination, gateway in (routes or {}).items():
+                    netlink.route("add", dst=destination, gateway=gateway)
+
+        await self.run(add)
+
+    def send(self, frame: bytes) -> None:
+        """Send a raw frame as the guest."""
+        os.write(self._outside, frame)
+
+    def close(self) -> None:
+        os.write(self._stop_write, b".")
+        self._pump.join()
+        for handle in (self._outside, self._inside, self._stop_read, self._stop_write):
+            os.close(handle)
+        netns.remove(self.namespace)
+
+    def _link_up(self) -> None:
+        with contextlib.closing(IPRoute()) as netlink:
+            netlink.link("set", index=1, state="up")
+            index = netlink.link_lookup(ifname="eth0")[0]
+            netlink.link("set", index=index, address=self.mac, mtu=1450)
+            Path("/proc/sys/net/ipv6/conf/eth0/accept_dad").write_text("0")
+            Path("/proc/sys/net/ipv6/conf/eth0/router_solicitation_delay").write_text("0")
+            netlink.link("set", index=index, state="up")
+
+    def _run(self) -> None:
+        other = {self._outside: self._inside, self._inside: self._outside}
+        while True:
+            ready, _, _ = select.select([*other, self._stop_read], [], [])
+            if self._stop_read in ready:
+                return
+            for handle in ready:
+                with contextlib.suppress(OSError):
+                    os.write(other[handle], os.read(handle, 65536))
+
+
+def _open_tap(device: str) -> int:
+    handle = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    fcntl.ioctl(handle, _TUNSETIFF, struct.pack("16sH22x", device.encode(), 0x1002))
+    return handle
+
+
+async def reaches(sender: Guest, address: str, port: int, *, tries: int = 3, proto: str = "udp") -> bool:
+    """Whether a datagram to the address is answered by its echo server."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    def ask() -> bool:
+        with socket.socket(family, socket.SOCK_DGRAM) as handle:
+            handle.settimeout(0.3)
+            for _ in range(tries):
+                with contextlib.suppress(OSError):
+                    handle.sendto(b"hello", (address, port))
+                    return handle.recv(100) == b"hello"
+        return False
+
+    return await sender.run(ask)
+
+
+@contextlib.asynccontextmanager
+async def echo(guest: Guest, port: int, family: int = socket.AF_INET) -> AsyncIterator[None]:
+    """A UDP echo server in the guest."""
+
+    def make() -> socket.socket:
+        handle = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        handle.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
+        return handle
+
+    handle = await guest.run(make)
+    loop = asyncio.get_running_loop()
+
+    def answer() -> None:
+        data, peer = handle.recvfrom(2000)
+        with contextlib.suppress(OSError):
+            handle.sendto(data, peer)
+
+    loop.add_reader(handle, answer)
+    try:
+        yield
+    finally:
+        loop.remove_reader(handle)
+        handle.close()
+
+
+async def eventually(probe: Callable[[], Awaitable[bool]], within_s: float = 5.0) -> bool:
+    """Whether the probe says yes before the time is over."""
+    end = time.perf_counter() + within_s
+    while time.perf_counter() < end:
+        if await probe():
+            return True
+    return False

@@ -1,0 +1,81 @@
+"""DHCP, DNS and metadata of a network, asked for by real guests."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+from agents.network import netns
+from agents.network.name import bridge, namespace
+from tests.system.network.dhcp_client import obtain
+from tests.system.network.lab import Cloud, Guest, Text, a_network, a_port, a_subnet, running, until
+
+
+async def test_a_port_gets_its_address_and_its_metadata(tmp_path: Path) -> None:
+    cloud, network_id = Cloud(), str(uuid.uuid4())
+    subnet = a_subnet(network_id)
+    port = a_port(network_id, [(subnet, "10.0.0.5")], secure=False)
+    async with running(cloud, tmp_path):
+        cloud.ports.bind(port.meta.id, port)
+        await until(lambda: cloud.ports.status(port.meta.id) is not None)
+        status = cloud.ports.status(port.meta.id)
+        assert status is not None
+        assert status.reason == "WAITING_FOR_NETWORK"
+        cloud.networks.bind(network_id, a_network(subnet, network_id=network_id))
+        await cloud.active(port.meta.id)
+        cloud.documents[port.meta.id] = Text({"/openstack/latest/meta_data.json": b'{"uuid": "x"}'})
+        with contextlib.closing(Guest(port)) as guest:
+            ack = await guest.run(lambda: obtain(guest.mac))
+            assert ack is not None
+            assert (ack.kind, ack.address) == (5, "10.0.0.5")
+            assert ack.addresses(3) == ["10.0.0.1"]
+            assert ack.addresses(6) == ["10.0.0.2"]
+            assert ack.options[26] == (1450).to_bytes(2, "big")
+            assert bytes([32, 169, 254, 169, 254, 10, 0, 0, 2]) in ack.options[121]
+            await guest.address("10.0.0.5/24", routes={"169.254.169.254/32": "10.0.0.2"})
+            body = await guest.run(lambda: fetch("/openstack/latest/meta_data.json"))
+            assert body == (200, b'{"uuid": "x"}')
+            assert (await guest.run(lambda: fetch("/nothing")))[0] == 404
+        cloud.ports.unbind(port.meta.id)
+        cloud.networks.unbind(network_id)
+        await until(lambda: not Path(f"/proc/sys/net/ipv4/conf/{bridge(network_id)}").exists())
+    assert not netns.exists(namespace(network_id))
+    assert not list((tmp_path / "dhcp").iterdir())
+
+
+def fetch(path: str) -> tuple[int, bytes]:
+    """From inside a guest, without the host's proxies."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://169.254.169.254{path}", timeout=3) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+async def test_a_killed_dhcp_server_comes_back_and_a_restart_keeps_it(tmp_path: Path) -> None:
+    cloud, network_id = Cloud(), str(uuid.uuid4())
+    subnet = a_subnet(network_id)
+    port = a_port(network_id, [(subnet, "10.0.0.5")], secure=False)
+    cloud.networks.bind(network_id, a_network(subnet, network_id=network_id))
+    cloud.ports.bind(port.meta.id, port)
+    pid_file = tmp_path / "dhcp" / network_id / "pid"
+    async with running(cloud, tmp_path):
+        await cloud.active(port.meta.id)
+        pid = int(pid_file.read_text())
+    async with running(cloud, tmp_path):
+        await asyncio.sleep(0.3)
+        assert int(pid_file.read_text()) == pid
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: pid_file.exists() and int(pid_file.read_text() or pid) != pid)
+        with contextlib.closing(Guest(port)) as guest:
+            ack = await guest.run(lambda: obtain(guest.mac))
+            assert ack is not None
+        cloud.ports.unbind(port.meta.id)
+        cloud.networks.unbind(network_id)
+        await until(lambda: not netns.exists(namespace(network_id)))
