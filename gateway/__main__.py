@@ -51,7 +51,7 @@ def serve(gateway: Settings) -> None:
     app = application(apis(), Upstream(gateway.controllers), gateway)
     log.info("gateway starting", listen=gateway.listen, controllers=list(gateway.controllers))
     uvicorn.run(
-        app,  # type: ignore[arg-type]
+        app,
         host=host.strip("[]"),
         port=int(port),
         loop="uvloop",

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote
 
 import orjson
 import structlog
@@ -113,12 +113,10 @@ class Application:
 
     def _locate(self, request: Request, scope: Scope) -> list[str]:
         """Set the request's API and mount; the decoded segments of the path."""
-        raw: bytes = scope.get("raw_path") or scope["path"].encode()
-        bad = b"%" in raw and (_BAD_ESCAPE.search(raw) is not None or b"%00" in raw)
-        try:
-            path = [unquote_to_bytes(part).decode() for part in raw.partition(b"?")[0].split(b"/")[1:]]
-        except UnicodeDecodeError:
-            path, bad = [], True
+        raw: bytes = scope["raw_path"]
+        path, bad = [unquote(part) for part in request.path.split("/")[1:]], False
+        if b"%" in raw:
+            bad = _BAD_ESCAPE.search(raw) is not None or b"%00" in raw or "\ufffd" in "".join(path)
         if len(path) > 1 and not path[-1]:
             path.pop()  # one trailing slash
         if path == [""]:

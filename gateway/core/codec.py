@@ -508,14 +508,16 @@ def to_value(value: JsonValue, field: str, depth: int = 0) -> Value:
             return Value(null_value=0)  # type: ignore[arg-type]
         case bool():
             return Value(bool_value=value)
-        case int() | float():
+        case int() | float() if math.isfinite(value):
             return Value(number_value=value)
         case str():
             return Value(string_value=value)
         case list():
             return Value(list_value=ListValue(values=[to_value(entry, field, depth + 1) for entry in value]))
-    fields = {key: to_value(entry, field, depth + 1) for key, entry in value.items()}
-    return Value(struct_value=Struct(fields=fields))
+        case dict():
+            fields = {key: to_value(entry, field, depth + 1) for key, entry in value.items()}
+            return Value(struct_value=Struct(fields=fields))
+    raise Invalid(f"'{field}' holds what JSON cannot.", field=field)
 
 
 def _integers(value: JsonValue) -> JsonValue:

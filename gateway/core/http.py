@@ -52,7 +52,7 @@ class Request:
         public_url: str = "",
     ) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        self.path: str = scope["raw_path"].decode("latin-1")  # percent-encoded, as it came
         self.headers: dict[str, str] = _headers(scope["headers"])
         self.request_id = request_id
         self.global_request_id = ""

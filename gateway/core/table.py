@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 
 from gateway.core import microversion
-from gateway.core.codec import Codec, Json, JsonValue, List, Map, Text, to_value
+from gateway.core.codec import Codec, Json, JsonValue, List, Map, Text, Timestamp, to_value
 from gateway.core.fault import Invalid
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class Field:
 
     write: "create", "update" or both. const: what answers always show, input is not stored. compute: the
     answer's value from (message, request), where a path and a codec cannot say it. default: JSON value used
-    when a create leaves it out. visible_to: roles, or policy names that the service reports among the roles; one
-    suffices. detail_only: left out of the brief list. read=False: input only. aliases: further names of the
-    same attribute, read and written alike.
+    when a create leaves it out. visible_to: roles, or policy names that the service reports among the roles;
+    one suffices. detail_only: left out of the brief list. read=False: input only. aliases: further names of
+    the same attribute, read and written alike.
     """
 
     public: str
@@ -89,9 +89,8 @@ class Column:
             self.set = _message_setter(parent, leaf)
         else:
             self.set = lambda root, value: setattr(parent(root), leaf, value)
-        if descriptor.has_presence:
-            to_json = self.codec.to_json
-            self.get = lambda root: to_json(getattr(o, leaf)) if (o := parent(root)).HasField(leaf) else None
+        if descriptor.has_presence and not isinstance(self.codec, Timestamp):  # it knows the unset time
+            self.get = _presence_getter(parent, leaf, self.codec, descriptor.message_type is not None)
         fill = self.set
         self.set = lambda root, value: parent(root).ClearField(leaf) if value is None else fill(root, value)
 
@@ -403,6 +402,22 @@ def _itself(root: Any) -> Any:
 
 def _ignore(root: Any, value: Any) -> None:
     """Attributes without a field are checked and then dropped."""
+
+
+def _presence_getter(
+    parent: Callable[[Any], Any], leaf: str, codec: Codec, is_message: bool
+) -> Callable[[Any], JsonValue]:
+    """Unset is null, except for submessages whose codec is not nullable; a set 0 or "" is not."""
+
+    def get(root: Any) -> JsonValue:
+        owner = parent(root)
+        if owner.HasField(leaf) or (is_message and not codec.nullable):
+            value = getattr(owner, leaf)
+            shown = codec.to_json(value)
+            return value if shown is None and not is_message else shown
+        return None
+
+    return get
 
 
 def _map_setter(parent: Callable[[Any], Any], leaf: str) -> Callable[[Any, Any], None]:

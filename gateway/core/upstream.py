@@ -41,7 +41,8 @@ class Upstream:
         if stub is None:
             if self._channel is None:
                 self._channel = grpc.aio.insecure_channel(_target(self._controllers), options=_OPTIONS)
-            stub = self._stubs[kind] = kind(self._channel)
+            make: Any = kind
+            stub = self._stubs[kind] = make(self._channel)
         return stub  # type: ignore[no-any-return]
 
     async def call(

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.functional.gateway.conftest import Client, Networks
+from tests.functional.gateway.harness import Client, Networks
 
 
 async def test_a_network_lives_through_create_show_update_list_delete(
