@@ -1,0 +1,51 @@
+"""fabricctl: the command for who operates the machines of a cloud. One file a subcommand."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from fabric.ctl.place import place
+from fabric.runtime.config import ConfigError
+
+COMMANDS = {
+    "up": "start the cloud on this machine, or find it running",
+    "down": "stop it; --wipe: leave nothing",
+    "status": "its processes, nodes and contents",
+    "openrc": "the environment for clients",
+    "supervise": "what `up` leaves behind: keeps the processes running",
+}
+
+
+def main() -> None:
+    """A command is a module of this package with add(parser) and run(place, arguments) -> exit status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Only the chosen command's module is imported: `up` on a running cloud answers at once."""
+    parser = argparse.ArgumentParser(prog="fabricctl", description=__doc__)
+    parser.add_argument("--state-dir", type=Path, help="everything below this directory, not in the system's")
+    parser.add_argument(
+        "--config", type=Path, help="default: /etc/fabric/fabric.toml, or in the state directory"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        for option in ("--state-dir", "--config"):  # also after the command
+            command.add_argument(option, type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        if argv and name in argv:
+            importlib.import_module(f"fabric.ctl.{name}").add(command)
+    arguments = parser.parse_args(argv)
+    module = importlib.import_module(f"fabric.ctl.{arguments.command}")
+    try:
+        return int(module.run(place(arguments.state_dir, arguments.config), arguments))
+    except ConfigError as error:
+        print(f"fabricctl: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    main()

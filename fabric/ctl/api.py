@@ -1,0 +1,100 @@
+"""The cloud's public HTTP API, as far as fabricctl itself uses it."""
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_S = 30.0
+Body = dict[str, Any]
+
+
+class ApiError(Exception):
+    """The cloud refused; status is the HTTP status, 0 when nothing answered."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A token with its catalog: {service type: public URL}."""
+
+    token: str
+    project_id: str
+    endpoints: dict[str, str]
+
+    def get(self, service: str, path: str) -> Body:
+        return self._call("GET", service, path, None)
+
+    def post(self, service: str, path: str, body: Body) -> Body:
+        return self._call("POST", service, path, body)
+
+    def upload(self, service: str, path: str, file: Path) -> None:
+        """PUT the file's bytes, streamed."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}
+        with file.open("rb") as stream:
+            send("PUT", self.endpoints[service] + path, {**self._headers(), **headers}, stream, 600)
+
+    def find(self, service: str, path: str, name: str) -> Body | None:
+        """The first of a collection that has the name; path ends with the collection's own word."""
+        key = path.rpartition("/")[2].partition("?")[0].replace("-", "_")
+        rows: list[Body] = self.get(service, path)[key]
+        return next((row for row in rows if row.get("name") == name), None)
+
+    def _call(self, method: str, service: str, path: str, body: Body | None) -> Body:
+        headers = self._headers() | ({"Content-Type": "application/json"} if body is not None else {})
+        data = json.dumps(body).encode() if body is not None else None
+        answer: Body = json.loads(send(method, self.endpoints[service] + path, headers, data)[0] or "{}")
+        return answer
+
+    def _headers(self) -> dict[str, str]:
+        return {"X-Auth-Token": self.token, "Accept": "application/json"}
+
+
+def login(url: str, user: str, password: str, project: str) -> Cloud:
+    """Authenticate in the domain default. url: the gateway's."""
+    domain = {"name": "Default"}
+    body = {
+        "auth": {
+            "identity": {
+                "methods": ["password"],
+                "password": {"user": {"name": user, "domain": domain, "password": password}},
+            },
+            "scope": {"project": {"name": project, "domain": domain}},
+        }
+    }
+    text, headers = send(
+        "POST",
+        f"{url}/identity/v3/auth/tokens",
+        {"Content-Type": "application/json"},
+        json.dumps(body).encode(),
+    )
+    token = json.loads(text)["token"]
+    endpoints = {
+        service["type"]: endpoint["url"].rstrip("/")
+        for service in token["catalog"]
+        for endpoint in service["endpoints"]
+        if endpoint["interface"] == "public"
+    }
+    return Cloud(headers["X-Subject-Token"], token["project"]["id"], endpoints)
+
+
+def send(
+    method: str, url: str, headers: dict[str, str], data: Any = None, timeout_s: float = TIMEOUT_S
+) -> tuple[str, Any]:
+    """One request; the body and the headers of a good answer. Raises ApiError."""
+    request = urllib.request.Request(url, data, headers, method=method)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            request, timeout=timeout_s
+        ) as answer:
+            return answer.read().decode(), answer.headers
+    except urllib.error.HTTPError as error:
+        text = error.read().decode(errors="replace")[:500]
+        raise ApiError(f"{method} {url}: HTTP {error.code}: {text}", error.code) from error
+    except OSError as error:
+        raise ApiError(f"{method} {url}: {error}", 0) from error

@@ -1,0 +1,93 @@
+"""Whether the processes of this machine do their work, asked in the way that any monitor would."""
+
+import http.client
+from collections.abc import Callable
+
+from fabric.ctl.place import Place
+from fabric.ctl.plan import programs
+from fabric.runtime.config import Config
+
+TIMEOUT_S = 1.0
+Check = Callable[[], str]  # "ok", else what is wrong
+
+
+def checks(place: Place, config: Config) -> dict[str, Check]:
+    """For each program of the plan; who has no check of its own is healthy while it runs."""
+    special: dict[str, Check] = {
+        "etcd": lambda: _etcd(config),
+        "controller": lambda: _grpc(config.controller.listen),
+        "gateway": lambda: _http(config.gateway.listen),
+        "agent": lambda: _grpc(config.agent.listen),
+    }
+    desk = place.desk
+
+    def runs(name: str) -> Check:
+        return lambda: "ok" if desk.find(name) else "does not run"
+
+    def check(name: str) -> Check:
+        return lambda: special[name]() if desk.find(name) else "does not run"
+
+    return {
+        program.name: check(program.name) if program.name in special else runs(program.name)
+        for program in programs(place, config)
+    }
+
+
+def _grpc(address: str) -> str:
+    """The standard health service (grpc.health.v1)."""
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(address) as channel:
+        try:
+            reply = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S, wait_for_ready=True
+            )
+        except grpc.RpcError as error:
+            return f"{error.code().name.lower().replace('_', ' ')} at {address}"
+    name = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
+    return "ok" if name == "SERVING" else name.lower().replace("_", " ")
+
+
+def _http(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+    except OSError as error:
+        return f"{error.strerror or error} at {address}"
+    finally:
+        connection.close()
+    return "ok" if status < 300 else f"HTTP {status}"
+
+
+def _etcd(config: Config) -> str:
+    """A read through the quorum."""
+    import asyncio
+    from pathlib import Path
+
+    from fabric.runtime.errors import FabricError
+    from fabric.runtime.etcd import Etcd
+
+    settings = config.etcd
+
+    async def read() -> None:
+        etcd = Etcd(
+            settings.endpoints,
+            ca_file=Path(settings.ca_file) if settings.ca_file else None,
+            cert_file=Path(settings.cert_file) if settings.cert_file else None,
+            key_file=Path(settings.key_file) if settings.key_file else None,
+            timeout_s=TIMEOUT_S,
+        )
+        try:
+            await etcd.revision()
+        finally:
+            await etcd.close()
+
+    try:
+        asyncio.run(read())
+    except FabricError as error:
+        return str(error)
+    return "ok"

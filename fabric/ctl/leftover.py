@@ -1,0 +1,43 @@
+"""What processes leave behind in the kernel, taken away when the cloud stops."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from agents.compute.stray import qemus_below
+from agents.network.driver import Drivers
+from agents.network.real import real_drivers
+from agents.network.settings import NetworkSettings
+from fabric.runtime.config import Config
+
+
+def remove_networks(config: Config, say: Callable[[str], None]) -> None:
+    """Filters, DHCP servers, taps, bridges, namespaces; the agent makes them again from what is declared."""
+    if config.network.driver != "linux" or os.geteuid() != 0:
+        return
+    removed = asyncio.run(_remove(real_drivers(NetworkSettings(), config.node.state_dir / "network")))
+    if removed:
+        say(f"removed {removed} taps, bridges, namespaces, DHCP servers and filters")
+
+
+async def _remove(drivers: Drivers) -> int:
+    """Through the agent's own drivers, who know what is theirs. Returns how many things there were."""
+    dhcp, switch = await drivers.dhcp.find(), await drivers.switch.find()
+    for holding in dhcp:
+        await drivers.dhcp.remove(holding.owner_id)
+    for holding in switch:
+        if holding.owner_kind == "port":
+            await drivers.switch.remove_port(holding.owner_id)
+    for network_id in {holding.owner_id for holding in switch if holding.owner_kind == "network"}:
+        await drivers.switch.remove_network(network_id)
+    filters = await drivers.filter.find()
+    await drivers.close()
+    return len(dhcp) + len(switch) + len(filters)
+
+
+def kill_qemus(libvirt_directory: Path) -> None:
+    """Guests whose libvirtd is gone."""
+    for pid in qemus_below(libvirt_directory):
+        os.kill(pid, signal.SIGKILL)

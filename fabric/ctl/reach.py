@@ -1,0 +1,20 @@
+"""Whether a server answers over its network, from the network's namespace on this node."""
+
+import socket
+
+from agents.network import name, netns
+
+TIMEOUT_S = 2.0
+
+
+def ssh_banner(network_id: str, address: str) -> str | None:
+    """The first line of the server's ssh; None: not yet."""
+
+    def ask() -> str:
+        with socket.create_connection((address, 22), timeout=TIMEOUT_S) as connection:
+            return connection.recv(256).decode(errors="replace").strip()
+
+    try:
+        return netns.call(name.namespace(network_id), ask) or None
+    except OSError:
+        return None

@@ -1,0 +1,134 @@
+"""fabricctl up: the cloud of this machine, from nothing or where it stopped, to a server that answers."""
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from fabric.ctl import first_server, settings
+from fabric.ctl.api import ApiError
+from fabric.ctl.health import Check, checks
+from fabric.ctl.lock import held
+from fabric.ctl.place import Place
+from fabric.ctl.plan import SUPERVISOR
+from fabric.ctl.progress import Progress, TookTooLong
+from fabric.runtime.config import Config
+
+HEALTHY_S = 120
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--listen", default="", metavar="HOST:PORT", help=f"of the API (default: {settings.GATEWAY})"
+    )
+    parser.add_argument("--compute-driver", default="", choices=("libvirt", "fake"), help="default: libvirt")
+    parser.add_argument("--network-driver", default="", choices=("linux", "fake"), help="default: linux")
+    parser.add_argument(
+        "--node", default="", metavar="NAME", help="of this machine in the cloud (default: host name)"
+    )
+    parser.add_argument("--plain-etcd", action="store_true", help="no TLS between etcd and its clients")
+    parser.add_argument("--without-guest", action="store_true", help="start the cloud only, boot no server")
+
+
+def run(place: Place, arguments: argparse.Namespace) -> int:
+    progress = Progress()
+    wish = settings.Wish(
+        arguments.listen,
+        arguments.compute_driver,
+        arguments.network_driver,
+        arguments.node,
+        arguments.plain_etcd,
+    )
+    try:
+        config, new = settings.ensure(place, wish)
+        with held(place.run / "up.lock") as won:
+            if not won:
+                raise settings.Refused("another `fabricctl up` is at work here")
+            if _runs(place, config):
+                print(
+                    f"the cloud runs already at {config.bootstrap.public_url}; `fabricctl status` tells more"
+                )
+                print("\n".join(_usage(place)))
+                return 0
+            return _bring_up(place, config, progress, new=new, guest=not arguments.without_guest)
+    except (settings.Refused, ApiError, RuntimeError, TookTooLong) as error:
+        print(f"fabricctl up: {error}\nlogs: {place.logs}", file=sys.stderr)
+        return 1
+
+
+def _bring_up(place: Place, config: Config, progress: Progress, *, new: bool, guest: bool) -> int:
+    guest = guest and config.compute.driver == "libvirt" and not _done(place).exists()
+    progress.say(f"{'new configuration' if new else 'configuration'} {place.config}, logs in {place.logs}")
+    image = first_server.GuestImage(place)
+    if guest:
+        image.start()
+    with progress.stage("starting the processes"):
+        if not place.desk.find(SUPERVISOR):
+            _start_supervisor(place)
+        _wait_for_health(place, config, progress)
+    lines = []
+    if guest:
+        answering = first_server.run(place, config, image, progress)
+        _done(place).touch()
+        into = f"ip netns exec fabric-{answering.network_id} ssh -i {answering.key} root@{answering.address}"
+        lines = ["", f"the first server {answering.id} answers; to log in:", f"  {into}"]
+    print("\n".join(["", *progress.summary(), *lines, *_usage(place)]))
+    return 0
+
+
+def _runs(place: Place, config: Config) -> bool:
+    if not place.desk.find(SUPERVISOR):
+        return False
+    return all(check() == "ok" for check in checks(place, config).values())
+
+
+def _done(place: Place) -> Path:
+    """Marks that the main job was done once: a server that its owner deleted is not made again."""
+    return place.state / "first-server.done"
+
+
+def _start_supervisor(place: Place) -> None:
+    """In a session of its own, so that it outlives us and our terminal."""
+    command = [sys.executable, "-m", "fabric.ctl", *_options(place), "supervise"]
+    with place.desk.log_file(SUPERVISOR).open("ab") as log:
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+        )
+
+
+def _options(place: Place) -> list[str]:
+    """The options by which another process finds this place again."""
+    top = ["--state-dir", str(place.state.parent)] if place.state.name == "state" else []
+    return [*top, "--config", str(place.config)]
+
+
+def _wait_for_health(place: Place, config: Config, progress: Progress) -> None:
+    pending = checks(place, config)
+    verdicts: dict[str, str] = {}
+
+    def look() -> bool | None:
+        for name, check in list(pending.items()):
+            verdicts[name] = _first_line(check)
+            if verdicts[name] == "ok":
+                del pending[name]
+                progress.say(f"  {name} is ready")
+        return None if pending else True
+
+    progress.wait(lambda: ", ".join(f"{name} ({verdicts[name]})" for name in pending), look, HEALTHY_S)
+
+
+def _first_line(check: Check) -> str:
+    return check().partition("\n")[0]
+
+
+def _usage(place: Place) -> list[str]:
+    me = " ".join(
+        [shlex.quote(str(Path(sys.argv[0]))), *(_options(place) if place.state.name == "state" else [])]
+    )
+    return [
+        "",
+        f'use it      eval "$({me} openrc)"   then: openstack server list   (openrc demo: as demo)',
+        f"look at it  {me} status   logs: {place.logs}",
+        f"stop it     {me} down     (--wipe: with all its data)",
+    ]
