@@ -1,7 +1,7 @@
 """The connection to libvirtd: made when needed, made again when it broke.
 
 Blocking calls run in threads, and libvirt's own event loop in one more. libvirtaio is not used: libvirt
-changes its watches from whichever thread is in a call, and add_reader of asyncio and uvloop is not made for that.
+changes its watches from whichever thread is in a call, and asyncio's add_reader is not made for that.
 """
 
 import asyncio

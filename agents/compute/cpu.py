@@ -28,3 +28,17 @@ def _opens(device: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def model_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """What the processor calls itself."""
+    for line in cpuinfo.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return ""
+
+
+def ram_mib() -> int:
+    """The machine's memory; libvirt adds up only what its NUMA nodes report."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20

@@ -112,7 +112,10 @@ def mark(node: str, marks: Marks) -> ET.Element:
 
 
 def mark_xml(node: str, marks: Marks) -> str:
-    return ET.tostring(mark(node, marks), encoding="unicode")
+    """The mark as virDomainSetMetadata takes it, which puts it into the namespace itself."""
+    element = mark(node, marks)
+    element.tag = "server"
+    return ET.tostring(element, encoding="unicode")
 
 
 def parse_mark(domain: ET.Element) -> tuple[str, Marks] | None:

@@ -70,16 +70,15 @@ class LibvirtDriver:
 
     async def inventory(self) -> node_pb2.ComputeInventory:
         def ask(connection: libvirt.virConnect) -> node_pb2.ComputeInventory:
-            arch, ram_mib, vcpus, *_ = connection.getInfo()
-            model = ET.fromstring(connection.getCapabilities()).findtext("host/cpu/model", "")
+            arch, _, vcpus, *_ = connection.getInfo()
             return node_pb2.ComputeInventory(
                 hypervisor_type="KVM" if self._host.virt_type == "kvm" else "QEMU",
                 hypervisor_version=_version(connection.getVersion()),
                 libvirt_version=_version(connection.getLibVersion()),
                 vcpus=vcpus,
-                ram_mib=max(0, ram_mib - self._settings.reserved_ram_mib),
+                ram_mib=max(0, cpu.ram_mib() - self._settings.reserved_ram_mib),
                 cpu_arch=arch,
-                cpu_model=model,
+                cpu_model=cpu.model_name(),
             )
 
         inventory = await self._connection.run(ask)

@@ -1,4 +1,4 @@
-"""A libvirtd of our own, in a directory of its own: for machines where no init system runs one, and for tests.
+"""A libvirtd of our own, in a directory of its own: where no init system runs one, and for tests.
 
 libvirtd's directories are compiled in, so that it gets a mount namespace in which they are others. Its guests
 survive it, as they do any libvirtd. `PrivateLibvirtd(Path("/var/lib/fabric/libvirt")).start()`, then connect
@@ -103,7 +103,6 @@ class PrivateLibvirtd:
         while self.pid(daemon) is not None:
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
-            _reap(pid)
             time.sleep(0.02)
 
     def pid(self, daemon: str = "libvirtd") -> int | None:
@@ -139,17 +138,17 @@ class PrivateLibvirtd:
         pid_file = self.directory / f"{daemon}.pid"
         run = f'exec {binary} --config "{self.directory}/etc/{daemon}.conf" --pid-file "{pid_file}"'
         script = " && ".join([*binds, run])
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script]
 
     def _launch(self, daemon: str) -> None:
         with (self.directory / f"{daemon}.log").open("ab") as log:
-            subprocess.Popen(
-                self.command(daemon),
+            subprocess.run(  # forked off: it outlives us and our terminal
+                ["setsid", "--fork", *self.command(daemon)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                start_new_session=True,  # it outlives us and our terminal
+                check=True,
             )
 
     def _wait_for(self, daemon: str, socket: Path) -> None:
@@ -158,11 +157,3 @@ class PrivateLibvirtd:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{daemon} did not start, see {self.directory}/{daemon}.log")
             time.sleep(0.02)
-
-
-def _reap(pid: int) -> None:
-    """If it is our child it would stay as a zombie."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
