@@ -54,11 +54,15 @@ class Table(Generic[T]):
         """The revision that wrote the present value; 0: there is none."""
         return self._revisions.get(id_, 0)
 
-    def subscribe(self, listener: Callable[[str], None]) -> None:
-        """Call the listener with the id at each change from now on, and for all that is there already."""
+    def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call the listener with the id at each change from now on, and for all that is there already.
+
+        Returns a function that ends it.
+        """
         self._listeners.append(listener)
         for id_ in self.ids():
             listener(id_)
+        return lambda: self._listeners.remove(listener)
 
     def decoded(self, value: bytes, revision: int) -> T:
         """The value as this table keeps it."""

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -15,6 +16,11 @@ from fabric.type.v1 import meta_pb2
 M = TypeVar("M", bound=Message)
 
 SEALED = "sealed:"
+
+
+def master_keys(path: str | Path) -> list[bytes]:
+    """The Fernet keys of the master key file, one a line, the one to seal with first."""
+    return Path(path).read_bytes().split()
 
 
 class Codec:

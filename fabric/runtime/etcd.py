@@ -11,6 +11,7 @@ import grpc
 import structlog
 from aetcd import rpc
 
+from fabric.runtime.config import Etcd as EtcdSettings
 from fabric.runtime.errors import FabricError, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -233,6 +234,20 @@ class Etcd:
             if error.code() in _TRANSIENT:
                 raise Unavailable("etcd does not answer", cause=error.details()) from error
             raise FabricError(f"etcd refused: {error.details()}", reason="ETCD_REFUSED") from error
+
+
+def connect(settings: EtcdSettings) -> Etcd:
+    """The connection that the configuration describes."""
+
+    def path(name: str) -> Path | None:
+        return Path(name) if name else None
+
+    return Etcd(
+        settings.endpoints,
+        ca_file=path(settings.ca_file),
+        cert_file=path(settings.cert_file),
+        key_file=path(settings.key_file),
+    )
 
 
 class Lease:

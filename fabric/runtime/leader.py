@@ -1,7 +1,7 @@
-"""Leadership of a reconcile loop: one of several controllers runs it at a time."""
+"""Leadership of reconcile loops: one of several controllers runs each of them at a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 import structlog
@@ -12,65 +12,57 @@ from fabric.runtime.store import ROOT
 
 log = structlog.get_logger(__name__)
 
+Work = Callable[[], Awaitable[None]]
+_PAUSE_S = 0.3
 
-async def lead(
-    etcd: Etcd, name: str, identity: str, work: Callable[[], Awaitable[None]], *, ttl_s: int = 3
-) -> None:
-    """Run work whenever this process is the leader of the name; cancel it when it no longer is. Never returns.
 
-    Two leaders for a moment do no harm: all they write compares the revision that they read.
+async def lead(etcd: Etcd, identity: str, works: Mapping[str, Work], *, ttl_s: int = 3) -> None:
+    """Run each work (name -> coroutine function that runs for ever) while this process leads it. Never returns.
+
+    All leaderships of a process hang on one lease; when it is lost, all work is cancelled before another
+    process can begin it, as far as clocks agree. Two leaders for a moment do no harm: all they write
+    compares the revision that they read.
     """
-    key = f"{ROOT}/leaders/{name}"
     while True:
+        lease = Lease(etcd, ttl_s)
         try:
-            await _term(etcd, key, identity, work, ttl_s)
-        except (Unavailable, LeaseLost) as error:
-            log.warning("leadership lost", loop=name, cause=error.message)
-            await asyncio.sleep(0.2)
+            await lease.grant()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_alive(lease))
+                for name, work in works.items():
+                    tasks.create_task(_term(etcd, lease, name, identity, work))
+        except* (Unavailable, LeaseLost) as lost:
+            log.warning("leadership lost", leader=identity, cause=str(lost.exceptions[0]))
+        except* Exception as broken:
+            log.error("a loop broke; all are started again", leader=identity, exc_info=broken)
+        finally:
+            await lease.revoke()
+        await asyncio.sleep(_PAUSE_S)
 
 
-async def _term(etcd: Etcd, key: str, identity: str, work: Callable[[], Awaitable[None]], ttl_s: int) -> None:
-    lease = Lease(etcd, ttl_s)
-    await lease.grant()
-    alive = asyncio.create_task(lease.run())
-    try:
-        await _win(etcd, key, identity, lease)
-        log.info("leadership won", key=key, leader=identity)
-        working = asyncio.ensure_future(work())
-        done, _ = await asyncio.wait({alive, working}, return_when=asyncio.FIRST_COMPLETED)
-        if working not in done:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-            raise LeaseLost("The lease of the leadership is gone.", key=key)
-        working.result()
-    finally:
-        alive.cancel()
-        await lease.revoke()
+async def _alive(lease: Lease) -> None:
+    await lease.run()
+    raise LeaseLost("The lease of the leaderships is gone.")
 
 
-async def _win(etcd: Etcd, key: str, identity: str, lease: Lease) -> None:
+async def _term(etcd: Etcd, lease: Lease, name: str, identity: str, work: Work) -> None:
+    key = f"{ROOT}/leaders/{name}"
     value = orjson.dumps({"leader": identity})
-    while not lease.lost.is_set():
+    while True:
         outcome = await etcd.commit(Change(expect={key: 0}, put={key: value}, lease=lease.id))
         if outcome.succeeded:
-            return
-        await _gone(etcd, key, outcome.revision + 1, lease)
-    raise LeaseLost("The lease was lost while waiting for leadership.", key=key)
+            break
+        await _gone(etcd, key, outcome.revision + 1)
+    log.info("leadership won", loop=name, leader=identity)
+    await work()
 
 
-async def _gone(etcd: Etcd, key: str, revision: int, lease: Lease) -> None:
-    """Return when the key is deleted or the own lease is lost."""
-
-    async def watch() -> None:
-        async for _, events in etcd.watch(key, revision):
-            if any(event.value is None for event in events):
-                return
-
-    watching, lost = asyncio.create_task(watch()), asyncio.create_task(lease.lost.wait())
+async def _gone(etcd: Etcd, key: str, revision: int) -> None:
+    """Return when the key is deleted."""
+    watch = etcd.watch(key, revision)
     try:
-        done, _ = await asyncio.wait({watching, lost}, return_when=asyncio.FIRST_COMPLETED)
-        if watching in done and (error := watching.exception()):
-            raise error if isinstance(error, Unavailable) else Unavailable(str(error)) from error
+        async for _, events in watch:
+            if any(event.value is None and event.key == key for event in events):
+                return
     finally:
-        watching.cancel()
-        lost.cancel()
+        await watch.aclose()  # type: ignore[attr-defined]

@@ -66,8 +66,8 @@ class Collection(Generic[M]):
     """Where the resources of one kind rest and what each of them holds.
 
     The derived keys are kept in the transaction that writes the resource: claims are unique within
-    the collection ((index, value) pairs), charges count against the quota of meta.project_id,
-    node names the node whose agent is given the resource itself as its want.
+    the collection ((index, value) pairs), charges count against the quota of meta.project_id, or, named
+    (owner, resource), against that owner's limit (a node's capacity), node names the node whose agent is given the resource itself as its want.
     """
 
     service: str
@@ -75,7 +75,7 @@ class Collection(Generic[M]):
     message: type[M]
     singular: str = ""  # for people; made of the message's name when empty
     claims: Callable[[M], Iterable[tuple[str, str]]] = nothing
-    charges: Callable[[M], Mapping[str, int]] = lambda _: {}
+    charges: Callable[[M], Mapping[str | tuple[str, str], int]] = lambda _: {}
     indexes: Mapping[str, Index[M]] = field(default_factory=dict)
     node: Callable[[M], str] = lambda _: ""  # whose report is joined as status; "" none
     wanted: bool = False  # the resource itself is the node's want
@@ -261,11 +261,15 @@ class Store:
         parents = [parent for parent in self.cache.parents() if parent.startswith(f"{ROOT}/nodes/")]
         return [life for parent in parents for life in self.cache.table(parent)]
 
-    def on_life(self, listener: Callable[[str], None]) -> None:
-        """Call the listener with the node's name whenever one of its agents appears, changes or is gone."""
+    def on_life(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call the listener with the node's name whenever one of its agents appears, changes or is gone.
+
+        Returns a function that ends it.
+        """
         self._life_listeners.append(listener)
         for life in self.lives():
             listener(life.node)
+        return lambda: self._life_listeners.remove(listener)
 
     def transaction(self) -> "Transaction":
         """async with store.transaction() as txn: ...; commits at the end of the block."""
@@ -523,7 +527,10 @@ class Transaction:
         for message, sign in ((old, -1), (new, 1)):
             if message is not None:
                 for resource, amount in collection.charges(message).items():
-                    self.charge(message.meta.project_id or "-", resource, sign * amount)
+                    owner = message.meta.project_id or "-"
+                    if isinstance(resource, tuple):
+                        owner, resource = resource
+                    self.charge(owner, resource, sign * amount)
         if collection.wanted:
             self._want_resource(collection, old, new)
 

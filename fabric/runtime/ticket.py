@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import orjson
 from cryptography.exceptions import InvalidSignature
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from fabric.runtime.codec import master_keys
 from fabric.runtime.errors import PermissionDenied
 
 PUBLIC_KEY = "/fabric/keys/tickets"  # the etcd key that holds the public key (JSON string, base64)
@@ -23,6 +25,11 @@ class Signer:
             base64.urlsafe_b64decode(master_key)
         )
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
+
+    @classmethod
+    def of(cls, master_key_file: str | Path) -> "Signer":
+        """The signer of the first key in the master key file."""
+        return cls(master_keys(master_key_file)[0])
 
     @property
     def public_key(self) -> bytes:

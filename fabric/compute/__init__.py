@@ -1,0 +1,1 @@
+"""Compute: servers, flavors, keypairs, and the nodes that servers run on."""

@@ -1,0 +1,54 @@
+"""The cluster-wide loops of compute."""
+
+from collections.abc import Awaitable, Callable
+
+from fabric.compute.image_source import ImageSources
+from fabric.compute.lifecycle import Lifecycle
+from fabric.compute.nic import Nics
+from fabric.compute.node import AGENT
+from fabric.compute.node_registry import NodeRegistry
+from fabric.compute.server import SERVERS
+from fabric.runtime.client import Client
+from fabric.runtime.config import Config
+from fabric.runtime.reconcile import Loop
+from fabric.runtime.store import Store
+from fabric.runtime.ticket import Signer
+
+_SERVERS_AT_ONCE = 16
+
+
+def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What the leader runs."""
+    signer = Signer.of(config.controller.master_key_file)
+    return {
+        "compute-servers": lambda: _servers(store, config, client, signer),
+        "compute-nodes": lambda: _nodes(store, config),
+    }
+
+
+async def _servers(store: Store, config: Config, client: Client, signer: Signer) -> None:
+    lifecycle = Lifecycle(store, config, Nics(client), ImageSources(store, signer))
+    table = store.table(SERVERS)
+    loop = Loop("compute-servers", lifecycle.reconcile, table.ids, concurrency=_SERVERS_AT_ONCE)
+    stop = table.subscribe(loop.wake)
+
+    def node_changed(_: str) -> None:
+        for server in table.by("node", ""):
+            loop.wake(server.meta.id)
+
+    stop_lives = store.on_life(node_changed)
+    try:
+        await loop.run()
+    finally:
+        stop()
+        stop_lives()
+
+
+async def _nodes(store: Store, config: Config) -> None:
+    registry = NodeRegistry(store, config)
+    loop = Loop(f"{AGENT}-nodes", registry.reconcile, registry.names)
+    stop = store.on_life(loop.wake)
+    try:
+        await loop.run()
+    finally:
+        stop()

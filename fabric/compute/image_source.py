@@ -1,0 +1,39 @@
+"""Where a server's node gets the bytes of its image."""
+
+from fabric.compute.server import SERVERS
+from fabric.compute.v1 import server_pb2 as pb
+from fabric.runtime.store import Store
+from fabric.runtime.ticket import Signer
+
+_AGENT = "image"
+
+
+class ImageSources:
+    """Tickets to read an image, for the node that needs it."""
+
+    def __init__(self, store: Store, signer: Signer) -> None:
+        self._store = store
+        self._signer = signer
+
+    def find(self, server: pb.Server) -> pb.ImageSource:
+        """The source of the server's image. While its image agent is away, the address is the last one."""
+        image = server.spec.image
+        ticket = self._signer.sign({"image": image.id, "may": "read", "node": server.node})
+        return pb.ImageSource(
+            image_id=image.id,
+            address=self._address(image.node) or self._last_address(server),
+            ticket=ticket,
+            size_bytes=image.size_bytes,
+            sha512=image.sha512,
+            disk_format=image.disk_format,
+        )
+
+    def _address(self, node: str) -> str:
+        for life in self._store.lives():
+            if life.node == node and life.agent == _AGENT:
+                return life.address
+        return ""
+
+    def _last_address(self, server: pb.Server) -> str:
+        wanted = self._store.wanted(SERVERS, server.node).get(server.meta.id)
+        return wanted.image.address if wanted is not None else ""

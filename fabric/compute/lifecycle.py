@@ -1,0 +1,184 @@
+"""The leader's loop of a server: place it, give it its ports, tell its node, release all when it goes."""
+
+import time
+from datetime import timedelta
+
+import structlog
+
+from fabric.compute import placement
+from fabric.compute.image_source import ImageSources
+from fabric.compute.nic import Nics
+from fabric.compute.node import NODES, allocated, capacity, lives
+from fabric.compute.server import SERVERS, nics_ready
+from fabric.compute.v1 import server_pb2 as pb
+from fabric.runtime.config import Config
+from fabric.runtime.errors import Conflict, FabricError, QuotaExceeded, Unavailable
+from fabric.runtime.resource import copy_of
+from fabric.runtime.store import Store
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE_S = 60.0  # how long a server waits for a node that would fit and is down
+_LOOK_AGAIN = timedelta(seconds=1)
+
+
+class Lifecycle:
+    """Takes one step at a time; each can be repeated, and each is one transaction."""
+
+    def __init__(self, store: Store, config: Config, nics: Nics, images: ImageSources) -> None:
+        self._store = store
+        self._config = config
+        self._nics = nics
+        self._images = images
+
+    async def reconcile(self, server_id: str) -> timedelta | None:
+        """One step towards what the record says."""
+        server = self._store.find(SERVERS, server_id)
+        if server is None:
+            return None
+        structlog.contextvars.bind_contextvars(request_id=server.meta.request_id)
+        if server.meta.HasField("delete_time"):
+            return await self._remove(server)
+        if not server.node:
+            return None if server.HasField("fault") else await self._place(server)
+        if not nics_ready(server) and not server.HasField("fault"):
+            await self._give_nics(server)
+            return timedelta(0)
+        if server.releasing and await self._release_nics(server):
+            return timedelta(0)
+        return await self._tell(server)
+
+    # -- placing
+
+    async def _place(self, server: pb.Server) -> timedelta | None:
+        choice = placement.choose(server, self._candidates(server))
+        for node in choice.nodes:
+            placed = copy_of(server)
+            placed.node, placed.waiting = node, ""
+            try:
+                async with self._store.transaction() as txn:
+                    txn.update(SERVERS, placed)
+            except QuotaExceeded:  # the node filled up meanwhile
+                continue
+            log.info("server placed", server=server.meta.id, node=node)
+            return timedelta(0)
+        if self._worth_waiting(server):
+            if server.waiting != "NODE_DOWN":
+                waiting = copy_of(server)
+                waiting.waiting = "NODE_DOWN"
+                async with self._store.transaction() as txn:
+                    txn.update(SERVERS, waiting)
+            return _LOOK_AGAIN
+        await self._fail(server, f"No valid host was found. {choice.explain()}.")
+        return None
+
+    def _candidates(self, server: pb.Server, *, as_if_alive: bool = False) -> list[placement.Candidate]:
+        alive = lives(self._store)
+        found = []
+        for node in self._store.table(NODES):
+            name = node.meta.name
+            found.append(
+                placement.Candidate(
+                    name=name,
+                    alive=as_if_alive or (name in alive and not node.spec.forced_down),
+                    enabled=not node.spec.disabled,
+                    zone=node.inventory.availability_zone,
+                    capacity=capacity(node.inventory, self._config.compute),
+                    allocated=allocated(self._store, name),
+                )
+            )
+        return found
+
+    def _worth_waiting(self, server: pb.Server) -> bool:
+        age_s = time.time() - server.meta.create_time.seconds
+        if age_s > _PATIENCE_S:
+            return False
+        return bool(placement.choose(server, self._candidates(server, as_if_alive=True)).nodes)
+
+    # -- ports
+
+    async def _give_nics(self, server: pb.Server) -> None:
+        """Bind the ports that are asked for to the node; those that are no longer asked for begin to go."""
+        changed = copy_of(server)
+        asked = {request.port_id for request in server.spec.networks}
+        changed.releasing.extend(nic for nic in server.nics if nic.port_id not in asked)
+        try:
+            made = [await self._nics.ensure(server, request) for request in server.spec.networks]
+        except (Unavailable, Conflict):
+            raise
+        except FabricError as error:
+            await self._fail(server, error.message)
+            return
+        del changed.nics[:]
+        changed.nics.extend(made)
+        async with self._store.transaction() as txn:
+            txn.update(SERVERS, changed)
+            txn.want(SERVERS, changed.node, changed.meta.id, self._want(changed))
+
+    async def _release_nics(self, server: pb.Server) -> bool:
+        """Let go of the ports that the domain no longer has. True: something changed."""
+        held = set(server.status.port_ids)
+        free = [nic for nic in server.releasing if nic.port_id not in held]
+        for nic in free:
+            await self._nics.release(server.meta.id, nic)
+        if not free:
+            return False
+        gone = {nic.port_id for nic in free}
+        changed = copy_of(server)
+        del changed.releasing[:]
+        changed.releasing.extend(nic for nic in server.releasing if nic.port_id not in gone)
+        async with self._store.transaction() as txn:
+            txn.update(SERVERS, changed)
+        return True
+
+    # -- the node
+
+    async def _tell(self, server: pb.Server) -> timedelta | None:
+        """Make the node's want what the record says."""
+        if server.HasField("fault"):
+            return None
+        want = self._want(server)
+        if self._store.wanted(SERVERS, server.node).get(server.meta.id) == want:
+            return None
+        async with self._store.transaction() as txn:
+            txn.expect(SERVERS, server)
+            txn.want(SERVERS, server.node, server.meta.id, want)
+        return None
+
+    def _want(self, server: pb.Server) -> pb.ServerWant:
+        plain = copy_of(server)
+        SERVERS.strip(plain)
+        want = pb.ServerWant(server=plain)
+        if server.spec.image.id:
+            want.image.CopyFrom(self._images.find(server))
+        return want
+
+    async def _fail(self, server: pb.Server, message: str) -> None:
+        failed = copy_of(server)
+        failed.waiting = ""
+        failed.fault.code, failed.fault.message = 500, message
+        failed.fault.time.GetCurrentTime()
+        async with self._store.transaction() as txn:
+            txn.update(SERVERS, failed)
+        log.warning("server failed", server=server.meta.id, cause=message)
+
+    # -- the end
+
+    async def _remove(self, server: pb.Server) -> timedelta | None:
+        wanted = self._store.wanted(SERVERS, server.node).get(server.meta.id) if server.node else None
+        if wanted is not None and not server.status.released:
+            if not wanted.server.meta.HasField("delete_time"):
+                async with self._store.transaction() as txn:
+                    txn.expect(SERVERS, server)
+                    txn.want(SERVERS, server.node, server.meta.id, self._want(server))
+            return None
+        # Also those that were made just before a crash, and so are only asked for.
+        asked = (pb.Nic(port_id=request.port_id, owned=request.owned) for request in server.spec.networks)
+        for nic in {nic.port_id: nic for nic in (*asked, *server.nics, *server.releasing)}.values():
+            await self._nics.release(server.meta.id, nic)
+        async with self._store.transaction() as txn:
+            txn.remove(SERVERS, server)
+            if server.node:
+                txn.unwant(SERVERS, server.node, server.meta.id)
+        log.info("server removed", server=server.meta.id, node=server.node)
+        return None

@@ -1,0 +1,56 @@
+"""The leader's loop of a compute node: its record and its limits, as its agent last said."""
+
+from datetime import timedelta
+
+import structlog
+
+from fabric.compute.node import NODES, capacity, inventory, lives, node_id
+from fabric.compute.server import capacity_owner
+from fabric.compute.v1 import compute_node_pb2
+from fabric.runtime.config import Config
+from fabric.runtime.resource import copy_of
+from fabric.runtime.store import Store
+
+log = structlog.get_logger(__name__)
+
+
+class NodeRegistry:
+    """Keeps a record of every node whose compute agent was ever alive."""
+
+    def __init__(self, store: Store, config: Config) -> None:
+        self._store = store
+        self._config = config
+
+    def names(self) -> list[str]:
+        """The nodes that are alive now."""
+        return list(lives(self._store))
+
+    async def reconcile(self, name: str) -> timedelta | None:
+        """Make the record and the limits say what the agent says."""
+        life = lives(self._store).get(name)
+        if life is None:
+            return None
+        found = inventory(life)
+        record = self._store.find(NODES, node_id(name))
+        limits = capacity(found, self._config.compute)
+        owner = capacity_owner(name)
+        stale = {
+            resource: limit
+            for resource, limit in limits.items()
+            if self._store.quota(owner, resource).limit != limit
+        }
+        if record is not None and record.inventory == found and not stale:
+            return None
+        async with self._store.transaction() as txn:
+            for resource, limit in stale.items():
+                txn.set_limit(owner, resource, limit)
+            if record is None:
+                made = compute_node_pb2.ComputeNode(inventory=found)
+                made.meta.id, made.meta.name = node_id(name), name
+                txn.create(NODES, made)
+                log.info("compute node appeared", node=name)
+            elif record.inventory != found:
+                changed = copy_of(record)
+                changed.inventory.CopyFrom(found)
+                txn.update(NODES, changed)
+        return None

@@ -1,0 +1,207 @@
+"""What a server holds, how it stands and what may be done with it. No I/O, no clock."""
+
+from collections.abc import Mapping
+
+from fabric.compute.v1 import server_pb2 as pb
+from fabric.runtime.errors import FailedPrecondition
+from fabric.runtime.store import Collection
+
+GIB = 1 << 30
+LIFECYCLE = "lifecycle"  # the finalizer of the controller's loop
+
+Power = pb.ServerSpec
+State = pb.ServerStatus
+
+
+def disk_gb(server: pb.Server) -> int:
+    """What the server may take of its node's disk, in GB."""
+    flavor = server.spec.flavor
+    virtual_gb = -(-server.spec.image.virtual_size_bytes // GIB)
+    return (flavor.root_gb or virtual_gb) + flavor.ephemeral_gb + -(-flavor.swap_mib // 1024)
+
+
+def charges(server: pb.Server) -> Mapping[str | tuple[str, str], int]:
+    """The project's quota and, once it is placed, the capacity of its node."""
+    flavor = server.spec.flavor
+    taken: dict[str | tuple[str, str], int] = {
+        "compute.instances": 1,
+        "compute.cores": flavor.vcpus,
+        "compute.ram": flavor.ram_mib,
+    }
+    if server.node:
+        taken[capacity_owner(server.node), "compute.vcpus"] = flavor.vcpus
+        taken[capacity_owner(server.node), "compute.ram_mib"] = flavor.ram_mib
+        taken[capacity_owner(server.node), "compute.disk_gb"] = disk_gb(server)
+    return taken
+
+
+def capacity_owner(node: str) -> str:
+    """Under which name the limits and allocations of a node are counted."""
+    return f"node:{node}"
+
+
+def derive(server: pb.Server) -> None:
+    """Fill the view."""
+    server.view.CopyFrom(view(server))
+
+
+SERVERS = Collection(
+    service="compute",
+    name="servers",
+    message=pb.Server,
+    charges=charges,
+    indexes={
+        "node": lambda server: (server.node,),
+        "spec.user_id": lambda server: (server.spec.user_id,),
+    },
+    node=lambda server: server.node,
+    want=pb.ServerWant,
+    status=pb.ServerStatus,
+    output_only=("view",),
+    derive=derive,
+)
+
+_STATES = {
+    State.STATE_UNSPECIFIED: ("BUILD", "building", 0),
+    State.STATE_BUILDING: ("BUILD", "building", 0),
+    State.STATE_ACTIVE: ("ACTIVE", "active", 1),
+    State.STATE_STOPPED: ("SHUTOFF", "stopped", 4),
+    State.STATE_PAUSED: ("PAUSED", "paused", 3),
+    State.STATE_SUSPENDED: ("SUSPENDED", "suspended", 4),
+    State.STATE_ERROR: ("ERROR", "error", 0),
+}
+_ON_THE_WAY = {
+    ("active", Power.POWER_STOPPED): "powering-off",
+    ("active", Power.POWER_PAUSED): "pausing",
+    ("active", Power.POWER_SUSPENDED): "suspending",
+    ("stopped", Power.POWER_RUNNING): "powering-on",
+    ("paused", Power.POWER_RUNNING): "unpausing",
+    ("paused", Power.POWER_STOPPED): "powering-off",
+    ("suspended", Power.POWER_RUNNING): "resuming",
+    ("suspended", Power.POWER_STOPPED): "powering-off",
+}
+
+
+def view(server: pb.Server) -> pb.ServerView:
+    """How it stands, in the Compute API's words."""
+    status, vm_state, power_state = _STATES[server.status.state]
+    if server.HasField("fault") and vm_state == "building":
+        status, vm_state, power_state = "ERROR", "error", 0
+    task_state = _task_state(server, vm_state)
+    if task_state in ("rebooting", "rebooting_hard"):
+        status = "REBOOT" if task_state == "rebooting" else "HARD_REBOOT"
+    host_status = "UP" if server.node else ""
+    progress = 100 if vm_state == "active" and not task_state else 0
+    return pb.ServerView(
+        status=status,
+        vm_state=vm_state,
+        task_state=task_state,
+        power_state=power_state,
+        host_status=host_status,
+        progress=progress,
+    )
+
+
+def _task_state(server: pb.Server, vm_state: str) -> str:
+    if server.meta.HasField("delete_time"):
+        return "deleting"
+    if vm_state == "error":
+        return ""
+    if vm_state == "building":
+        if not server.node:
+            return "scheduling"
+        return "spawning" if nics_ready(server) else "networking"
+    if server.spec.reboot_count > server.status.reboot_count and vm_state != "error":
+        return "rebooting_hard" if server.spec.reboot_hard else "rebooting"
+    if power_pending(server):
+        return _ON_THE_WAY.get((vm_state, server.spec.power), "")
+    return ""
+
+
+def power_pending(server: pb.Server) -> bool:
+    """Whether the agent has yet to reach the power state that was last asked for."""
+    return server.status.observed_generation < (server.spec.power_generation or 1)
+
+
+def nics_ready(server: pb.Server) -> bool:
+    """Whether the server has the ports that it should have."""
+    return [nic.port_id for nic in server.nics] == [nic.port_id for nic in server.spec.networks]
+
+
+def fault(server: pb.Server) -> pb.Fault | None:
+    """Why it is in ERROR: the controller's fault, or what its agent says."""
+    if server.status.state == State.STATE_ERROR:
+        text = server.status.message or server.status.reason
+        return pb.Fault(code=500, message=text, time=server.status.observe_time)
+    if server.view.status == "ERROR" and server.HasField("fault"):
+        return server.fault
+    return None
+
+
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "start": ("stopped",),
+    "stop": ("active", "error"),
+    "reboot": ("active",),
+    "hard reboot": ("active", "stopped", "paused", "suspended", "error"),
+    "pause": ("active",),
+    "unpause": ("paused",),
+    "suspend": ("active",),
+    "resume": ("suspended",),
+    "attach_interface": ("active", "paused", "stopped"),
+    "detach_interface": ("active", "paused", "stopped"),
+}
+_HURRIED = {"hard reboot": ("rebooting", "rebooting_hard", "pausing", "unpausing", "suspending", "resuming")}
+
+
+def check(server: pb.Server, action: str, *, task_states: tuple[str, ...] = ()) -> None:
+    """Raise FailedPrecondition unless the server is in a state in which the action can be done."""
+    seen = server.view
+    if seen.vm_state not in _ALLOWED[action]:
+        where = f"vm_state {seen.vm_state}"
+    elif seen.task_state and seen.task_state not in (*task_states, *_HURRIED.get(action, ())):
+        where = f"task_state {seen.task_state}"
+    else:
+        return
+    name = "reboot" if action == "hard reboot" else action
+    raise FailedPrecondition(
+        f"Cannot '{name}' instance {server.meta.id} while it is in {where}",
+        reason="INSTANCE_INVALID_STATE",
+        id=server.meta.id,
+        state=seen.vm_state,
+        task_state=seen.task_state,
+    )
+
+
+def check_unlocked(server: pb.Server, *, override: bool) -> None:
+    """Raise FailedPrecondition for a locked server, unless the caller may override the lock."""
+    if server.spec.locked and not override:
+        raise FailedPrecondition(
+            f"Instance {server.meta.id} is locked", reason="INSTANCE_IS_LOCKED", id=server.meta.id
+        )
+
+
+_POWER = {
+    "start": Power.POWER_RUNNING,
+    "stop": Power.POWER_STOPPED,
+    "pause": Power.POWER_PAUSED,
+    "unpause": Power.POWER_RUNNING,
+    "suspend": Power.POWER_SUSPENDED,
+    "resume": Power.POWER_RUNNING,
+}
+
+
+def change_power(server: pb.Server, action: str) -> None:
+    """Ask for the power state of start, stop, pause, unpause, suspend or resume. Raises FailedPrecondition."""
+    check(server, action)
+    server.spec.power = _POWER[action]
+    server.spec.power_generation = server.meta.generation + 1
+
+
+def reboot(server: pb.Server, *, hard: bool) -> None:
+    """Ask for one more reboot; a hard one also starts what is stopped, paused or suspended."""
+    check(server, "hard reboot" if hard else "reboot")
+    server.spec.reboot_count += 1
+    server.spec.reboot_hard = hard
+    if hard or server.spec.power != Power.POWER_RUNNING:
+        server.spec.power = Power.POWER_RUNNING
+        server.spec.power_generation = server.meta.generation + 1

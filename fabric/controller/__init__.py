@@ -1,0 +1,1 @@
+"""The fabric-controller process: every gRPC service and every cluster-wide loop."""

@@ -1,0 +1,96 @@
+"""What a controller is made of: one store, one policy, one server, and the loops under leadership."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from fabric.compute import controller as compute_controller
+from fabric.compute import policies as compute_policies
+from fabric.compute import service as compute_service
+from fabric.identity import controller as identity_controller
+from fabric.identity import policies as identity_policies
+from fabric.identity import service as identity_service
+from fabric.identity.token import Authenticator
+from fabric.image import controller as image_controller
+from fabric.image import policies as image_policies
+from fabric.image import service as image_service
+from fabric.network import controller as network_controller
+from fabric.network import policies as network_policies
+from fabric.network import service as network_service
+from fabric.runtime.client import Client
+from fabric.runtime.codec import Codec, master_keys
+from fabric.runtime.config import Config
+from fabric.runtime.etcd import Change, Etcd, connect
+from fabric.runtime.leader import lead
+from fabric.runtime.policy import Policy
+from fabric.runtime.rpc import Server
+from fabric.runtime.store import Store
+from fabric.runtime.ticket import PUBLIC_KEY, Signer
+
+log = structlog.get_logger(__name__)
+
+SERVICES = (identity_service, image_service, network_service, compute_service)
+CONTROLLERS = (identity_controller, image_controller, network_controller, compute_controller)
+POLICIES = (identity_policies, image_policies, network_policies, compute_policies)
+
+_STOP_S = 5.0
+
+
+def make_store(config: Config, etcd: Etcd) -> Store:
+    """All collections of all services."""
+    collections = [collection for service in SERVICES for collection in service.COLLECTIONS]
+    limits = {name: limit for service in SERVICES for name, limit in service.LIMITS.items()}
+    codec = Codec(master_keys(config.controller.master_key_file))
+    return Store(etcd, codec, collections, limits=limits | config.quota)
+
+
+async def serve(
+    config: Config, *, stop: asyncio.Event, ready: Callable[[int], None] = lambda _: None
+) -> None:
+    """Run a controller until stop is set; ready is called with the port when it serves."""
+    etcd = connect(config.etcd)
+    store = make_store(config, etcd)
+    authenticator = Authenticator(store, config)
+    policy = Policy([rule for part in POLICIES for rule in part.RULES], Path(config.controller.policy_dir))
+    server = Server(
+        authenticate=authenticator.authenticate,
+        freshness=store,
+        public=frozenset[str]().union(*(service.PUBLIC for service in SERVICES)),
+    )
+    client = Client(
+        config.controller.listen, service_token=authenticator.service_token, revision=store.revision
+    )
+    for service in SERVICES:
+        service.register(server, store, policy, config, client)
+    works = {}
+    for controller in CONTROLLERS:
+        works.update(controller.loops(store, config, client))
+    running = [asyncio.create_task(store.run())]
+    try:
+        await store.cache.ready.wait()
+        await _publish_ticket_key(config, etcd)
+        await server.start(config.controller.listen)
+        running.append(asyncio.create_task(lead(etcd, f"{socket.gethostname()}.{os.getpid()}", works)))
+        ready(server.port)
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({stopped, *running}, return_when=asyncio.FIRST_COMPLETED)
+        await server.stop(_STOP_S)
+    finally:
+        for task in running:
+            task.cancel()
+        for result in await asyncio.gather(*running, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("controller broke", exc_info=result)
+        await client.close()
+        await etcd.close()
+
+
+async def _publish_ticket_key(config: Config, etcd: Etcd) -> None:
+    value = Signer.of(config.controller.master_key_file).public_key
+    found = await etcd.get(PUBLIC_KEY)
+    if found is None or found.value != value:
+        await etcd.commit(Change(put={PUBLIC_KEY: value}))
