@@ -1,55 +1,35 @@
 """fabric-gateway: serves the public HTTP APIs on one port and calls the controllers."""
 
 import argparse
-import dataclasses
 import importlib
-import logging
-import tomllib
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import structlog
 import uvicorn
 
+from fabric.runtime import config
+from fabric.runtime.log import configure
 from gateway.core.app import application
 from gateway.core.dialect import Api
 from gateway.core.upstream import Upstream
 
 APIS = ("identity", "image", "network", "compute")
-GRACE_S = 10  # how long a stopping gateway lets requests in flight go on
 
 log = structlog.get_logger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """[gateway] of the configuration file."""
-
-    listen: str = "127.0.0.1:8080"
-    controllers: tuple[str, ...] = ("127.0.0.1:8081",)
-    public_url: str = ""  # empty: as the caller's Host or X-Forwarded-Host header says
-    identity_path: str = "/identity"
-    image_path: str = "/image"
-    network_path: str = "/network"
-    compute_path: str = "/compute"
-
-
-def settings(path: Path | None) -> Settings:
-    """The settings in a TOML file."""
-    given: dict[str, Any] = tomllib.loads(path.read_text()).get("gateway", {}) if path else {}
-    return Settings(**given)
-
-
 def apis() -> list[Api]:
-    """The public APIs."""
-    return [importlib.import_module(f"gateway.{name}.api").API for name in APIS]
+    """The public APIs that this installation has."""
+    names = [f"gateway.{name}" for name in APIS if find_spec(f"gateway.{name}")]
+    return [importlib.import_module(f"{name}.api").API for name in names if find_spec(f"{name}.api")]
 
 
-def serve(gateway: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; then finish the requests in flight, for at most GRACE_S."""
-    host, _, port = gateway.listen.rpartition(":")
-    app = application(apis(), Upstream(gateway.controllers), gateway)
-    log.info("gateway starting", listen=gateway.listen, controllers=list(gateway.controllers))
+def serve(settings: config.Gateway) -> None:
+    """Serve until SIGTERM or SIGINT; then let the requests under way end, for at most drain_s."""
+    host, _, port = settings.listen.rpartition(":")
+    app = application(apis(), Upstream(settings.controllers), settings)
+    log.info("gateway starting", listen=settings.listen, controllers=settings.controllers)
     uvicorn.run(
         app,
         host=host.strip("[]"),
@@ -60,7 +40,8 @@ def serve(gateway: Settings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+        backlog=4096,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
     log.info("gateway stopped")
 
@@ -68,9 +49,10 @@ def serve(gateway: Settings) -> None:
 def main() -> None:
     """Entry point of fabric-gateway."""
     parser = argparse.ArgumentParser(prog="fabric-gateway", description=__doc__)
-    parser.add_argument("--config", type=Path, help="TOML configuration file")
-    logging.basicConfig(level=logging.WARNING)
-    serve(settings(parser.parse_args().config))
+    parser.add_argument("--config", type=Path, default=Path("/etc/fabric/fabric.toml"))
+    settings = config.load(parser.parse_args().config)
+    configure("fabric-gateway", settings.log.level, settings.log.format)
+    serve(settings.gateway)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The ASGI application: finds the route, runs its handler, and turns every outcome into an answer."""
 
-import contextlib
+import asyncio
 import re
 import time
 import uuid
@@ -28,7 +28,6 @@ MAX_HEADER_BYTES = 64 * 1024
 MAX_PATH_BYTES = 8 * 1024
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_JSON = (b"content-type", b"application/json")
 
 
 class Settings(Protocol):
@@ -64,7 +63,7 @@ class Application:
         request = Request(scope, receive, self._upstream, f"req-{uuid.uuid4()}", self._public_url)
         try:
             response = await self._respond(request, scope)
-            status = await _send(request, response, send)
+            status = await _send(request, response, receive, send)
         except Disconnected:
             status = 499
         log.info(
@@ -81,23 +80,25 @@ class Application:
     async def _respond(self, request: Request, scope: Scope) -> Response:
         try:
             response = await self._handle(request, scope)
+            if response.streamed:
+                await response.prefetch()
+            return response
+        except Disconnected:
+            raise
         except Fault as fault:
-            response = self._failed(request, fault)
-        except (Disconnected, Exception) as error:
-            if isinstance(error, Disconnected):
-                raise
+            return self._failed(request, fault)
+        except Exception:
             log.exception("bug", method=request.method, path=request.path, request_id=request.request_id)
-            response = self._failed(request, Fault(500, "The server has met an unexpected error."))
-        return response
+            return self._failed(request, Fault(500, "The server has met an unexpected error."))
 
     async def _handle(self, request: Request, scope: Scope) -> Response:
-        segments = self._locate(request, scope)
+        headers, segments = request.headers, self._locate(request, scope)
         match = self._router.find(segments)
         if match is None:
             raise Fault(404, "The resource could not be found.", reason="NO_SUCH_PATH")
         versions = request.api.microversions
         if versions is not None:
-            request.microversion = versions.negotiate(request.headers)
+            request.microversion = versions.negotiate(headers)
         found = match.route(request.method, request.microversion)
         if found is None and request.method in match.methods:
             raise Fault(404, "The resource could not be found.", reason="NO_SUCH_PATH")
@@ -107,16 +108,16 @@ class Application:
         request.route, request.params = found
         if not request.route.public and not request.token:
             raise Fault(401, "The request you have made requires authentication.", reason="UNAUTHENTICATED")
-        if not request.route.stream:
+        if not request.route.stream and ("content-length" in headers or "transfer-encoding" in headers):
             await request.read()
         return await request.route.handler(request)
 
     def _locate(self, request: Request, scope: Scope) -> list[str]:
         """Set the request's API and mount; the decoded segments of the path."""
         raw: bytes = scope["raw_path"]
-        path, bad = [unquote(part) for part in request.path.split("/")[1:]], False
+        path, bad = [unquote(part) for part in request.path.split("/")[1:]], not raw.startswith(b"/")
         if b"%" in raw:
-            bad = _BAD_ESCAPE.search(raw) is not None or b"%00" in raw or "\ufffd" in "".join(path)
+            bad = bad or _BAD_ESCAPE.search(raw) is not None or b"%00" in raw or "\ufffd" in "".join(path)
         if len(path) > 1 and not path[-1]:
             path.pop()  # one trailing slash
         if path == [""]:
@@ -186,29 +187,51 @@ def _known(request: Request) -> dict[str, JsonValue]:
     return {key: value for key, value in facts.items() if value}
 
 
-async def _send(request: Request, response: Response, send: Send) -> int:
-    """Send the answer; HEAD gets its headers. Returns the status."""
-    body: Any = response.body
-    headers = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in response.headers.items()]
+async def _send(request: Request, response: Response, receive: Receive, send: Send) -> int:
+    """Send the answer; HEAD gets its headers only. Returns the status; 499: the client went away."""
+    status, body = response.status, response.body
+    headers = {key.lower(): value for key, value in response.headers.items()}
     for name in request.api.dialect.request_id_headers:
-        headers.append((name.encode(), request.request_id.encode()))
-    versions = request.api.microversions
-    if versions is not None:
-        answer = versions.answer(request.microversion)
-        headers += [(key.encode(), value.encode()) for key, value in answer.items()]
-    streamed = hasattr(body, "__aiter__")
-    if not streamed:
-        content = b"" if body is None else body if isinstance(body, bytes) else orjson.dumps(body)
-        if body is not None and "content-type" not in response.headers:
-            headers.append(_JSON)
-        if response.status != 204 and "content-length" not in response.headers:
-            headers.append((b"content-length", str(len(content)).encode()))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    if not streamed or request.method == "HEAD":
-        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else content})
+        headers[name] = request.request_id
+    if request.api.microversions is not None:
+        headers |= request.api.microversions.answer(request.microversion)
+    content = b""
+    if not response.streamed:
+        if body is not None and not isinstance(body, bytes):
+            content = orjson.dumps(body)
+            headers.setdefault("content-type", "application/json")
+        elif body:
+            content = body
+        if status != 204:
+            headers.setdefault("content-length", str(len(content)))
+    raw_headers = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw_headers})
+    if response.streamed and request.method != "HEAD":
+        if not await _send_pieces(request, response, receive, send):
+            return 499
     else:
-        async with contextlib.aclosing(body) as pieces:
-            async for piece in pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    return response.status
+        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else content})
+    return status
+
+
+async def _send_pieces(request: Request, response: Response, receive: Receive, send: Send) -> bool:
+    """Send a streamed body. False: the client went away first."""
+    gone = asyncio.ensure_future(_disconnect(receive))
+    try:
+        async for piece in response.pieces():
+            if gone.done():
+                return False
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except Exception:  # the status is sent: all that can be done is to end the connection early
+        log.exception("stream broke", path=request.path, request_id=request.request_id)
+        raise
+    finally:
+        gone.cancel()
+        await response.close()
+    await send({"type": "http.response.body", "body": b""})
+    return True
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

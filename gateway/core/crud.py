@@ -13,7 +13,6 @@ from google.protobuf.message_factory import GetMessageClass
 
 from fabric.type.v1 import query_pb2
 from gateway.core.codec import JsonValue
-from gateway.core.fault import Fault
 from gateway.core.http import Request, Response
 from gateway.core.route import Handler, Route
 from gateway.core.table import Table
@@ -62,16 +61,18 @@ def crud(
 
 @dataclasses.dataclass(frozen=True)
 class _Rpc:
-    """One method of the table's service; first: the name of its request's first field."""
+    """One method of the table's service; first, answer: the first field's name in request and reply."""
 
     name: str
     request: type[Message]
     first: str
+    answer: str
 
     @classmethod
     def of(cls, method: MethodDescriptor) -> "_Rpc":
         first = method.input_type.fields_by_number[1].name
-        return cls(method.name, GetMessageClass(method.input_type), first)
+        answer = method.output_type.fields_by_number[1].name
+        return cls(method.name, GetMessageClass(method.input_type), first, answer)
 
 
 class Crud:
@@ -106,7 +107,9 @@ class Crud:
         for name, path in self._parents.items():
             listing.query.filters.add(path=path, op=query_pb2.Filter.OP_IN, values=[request.params[name]])
         reply = await self.call(request, self._list, query=listing.query)
-        items = table.render_list(getattr(reply, self._items), request, detail=detail, fields=listing.fields)
+        items = table.render_list(
+            getattr(reply, self._list.answer), request, detail=detail, fields=listing.fields
+        )
         return Response(200, dialect.page(request, table, items, listing, reply.next_marker))
 
     async def show(self, request: Request) -> Response:
@@ -122,8 +125,9 @@ class Crud:
     async def create(self, request: Request) -> Response:
         table, dialect = self.table, request.api.dialect
         body = request.json()
-        if dialect.bulk and isinstance(body.get(table.plural), list) and table.body_key not in body:
-            return await self._create_many(request, body[table.plural])
+        bodies = body.get(table.plural)
+        if self._batch and isinstance(bodies, list) and table.body_key not in body:
+            return await self._create_many(request, bodies, self._batch)
         message = self.parse(request, dialect.unwrap(table, body, request))
         created = await self.call(request, self._create, **{self._create.first: message})
         return Response(self._create_status, dialect.wrap(table, table.render(created, request), request))
@@ -139,21 +143,16 @@ class Crud:
             setattr(owner, leaf, request.params[name])
         return message
 
-    async def _create_many(self, request: Request, bodies: Sequence[JsonValue]) -> Response:
-        """All or none: what was created is deleted again when a later one fails."""
+    async def _create_many(self, request: Request, bodies: Sequence[JsonValue], batch: _Rpc) -> Response:
+        """All or none."""
         table, dialect = self.table, request.api.dialect
         messages = [
             self.parse(request, dialect.unwrap(table, {table.body_key: body}, request)) for body in bodies
         ]
-        created = []
-        try:
-            for message in messages:
-                created.append(await self.call(request, self._create, **{self._create.first: message}))
-        except Fault:
-            for message in reversed(created):
-                await self.call(request, self._delete, **{self._delete.first: message.meta.id})
-            raise
-        return Response(self._create_status, {table.plural: table.render_list(created, request)})
+        creates = [self._create.request(**{self._create.first: message}) for message in messages]
+        reply = await self.call(request, batch, **{batch.first: creates})
+        created = table.render_list(getattr(reply, batch.answer), request)
+        return Response(self._create_status, {table.plural: created})
 
     async def update(self, request: Request) -> Response:
         table, dialect = self.table, request.api.dialect
@@ -176,41 +175,44 @@ class Crud:
 
     # -- the RPCs, found once by the naming conventions of proto/
 
-    def _method(self, *names: str) -> MethodDescriptor:
+    def _rpc(self, verb: str, *endings: str) -> _Rpc | None:
         package = self.table.message.DESCRIPTOR.file.package
-        service = descriptor_pool.Default().FindServiceByName(
-            f"{package}.{self.table.service.__name__.removesuffix('Stub')}"
-        )
-        for name in names:
-            if name in service.methods_by_name:
-                return service.methods_by_name[name]
-        raise KeyError(f"{service.full_name} has no {names[0]}")
+        service = f"{package}.{self.table.service.__name__.removesuffix('Stub')}"
+        methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
+        names = [verb + ending for ending in endings or (self.table.rpc,)]
+        return next((_Rpc.of(methods[name]) for name in names if name in methods), None)
+
+    def _must(self, verb: str, *endings: str) -> _Rpc:
+        found = self._rpc(verb, *endings)
+        if found is None:
+            raise KeyError(f"{self.table.service.__name__} has no {verb} of {self.table.rpc}")
+        return found
+
+    @property
+    def _plurals(self) -> tuple[str, ...]:
+        rpc = self.table.rpc
+        return f"{rpc}s", f"{rpc[:-1]}ies", f"{rpc}es"
 
     @cached_property
     def _list(self) -> _Rpc:
-        return _Rpc.of(self._list_method)
-
-    @cached_property
-    def _list_method(self) -> MethodDescriptor:
-        rpc = self.table.rpc
-        return self._method(f"List{rpc}s", f"List{rpc[:-1]}ies", f"List{rpc}es")
-
-    @cached_property
-    def _items(self) -> str:
-        return str(self._list_method.output_type.fields_by_number[1].name)
+        return self._must("List", *self._plurals)
 
     @cached_property
     def _get(self) -> _Rpc:
-        return _Rpc.of(self._method(f"Get{self.table.rpc}"))
+        return self._must("Get")
 
     @cached_property
     def _create(self) -> _Rpc:
-        return _Rpc.of(self._method(f"Create{self.table.rpc}"))
+        return self._must("Create")
+
+    @cached_property
+    def _batch(self) -> _Rpc | None:
+        return self._rpc("BatchCreate", *self._plurals)
 
     @cached_property
     def _update(self) -> _Rpc:
-        return _Rpc.of(self._method(f"Update{self.table.rpc}"))
+        return self._must("Update")
 
     @cached_property
     def _delete(self) -> _Rpc:
-        return _Rpc.of(self._method(f"Delete{self.table.rpc}"))
+        return self._must("Delete")

@@ -1,7 +1,7 @@
 """How one API words things: list parameters, pages, bodies and errors; each API subclasses Dialect."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, NoReturn
 from urllib.parse import urlencode
 
@@ -28,7 +28,6 @@ class Dialect:
     statuses: ClassVar[Statuses] = {}  # where the API's HTTP statuses differ
     default_limit = 0  # of lists; 0: all
     max_limit = 1000
-    bulk = False  # POST of {plural: [...]} creates them all
     request_id_headers: Sequence[str] = ("x-openstack-request-id",)
 
     # -- bodies
@@ -149,4 +148,3 @@ class Api:
     routes: Sequence[Route]
     dialect: Dialect = dataclasses.field(default_factory=Dialect)
     microversions: Microversions | None = None
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # on every answer

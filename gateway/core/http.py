@@ -1,7 +1,7 @@
 """A request as handlers see it, and their response."""
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
@@ -209,19 +209,39 @@ class Request:
 
 
 class Response:
-    """body: JSON (rendered with orjson), bytes, an async iterator of bytes, or None for no body."""
+    """body: JSON (rendered with orjson), bytes, an async generator of bytes, or None for no body.
 
-    __slots__ = ("body", "headers", "status")
+    A generator that fails before its first piece makes an ordinary error answer.
+    """
+
+    __slots__ = ("_first", "body", "headers", "status", "streamed")
 
     def __init__(
         self,
         status: int = 200,
-        body: JsonValue | bytes | AsyncIterator[bytes] | None = None,
+        body: JsonValue | bytes | AsyncGenerator[bytes, None] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
-        self.body = body
+        self.body: Any = body
         self.headers = dict(headers or {})
+        self.streamed = hasattr(body, "__anext__")
+        self._first = b""
+
+    async def prefetch(self) -> None:
+        """Start a streamed body."""
+        self._first = await anext(self.body, b"")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The whole of a streamed body, after prefetch."""
+        if self._first:
+            yield self._first
+            async for piece in self.body:
+                yield piece
+
+    async def close(self) -> None:
+        """Let go of a streamed body."""
+        await self.body.aclose()
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -25,7 +25,6 @@ class NetworkDialect(Dialect):
     """Pages go both ways, tags are filtered by sets, errors are NeutronError."""
 
     statuses: ClassVar[Statuses] = {grpc.StatusCode.RESOURCE_EXHAUSTED: 409}
-    bulk = True
 
     def unknown_attributes(self, table: Table, names: list[str], operation: str) -> NoReturn:
         shown = ", ".join(name[:64] for name in names)

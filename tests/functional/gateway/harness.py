@@ -1,5 +1,6 @@
 """The gateway in this process, in front of a controller in this process that keeps networks in a dict."""
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
@@ -47,10 +48,18 @@ class Networks(rpc.NetworkServiceServicer):
             )
         if network.meta.name == "bug":
             raise RuntimeError("a secret")
+        if network.meta.name == "slow":
+            await asyncio.sleep(1)
         network.meta.id = str(uuid.uuid4())
         network.meta.create_time.GetCurrentTime()
         self.networks[network.meta.id] = network
         return network
+
+    async def BatchCreateNetworks(
+        self, request: pb.BatchCreateNetworksRequest, context: Any
+    ) -> pb.BatchCreateNetworksResponse:
+        made = [await self.CreateNetwork(one, context) for one in request.requests]
+        return pb.BatchCreateNetworksResponse(networks=made)
 
     async def GetNetwork(self, request: pb.GetNetworkRequest, context: Any) -> pb.Network:
         self._caller(context)
@@ -114,7 +123,11 @@ class Client:
     ) -> Answer:
         content = raw if raw is not None else b"" if body is None else orjson.dumps(body)
         token = self.token if token is None else token
-        given = {"host": "cloud:8080"} | ({"x-auth-token": token} if token else {}) | (headers or {})
+        given = (
+            {"host": "cloud:8080", "content-length": str(len(content))}
+            | ({"x-auth-token": token} if token else {})
+            | (headers or {})
+        )
         raw_path, _, query = path.partition("?")
         scope = {
             "type": "http",
@@ -140,13 +153,20 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def serving(networks: Networks) -> AsyncIterator[Client]:
-    """The gateway in front of that controller."""
+async def controller(networks: Networks) -> AsyncIterator[int]:
+    """Its gRPC server; gives the port."""
     server = grpc.aio.server()
     rpc.add_NetworkServiceServicer_to_server(networks, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    upstream = Upstream([f"127.0.0.1:{port}"])
-    yield Client(application([API], upstream, Settings()))
-    await upstream.close()
+    yield port
     await server.stop(None)
+
+
+@contextlib.asynccontextmanager
+async def serving(networks: Networks) -> AsyncIterator[Client]:
+    """The gateway in front of that controller."""
+    async with controller(networks) as port:
+        upstream = Upstream([f"127.0.0.1:{port}"])
+        yield Client(application([API], upstream, Settings()))
+        await upstream.close()

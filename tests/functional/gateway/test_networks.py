@@ -52,12 +52,16 @@ async def test_provider_attributes_are_for_administrators(client: Client) -> Non
     }
 
 
-async def test_a_failed_bulk_create_leaves_nothing(client: Client, networks: Networks) -> None:
-    body = {"networks": [{"name": "a"}, {"name": "over"}]}
-    answer = await client("POST", "/network/v2.0/networks", body)
+async def test_one_wrong_of_many_is_refused_before_any_is_made(client: Client, networks: Networks) -> None:
+    body = {"networks": [{"name": "a"}, {"name": 3}]}
+    assert (await client("POST", "/network/v2.0/networks", body)).status == 400
+    assert networks.networks == {}
+
+
+async def test_over_quota_is_a_conflict(client: Client) -> None:
+    answer = await client("POST", "/network/v2.0/networks", {"network": {"name": "over"}})
     assert answer.status == 409
     assert answer.json["NeutronError"]["type"] == "OverQuota"
-    assert networks.networks == {}
 
 
 async def test_an_update_of_nothing_changes_nothing(client: Client, networks: Networks) -> None:
