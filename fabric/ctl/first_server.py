@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from fabric.ctl.api import Body, Cloud, login
+from fabric.ctl.api import ApiError, Body, Cloud, login
 from fabric.ctl.place import Place
 from fabric.ctl.progress import Progress
 from fabric.ctl.reach import ssh_banner
@@ -31,7 +31,7 @@ FLAVORS = {  # name: RAM in MiB, vCPUs, disk in GB
 }
 IMAGE, NETWORK, SUBNET, KEY, SERVER = "fabric-guest", "demo", "demo-v4", "demo", "first"
 CIDR = "10.10.0.0/24"
-ACTIVE_S, ANSWERS_S, BUILD_S = 120, 120, 900
+LOGIN_S, ACTIVE_S, ANSWERS_S, BUILD_S = 30, 120, 120, 900
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class GuestImage:
 def run(place: Place, config: Config, image: GuestImage, progress: Progress) -> Answering:
     """Raises ApiError, RuntimeError, TookTooLong."""
     boot = config.bootstrap
-    admin = login(boot.public_url, "admin", boot.admin_password, "admin")
-    demo = login(boot.public_url, "demo", boot.demo_password, "demo")
+    admin = _login(boot.public_url, "admin", boot.admin_password, progress)
+    demo = _login(boot.public_url, "demo", boot.demo_password, progress)
     with progress.stage("flavors, network, security group, keypair"):
         for flavor, (ram, vcpus, disk) in FLAVORS.items():
             _flavor(admin, flavor, ram, vcpus, disk)
@@ -96,6 +96,20 @@ def run(place: Place, config: Config, image: GuestImage, progress: Progress) -> 
         )
         progress.say(f"  {address} answers: {banner}")
     return Answering(server_id, network_id, address, key)
+
+
+def _login(url: str, user: str, password: str, progress: Progress) -> Cloud:
+    """A cloud that has just begun may still be making its first users."""
+    last: list[ApiError] = []
+
+    def attempt() -> Cloud | None:
+        try:
+            return login(url, user, password, user)
+        except ApiError as error:
+            last[:] = [error]
+            return None
+
+    return progress.wait(lambda: f"the login of {user}: {last[0]}", attempt, LOGIN_S)
 
 
 def _flavor(admin: Cloud, name: str, ram: int, vcpus: int, disk: int) -> None:

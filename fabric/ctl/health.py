@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from fabric.ctl.place import Place
 from fabric.ctl.plan import programs
+from fabric.ctl.program import answers_unix
 from fabric.runtime.config import Config
 
 TIMEOUT_S = 1.0
@@ -13,10 +14,12 @@ Check = Callable[[], str]  # "ok", else what is wrong
 
 def checks(place: Place, config: Config) -> dict[str, Check]:
     """For each program of the plan; who has no check of its own is healthy while it runs."""
+    has_libvirtd = answers_unix(place.libvirt / "libvirt-sock")
     special: dict[str, Check] = {
         "etcd": lambda: _etcd(config),
         "controller": lambda: _grpc(config.controller.listen),
         "gateway": lambda: _http(config.gateway.listen),
+        "libvirtd": lambda: "ok" if has_libvirtd() else "does not answer",
         "agent": lambda: _grpc(config.agent.listen),
     }
     desk = place.desk

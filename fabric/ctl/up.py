@@ -64,9 +64,8 @@ def _bring_up(place: Place, config: Config, progress: Progress, *, new: bool, gu
     if guest:
         image.start()
     with progress.stage("starting the processes"):
-        if not place.desk.find(SUPERVISOR):
-            _start_supervisor(place)
-        _wait_for_health(place, config, progress)
+        supervisor = None if place.desk.find(SUPERVISOR) else _start_supervisor(place)
+        _wait_for_health(place, config, progress, supervisor)
     lines = []
     if guest:
         answering = first_server.run(place, config, image, progress)
@@ -88,11 +87,11 @@ def _done(place: Place) -> Path:
     return place.state / "first-server.done"
 
 
-def _start_supervisor(place: Place) -> None:
+def _start_supervisor(place: Place) -> subprocess.Popen[bytes]:
     """In a session of its own, so that it outlives us and our terminal."""
     command = [sys.executable, "-m", "fabric.ctl", *_options(place), "supervise"]
     with place.desk.log_file(SUPERVISOR).open("ab") as log:
-        subprocess.Popen(
+        return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
         )
 
@@ -103,11 +102,16 @@ def _options(place: Place) -> list[str]:
     return [*top, "--config", str(place.config)]
 
 
-def _wait_for_health(place: Place, config: Config, progress: Progress) -> None:
+def _wait_for_health(
+    place: Place, config: Config, progress: Progress, supervisor: subprocess.Popen[bytes] | None
+) -> None:
+    """Raises RuntimeError when the supervisor ended, TookTooLong."""
     pending = checks(place, config)
     verdicts: dict[str, str] = {}
 
     def look() -> bool | None:
+        if supervisor is not None and supervisor.poll() is not None:
+            raise RuntimeError(f"the supervisor ended at once:\n{_end_of_log(place, SUPERVISOR)}")
         for name, check in list(pending.items()):
             verdicts[name] = _first_line(check)
             if verdicts[name] == "ok":
@@ -115,7 +119,19 @@ def _wait_for_health(place: Place, config: Config, progress: Progress) -> None:
                 progress.say(f"  {name} is ready")
         return None if pending else True
 
-    progress.wait(lambda: ", ".join(f"{name} ({verdicts[name]})" for name in pending), look, HEALTHY_S)
+    try:
+        progress.wait(lambda: ", ".join(f"{name} ({verdicts[name]})" for name in pending), look, HEALTHY_S)
+    except TookTooLong as error:
+        ends = [f"--- {name}\n{_end_of_log(place, name)}" for name in pending]
+        raise TookTooLong("\n".join([str(error), *ends])) from error
+
+
+def _end_of_log(place: Place, name: str) -> str:
+    try:
+        text = place.desk.log_file(name).read_text(errors="replace")
+    except FileNotFoundError:
+        return "(it was not started yet)"
+    return "\n".join(text.splitlines()[-8:])
 
 
 def _first_line(check: Check) -> str:

@@ -1,0 +1,96 @@
+"""`fabricctl up`, `down` and what happens to processes in between, on a machine of its own."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from fabric.ctl.process import Process
+from tests.system.ctl.machine import Machine, processes_below
+
+PROGRAMS = ("etcd", "virtlogd", "libvirtd", "controller", "gateway", "agent")
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with TemporaryDirectory(prefix="fabric-up-") as directory:  # short: sockets live in it
+        machine = Machine(Path(directory) / "cloud")
+        try:
+            yield machine
+        finally:
+            machine.close()
+
+
+@pytest.fixture
+def cloud(machine: Machine) -> Machine:
+    """The machine with a healthy cloud."""
+    done = machine.fabricctl("up", "--without-guest")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return machine
+
+
+def until(look: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_another(machine: Machine, name: str, earlier: Process) -> bool:
+    return machine.desk.find(name) not in (None, earlier)
+
+
+def test_second_up_finds_the_cloud_in_no_time(cloud: Machine) -> None:
+    began = time.monotonic()
+    done = cloud.fabricctl("up")
+    assert done.returncode == 0
+    assert "runs already" in done.stdout
+    assert time.monotonic() - began < 5  # alone it takes less than 2
+
+
+def test_status_shows_each_process_and_that_it_is_healthy(cloud: Machine) -> None:
+    done = cloud.fabricctl("status")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in PROGRAMS:
+        assert f" {cloud.process(name).pid} " in next(
+            line for line in done.stdout.splitlines() if line.startswith(f"{name} ")
+        )
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_killed_process_is_back_at_once_and_the_cloud_is_healthy(cloud: Machine, name: str) -> None:
+    killed = cloud.kill(name)
+    until(lambda: is_another(cloud, name, killed), timeout_s=2)
+    until(lambda: cloud.fabricctl("status").returncode == 0, timeout_s=30)
+
+
+def test_processes_outlive_the_supervisor_and_up_adopts_them(cloud: Machine) -> None:
+    before = {name: cloud.process(name) for name in PROGRAMS}
+    cloud.kill("supervisor")
+    assert cloud.fabricctl("up", "--without-guest").returncode == 0
+    assert {name: cloud.process(name) for name in PROGRAMS} == before
+    killed = cloud.kill("gateway")
+    until(lambda: is_another(cloud, "gateway", killed), timeout_s=2)
+
+
+def test_wish_that_contradicts_the_configuration_is_refused(cloud: Machine) -> None:
+    done = cloud.fabricctl("up", "--compute-driver", "fake")
+    assert done.returncode == 1
+    assert "--compute-driver fake" in done.stderr
+
+
+def test_down_leaves_the_data_and_wipe_nothing(cloud: Machine) -> None:
+    configuration = (cloud.directory / "fabric.toml").read_text()
+    assert cloud.fabricctl("down").returncode == 0
+    assert processes_below(cloud.directory) == []
+    assert cloud.fabricctl("status").returncode == 1
+    assert cloud.fabricctl("up", "--without-guest").returncode == 0
+    assert (cloud.directory / "fabric.toml").read_text() == configuration
+    cloud.kill("supervisor")
+    assert cloud.fabricctl("down", "--wipe").returncode == 0
+    assert processes_below(cloud.directory) == []
+    assert not cloud.directory.exists()
+    assert cloud.links() == []
+    assert list(Path("/run/netns").glob("fabric-*")) == []
