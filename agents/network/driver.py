@@ -84,6 +84,9 @@ class FilterDriver(Protocol):
 
     async def find(self) -> list[Holding]: ...
 
+    async def close(self) -> None:
+        """Let go; the filters stay."""
+
 
 class DhcpDriver(Protocol):
     """DHCP, router advertisements and DNS of a network on this node, for this node's ports only."""
@@ -113,4 +116,5 @@ class Drivers:
     async def close(self) -> None:
         """Let go without undoing or stopping anything."""
         await self.dhcp.close()
+        await self.filter.close()
         await self.switch.close()

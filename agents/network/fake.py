@@ -106,6 +106,9 @@ class FakeFilter:
         ]
         return found + [Holding("group", group_id, "security_group", group_id) for group_id in self._groups]
 
+    async def close(self) -> None:
+        return
+
 
 class FakeDhcp:
     """Answers nobody."""

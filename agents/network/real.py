@@ -4,8 +4,8 @@ from pathlib import Path
 
 from agents.network.dnsmasq import DnsmasqDhcp, DnsmasqSettings
 from agents.network.driver import Drivers
-from agents.network.fake import FakeFilter
 from agents.network.netlink import NetlinkSwitch
+from agents.network.nftables import NftablesFilter
 from agents.network.settings import NetworkSettings
 
 
@@ -20,4 +20,4 @@ def real_drivers(settings: NetworkSettings, state_dir: Path) -> Drivers:
             user=settings.dnsmasq_user,
         )
     )
-    return Drivers(NetlinkSwitch(), FakeFilter(), dhcp)
+    return Drivers(NetlinkSwitch(), NftablesFilter(), dhcp)

@@ -139,8 +139,7 @@ def a_subnet(
             ip_version=version,
             cidr=cidr,
             gateway_ip=gateway,
-            enable_dhcp=True,
-            **spec,  # type: ignore[arg-type]
+            **{"enable_dhcp": True, **spec},  # type: ignore[arg-type]
         )
     )
     return subnet

@@ -1,0 +1,83 @@
+"""The network agent as a part of fabric-agent."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from agents.compute.metadata import Documents, documents
+from agents.network.agent import NetworkAgent, NetworkStores
+from agents.network.driver import Drivers
+from agents.network.fake import fake_drivers
+from agents.network.real import real_drivers
+from agents.network.settings import NetworkSettings
+from agents.running import Running
+from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.runtime.cache import Cache
+from fabric.runtime.node import Life, NodeCache, NodeStore
+from fabric.runtime.rpc import Server
+
+
+class Network:
+    """Built from the configuration; the drivers outlive lives."""
+
+    name = "network"
+
+    def __init__(self, running: Running) -> None:
+        config = running.config
+        self._running = running
+        self._settings = NetworkSettings(
+            grace=timedelta(seconds=config.agent.orphan_grace_s),
+            domain=config.network.dns_domain,
+            dns_servers=tuple(config.network.dns_servers),
+        )
+        self._is_fake = config.network.driver == "fake"
+        self._drivers: Drivers = (
+            fake_drivers()
+            if self._is_fake
+            else real_drivers(self._settings, config.node.state_dir / "network")
+        )
+        self._agent: NetworkAgent | None = None
+
+    def register(self, server: Server) -> None:
+        """It offers nothing over gRPC."""
+
+    async def detail(self) -> Mapping[str, object]:
+        """Which driver it has."""
+        return {"driver": self._running.config.network.driver}
+
+    def begin(self, life: Life) -> list[Cache]:
+        """Stores of what is wanted here."""
+        codec = self._running.codec
+        wants = NodeCache(self._running.etcd, codec, "network", self._running.config.node.name)
+        group, member = security_group_pb2.SecurityGroupWant, security_group_pb2.GroupMember
+        stores = NetworkStores(
+            networks=NodeStore(
+                wants, life, codec, "networks", network_pb2.NetworkWant, network_pb2.NetworkStatus
+            ),
+            ports=NodeStore(wants, life, codec, "ports", port_pb2.Port, port_pb2.PortStatus),
+            groups=NodeStore(wants, life, codec, "security_groups", group),
+            members=NodeStore(wants, life, codec, "group_members", member),
+        )
+        self._agent = NetworkAgent(
+            stores, self._drivers, self._settings, self._documents, serve_metadata=not self._is_fake
+        )
+        return [wants.cache]
+
+    async def work(self) -> None:
+        """Reconcile."""
+        assert self._agent is not None
+        await self._agent.run()
+
+    async def close(self) -> None:
+        """Stops nothing on the node."""
+        await self._drivers.close()
+
+    def _documents(self, port_id: str) -> Documents | None:
+        """The metadata of the server that has the port."""
+        servers = self._running.servers
+        if servers is None:
+            return None
+        for server_id in servers.ids():
+            want = servers.get(server_id)
+            if want is not None and any(nic.port_id == port_id for nic in want.server.nics):
+                return documents(want)
+        return None
