@@ -148,6 +148,7 @@ class Lifecycle:
     def _want(self, server: pb.Server) -> pb.ServerWant:
         plain = copy_of(server)
         SERVERS.strip(plain)
+        plain.spec.ClearField("admin_password")  # sealed: agents have no key for it
         want = pb.ServerWant(server=plain)
         if server.spec.image.id:
             want.image.CopyFrom(self._images.find(server))

@@ -42,11 +42,10 @@ def inventory(life: type_pb2.Life) -> node_pb2.ComputeInventory:
 
 
 def capacity(found: node_pb2.ComputeInventory, settings: Compute) -> Mapping[str, int]:
-    """What may be allocated on a node, by resource."""
-    ram_mib = max(0, found.ram_mib - settings.reserved_ram_mib)
+    """What may be allocated on a node, by resource. The agent has already left out what the node itself needs."""
     return {
         "compute.vcpus": int(found.vcpus * settings.cpu_allocation_ratio),
-        "compute.ram_mib": int(ram_mib * settings.ram_allocation_ratio),
+        "compute.ram_mib": int(found.ram_mib * settings.ram_allocation_ratio),
         "compute.disk_gb": int(found.disk_gb * settings.disk_allocation_ratio),
     }
 

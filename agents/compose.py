@@ -1,0 +1,104 @@
+"""What a node's agent is made of: its kinds, one gRPC server, and lives under etcd leases."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from agents.compute.wiring import Compute
+from agents.image.wiring import Image
+from agents.network.wiring import Network
+from agents.running import Kind, Running, first_of
+from fabric.runtime.codec import Codec
+from fabric.runtime.config import Config
+from fabric.runtime.errors import Conflict, FabricError, LeaseLost, Unavailable
+from fabric.runtime.etcd import Etcd, connect
+from fabric.runtime.node import Life
+from fabric.runtime.rpc import Server
+from fabric.runtime.ticket import PUBLIC_KEY, Verifier
+from fabric.type.v1 import node_pb2
+
+log = structlog.get_logger(__name__)
+
+KINDS: dict[str, Callable[[Running], Kind]] = {"compute": Compute, "network": Network, "image": Image}
+_PAUSE_S = 0.5
+
+
+async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], None] = lambda _: None) -> None:
+    """Run the node's agents until stop is set; ready is called with the port of the gRPC server."""
+    unknown = sorted(set(config.agent.kinds) - set(KINDS))
+    if unknown:
+        raise ValueError(f"agent.kinds: {unknown[0]} is not one of {', '.join(KINDS)}")
+    etcd = connect(config.etcd)
+    stopped = asyncio.create_task(stop.wait())
+    beginning = asyncio.create_task(_verifier(etcd))
+    await asyncio.wait({stopped, beginning}, return_when=asyncio.FIRST_COMPLETED)
+    if not beginning.done():
+        beginning.cancel()
+        return
+    running = Running(config, etcd, Codec(), beginning.result())
+    kinds = [KINDS[name](running) for name in config.agent.kinds]
+    server = Server()
+    for kind in kinds:
+        kind.register(server)
+    await server.start(config.agent.listen)
+    ready(server.port)
+    address = f"{config.node.address}:{server.port}"
+    try:
+        await first_of(stopped, *(asyncio.create_task(_live(running, kind, address)) for kind in kinds))
+    finally:
+        await server.stop(grace_s=2)
+        for kind in kinds:
+            await kind.close()
+        await etcd.close()
+
+
+async def _verifier(etcd: Etcd) -> Verifier:
+    """The key that controllers sign tickets with; the first of them publishes it."""
+    while True:
+        try:
+            found = await etcd.get(PUBLIC_KEY)
+        except Unavailable as error:
+            log.warning("waiting for etcd", cause=error.message)
+        else:
+            if found is not None:
+                return Verifier(found.value)
+            log.info("waiting for the first controller")
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _live(running: Running, kind: Kind, address: str) -> None:
+    """One life after the other, for ever. A life ends with its lease, and all work under it."""
+    while True:
+        try:
+            await _one_life(running, kind, address)
+        except LeaseLost as error:
+            log.error("agent lost its lease and begins again", agent=kind.name, cause=error.message)
+        except (Unavailable, Conflict) as error:
+            log.warning("agent waits", agent=kind.name, cause=error.message, **error.facts)
+        except FabricError as error:
+            log.error("agent cannot work", agent=kind.name, cause=error.message, **error.facts)
+        except Exception as error:
+            log.error("agent broke and begins again", agent=kind.name, exc_info=error)
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _one_life(running: Running, kind: Kind, address: str) -> None:
+    config = running.config
+    sign = node_pb2.Life(node=config.node.name, agent=kind.name, address=address)
+    sign.detail.update(await kind.detail())
+    life = Life(running.etcd, running.codec, sign, ttl_s=config.agent.lease_ttl_s)
+    caches = kind.begin(life)
+    ready = asyncio.Event()
+
+    async def work() -> None:
+        await ready.wait()
+        for cache in caches:
+            await cache.ready.wait()
+        await kind.work()
+
+    await first_of(
+        asyncio.create_task(life.hold(ready)),
+        *(asyncio.create_task(cache.run()) for cache in caches),
+        asyncio.create_task(work()),
+    )

@@ -1,0 +1,99 @@
+"""The compute agent as a part of fabric-agent."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from agents.compute.agent import ComputeAgent
+from agents.compute.driver import ComputeDriver
+from agents.compute.fake import FakeDriver, FakeSettings
+from agents.compute.image_cache import ImageCache
+from agents.compute.libvirt import LibvirtDriver
+from agents.compute.rpc import ComputeNode
+from agents.compute.settings import ComputeSettings
+from agents.image.fetch import fetch
+from agents.running import Running
+from fabric.compute.v1 import node_pb2, server_pb2
+from fabric.runtime.cache import Cache
+from fabric.runtime.caller import Caller
+from fabric.runtime.node import Life, NodeCache, NodeStore, detail
+from fabric.runtime.rpc import Server
+
+
+class Compute:
+    """Built from the configuration; the driver and its connection outlive lives."""
+
+    name = "compute"
+
+    def __init__(self, running: Running) -> None:
+        config = running.config
+        self._running = running
+        self._directory = config.node.state_dir / "compute"
+        self._settings = ComputeSettings(
+            availability_zone=config.node.availability_zone,
+            connection_uri=config.compute.libvirt_uri,
+            console_address=config.node.address,
+            reserved_ram_mib=config.compute.reserved_ram_mib,
+            stop_timeout=timedelta(seconds=config.compute.stop_timeout_s),
+            soft_reboot_timeout=timedelta(seconds=config.compute.soft_reboot_timeout_s),
+            orphan_grace=timedelta(seconds=config.agent.orphan_grace_s),
+            image_cache_max_age=timedelta(days=config.compute.image_cache_days),
+        )
+        self._is_fake = config.compute.driver == "fake"
+        self._driver = self._fake() if self._is_fake else self._libvirt()
+        self._agent: ComputeAgent | None = None
+
+    def register(self, server: Server) -> None:
+        """The console log."""
+        node = ComputeNode(self._driver, self._check_ticket)
+        server.add(
+            node_pb2.DESCRIPTOR.services_by_name["ComputeNodeService"],
+            {"ReadConsoleLog": node.ReadConsoleLog},
+        )
+
+    async def detail(self) -> Mapping[str, object]:
+        """The node's inventory, as the hypervisor tells it."""
+        inventory = await self._driver.inventory()
+        inventory.host_ip = self._running.config.node.address
+        inventory.availability_zone = self._settings.availability_zone
+        return detail(inventory)
+
+    def begin(self, life: Life) -> list[Cache]:
+        """Stores of the servers that are bound here."""
+        codec = self._running.codec
+        wants = NodeCache(self._running.etcd, codec, "compute", self._running.config.node.name)
+        servers = NodeStore(wants, life, codec, "servers", server_pb2.ServerWant, server_pb2.ServerStatus)
+        self._running.servers = servers
+        self._agent = ComputeAgent(servers, self._driver, self._images(), self._settings)
+        return [wants.cache]
+
+    async def work(self) -> None:
+        """Reconcile."""
+        assert self._agent is not None
+        await self._agent.run()
+
+    async def close(self) -> None:
+        """Close the connection to libvirt."""
+        if isinstance(self._driver, LibvirtDriver):
+            self._driver.close()
+
+    def _images(self) -> ImageCache | None:
+        if self._is_fake:
+            return None
+        return ImageCache(
+            self._directory / "images",
+            fetch,
+            max_bytes=self._settings.image_cache_max_bytes,
+            max_age=self._settings.image_cache_max_age,
+        )
+
+    def _fake(self) -> ComputeDriver:
+        compute = self._running.config.compute
+        return FakeDriver(
+            FakeSettings(vcpus=compute.fake_vcpus, ram_mib=compute.fake_ram_mib, disk_gb=compute.fake_disk_gb)
+        )
+
+    def _libvirt(self) -> ComputeDriver:
+        return LibvirtDriver(self._running.config.node.name, self._directory, self._settings)
+
+    async def _check_ticket(self, _: Caller, server_id: str, ticket: str) -> None:
+        self._running.verifier.check(ticket, server=server_id, may="console")

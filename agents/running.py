@@ -1,0 +1,61 @@
+"""What every kind of agent is given, and what it offers to the process that runs it."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fabric.compute.v1 import server_pb2
+from fabric.runtime.cache import Cache
+from fabric.runtime.codec import Codec
+from fabric.runtime.config import Config
+from fabric.runtime.etcd import Etcd
+from fabric.runtime.node import Life, NodeStore
+from fabric.runtime.rpc import Server
+from fabric.runtime.ticket import Verifier
+
+Servers = NodeStore[server_pb2.ServerWant, server_pb2.ServerStatus]
+
+
+@dataclass
+class Running:
+    """The node's process: shared by its kinds."""
+
+    config: Config
+    etcd: Etcd
+    codec: Codec
+    verifier: Verifier
+    servers: Servers | None = field(default=None)  # the node's servers, while its compute agent lives
+
+
+class Kind(Protocol):
+    """One kind of agent: compute, network, image."""
+
+    name: str
+
+    def register(self, server: Server) -> None:
+        """Offer its gRPC services."""
+
+    async def detail(self) -> Mapping[str, object]:
+        """What its life sign tells: its inventory. Raises Unavailable while it cannot be known."""
+
+    def begin(self, life: Life) -> list[Cache]:
+        """Begin a life: make the stores anew; returns the caches that must have listed before work()."""
+
+    async def work(self) -> None:
+        """Reconcile until cancelled. Raises LeaseLost."""
+
+    async def close(self) -> None:
+        """Let go of what outlives lives: connections, never what runs on the node."""
+
+
+async def first_of(*tasks: asyncio.Task[None]) -> None:
+    """Wait for the first task that ends, cancel the others, and raise what it raised."""
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
