@@ -59,11 +59,7 @@ def is_free(address: str) -> bool:
 
 
 def _sections(place: Place, wish: Wish) -> Sections:
-    free = (f"127.0.0.1:{port}" for port in PORTS if is_free(f"127.0.0.1:{port}"))
-    try:
-        controller, agent, etcd, _etcd_peer = (next(free) for _ in range(4))
-    except RuntimeError as error:
-        raise Refused(f"no free ports from {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1") from error
+    controller, agent, etcd = _free_addresses()
     listen = wish.listen or GATEWAY
     if not is_free(listen):
         raise Refused(
@@ -91,6 +87,18 @@ def _sections(place: Place, wish: Wish) -> Sections:
             "public_url": public_url,
         },
     }
+
+
+def _free_addresses() -> list[str]:
+    """Of the controller, the agent and etcd, whose peers are served at the port after (plan.py)."""
+    found: list[str] = []
+    for port in range(PORTS.start, PORTS.stop, 2):
+        pair = [f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"]
+        if all(map(is_free, pair)):
+            found += pair
+        if len(found) == 4:
+            return found[:3]
+    raise Refused(f"no free ports from {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1")
 
 
 def _etcd_tls(place: Place) -> dict[str, str]:
