@@ -63,7 +63,7 @@ class NetworkAgent:
         serve_metadata: bool = True,
     ) -> None:
         self._stores = stores
-        self._switch, self._filter, self._dhcp = drivers.switch, drivers.filter, drivers.dhcp
+        self._switch, self.filter, self._dhcp = drivers.switch, drivers.filter, drivers.dhcp
         self._settings = settings
         self._documents = metadata
         self._metadata = MetadataServer(self._find_documents) if serve_metadata else None
@@ -110,7 +110,7 @@ class NetworkAgent:
         for port in ports:
             self._directory.put(port)
         members = ((id_, stores.members.get(id_)) for id_ in stores.members.ids())
-        await self._filter.adopt(
+        await self.filter.adopt(
             [want for want in map(stores.networks.get, stores.networks.ids()) if want is not None],
             [want for want in map(stores.groups.get, stores.groups.ids()) if want is not None],
             {id_: member for id_, member in members if member is not None},
@@ -124,7 +124,7 @@ class NetworkAgent:
             await self._remove_network(network_id, want)
             return None
         await self._switch.ensure_network(want)
-        await self._filter.ensure_network(want)
+        await self.filter.ensure_network(want)
         if self._ready.get(network_id) != _mtu(want):
             self._ready[network_id] = _mtu(want)
             self._waiting[network_id].update(port.meta.id for port in self._directory.of_network(network_id))
@@ -148,7 +148,7 @@ class NetworkAgent:
             await self._metadata.remove(network_id)
         await self._dhcp.remove(network_id)
         await self._switch.remove_network(network_id)
-        await self._filter.remove_network(network_id)
+        await self.filter.remove_network(network_id)
         log.info("network removed", network=network_id)
         if want is not None:
             await self._report_network(want, Network(state=Network.STATE_DOWN, released=True))
@@ -175,7 +175,7 @@ class NetworkAgent:
         want = self._stores.networks.get(port.spec.network_id)
         assert want is not None  # _missing said so
         if decisions.has_tap(port):
-            await self._filter.ensure_port(port)
+            await self.filter.ensure_port(port)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._switch.ensure_port(port, _mtu(want)))
                 tasks.create_task(self._dhcp.ensure(want, self._directory.of_network(port.spec.network_id)))
@@ -198,7 +198,7 @@ class NetworkAgent:
     async def _remove_port(self, port_id: str, port: port_pb2.Port | None) -> None:
         known = self._directory.forget(port_id)
         await self._switch.remove_port(port_id)
-        await self._filter.remove_port(port_id)
+        await self.filter.remove_port(port_id)
         if known is not None:
             network_id = known.spec.network_id
             want = self._stores.networks.get(network_id)
@@ -219,9 +219,9 @@ class NetworkAgent:
         """The rules of one security group."""
         want = self._stores.groups.get(group_id)
         if want is None:
-            await self._filter.remove_group(group_id)
+            await self.filter.remove_group(group_id)
             return None
-        await self._filter.ensure_group(want)
+        await self.filter.ensure_group(want)
         self._wake_waiting(group_id)
         return None
 
@@ -229,9 +229,9 @@ class NetworkAgent:
         """The addresses of one member of a remote group."""
         member = self._stores.members.get(member_id)
         if member is None:
-            await self._filter.remove_member(member_id)
+            await self.filter.remove_member(member_id)
         else:
-            await self._filter.ensure_member(member_id, member)
+            await self.filter.ensure_member(member_id, member)
         return None
 
     def _wake_waiting(self, id_: str) -> None:
@@ -246,7 +246,7 @@ class NetworkAgent:
         """Compare the filters with the kernel, and remove what is ours and wanted by nobody."""
         while True:
             await asyncio.sleep(min(self._settings.grace, self._settings.resync).total_seconds() / 2)
-            await self._filter.resync()
+            await self.filter.resync()
             await self.sweep()
 
     async def sweep(self) -> None:
@@ -266,7 +266,7 @@ class NetworkAgent:
                 await self._dhcp.remove(holding.owner_id)
                 await self._switch.remove_network(holding.owner_id)
         if self._orphans.settled:
-            await self._filter.forget_unknown()
+            await self.filter.forget_unknown()
 
 
 def _lives(port: port_pb2.Port | None) -> TypeGuard[port_pb2.Port]:

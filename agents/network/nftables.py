@@ -8,7 +8,7 @@ flow notices.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -124,6 +124,17 @@ class NftablesFilter:
             elif set_name[:3] in ("m4-", "m6-", "n4-", "n6-"):
                 found.append(Holding("set", set_name, "security_group", set_name[3:]))
         return found
+
+    async def listing(self) -> list[dict[str, Any]]:
+        """Our tables as the kernel lists them, with handles.
+
+        Equal before and after means that nothing was written.
+        """
+
+        def read() -> list[dict[str, Any]]:
+            return [item for family, table in TABLES for item in self._kernel.table(family, table)]
+
+        return await self._do(read)
 
     async def close(self) -> None:
         """Let go; everything stays in the kernel."""

@@ -1,4 +1,4 @@
-"""A node and its guests on one machine: the node in a network namespace, each guest in another, behind a real tap."""
+"""A node and its guests on one machine: each in its own network namespace, each guest behind a real tap."""
 
 import asyncio
 import contextlib
