@@ -69,28 +69,20 @@ def _http(address: str) -> str:
 def _etcd(config: Config) -> str:
     """A read through the quorum."""
     import asyncio
-    from pathlib import Path
 
     from fabric.runtime.errors import FabricError
-    from fabric.runtime.etcd import Etcd
-
-    settings = config.etcd
+    from fabric.runtime.etcd import connect
 
     async def read() -> None:
-        etcd = Etcd(
-            settings.endpoints,
-            ca_file=Path(settings.ca_file) if settings.ca_file else None,
-            cert_file=Path(settings.cert_file) if settings.cert_file else None,
-            key_file=Path(settings.key_file) if settings.key_file else None,
-            timeout_s=TIMEOUT_S,
-        )
+        etcd = connect(config.etcd)
         try:
-            await etcd.revision()
+            async with asyncio.timeout(TIMEOUT_S):
+                await etcd.revision()
         finally:
             await etcd.close()
 
     try:
         asyncio.run(read())
-    except FabricError as error:
-        return str(error)
+    except (FabricError, TimeoutError) as error:
+        return str(error) or "does not answer in time"
     return "ok"
