@@ -1,8 +1,11 @@
 """The cluster-wide loops of compute."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 
 from fabric.compute.image_source import ImageSources
+from fabric.compute.instance_action import ACTIONS, expire
 from fabric.compute.lifecycle import Lifecycle
 from fabric.compute.nic import Nics
 from fabric.compute.node import AGENT
@@ -23,6 +26,7 @@ def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[]
     return {
         "compute-servers": lambda: _servers(store, config, client, signer),
         "compute-nodes": lambda: _nodes(store, config),
+        "compute-actions": lambda: _actions(store),
     }
 
 
@@ -52,3 +56,10 @@ async def _nodes(store: Store, config: Config) -> None:
         await loop.run()
     finally:
         stop()
+
+
+async def _actions(store: Store) -> None:
+    def servers() -> set[str]:
+        return {action.server_id for action in store.table(ACTIONS)}
+
+    await Loop("compute-actions", partial(expire, store), servers, resync=timedelta(minutes=10)).run()

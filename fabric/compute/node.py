@@ -42,7 +42,7 @@ def inventory(life: type_pb2.Life) -> node_pb2.ComputeInventory:
 
 
 def capacity(found: node_pb2.ComputeInventory, settings: Compute) -> Mapping[str, int]:
-    """What may be allocated on a node, by resource. The agent has already left out what the node itself needs."""
+    """What may be allocated on a node, by resource; the agent has left out what the node itself needs."""
     return {
         "compute.vcpus": int(found.vcpus * settings.cpu_allocation_ratio),
         "compute.ram_mib": int(found.ram_mib * settings.ram_allocation_ratio),

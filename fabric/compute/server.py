@@ -191,7 +191,7 @@ _POWER = {
 
 
 def change_power(server: pb.Server, action: str) -> None:
-    """Ask for the power state of start, stop, pause, unpause, suspend or resume. Raises FailedPrecondition."""
+    """Ask for the power state that the action names. Raises FailedPrecondition."""
     check(server, action)
     server.spec.power = _POWER[action]
     server.spec.power_generation = server.meta.generation + 1

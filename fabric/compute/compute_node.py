@@ -1,0 +1,69 @@
+"""The methods of ComputeNodeRegistryService: what nodes there are, and whether they take servers."""
+
+from fabric.compute.node import NODES, allocated, lives
+from fabric.compute.server import SERVERS
+from fabric.compute.v1 import compute_node_pb2 as pb
+from fabric.runtime.caller import Caller
+from fabric.runtime.errors import FailedPrecondition, InvalidArgument
+from fabric.runtime.resource import Resource, copy_of
+from fabric.runtime.store import Transaction
+from fabric.type.v1.query_pb2 import Query
+
+_API = "os_compute_api"
+
+
+class ComputeNodes(Resource[pb.ComputeNode]):
+    """Records come from the node registry's loop; callers change only their spec."""
+
+    collection = NODES
+    hidden = False
+    policies = {
+        "create": f"{_API}:os-services:update",
+        "get": f"{_API}:os-hypervisors",
+        "update": f"{_API}:os-services:update",
+        "delete": f"{_API}:os-services:delete",
+    }
+
+    def candidates(self, caller: Caller, asked: Query) -> list[pb.ComputeNode]:
+        """All of them."""
+        return list(self.store.table(NODES))
+
+    def visible(self, caller: Caller, message: pb.ComputeNode) -> bool:
+        """To whoever may see any of them."""
+        return self.policy.allows(caller, self.policies["get"], {})
+
+    def present(self, caller: Caller, message: pb.ComputeNode) -> pb.ComputeNode:
+        """With what is alive and taken now."""
+        told = copy_of(message)
+        name = message.meta.name
+        told.alive = name in lives(self.store) and not message.spec.forced_down
+        used = allocated(self.store, name)
+        told.vcpus_used = used["compute.vcpus"]
+        told.ram_mib_used = used["compute.ram_mib"]
+        told.disk_gb_used = used["compute.disk_gb"]
+        told.servers = self.store.table(SERVERS).count("node", name)
+        return told
+
+    def accept(
+        self, caller: Caller, new: pb.ComputeNode, old: pb.ComputeNode | None, txn: Transaction
+    ) -> None:
+        """Only what an operator says of it."""
+        if old is None:
+            raise InvalidArgument("Nodes make themselves known; they are not created.", field="name")
+        allowed = copy_of(old)
+        allowed.spec.CopyFrom(new.spec)
+        allowed.meta.request_id = new.meta.request_id
+        if allowed != new:
+            raise InvalidArgument("Only the spec of a node may change.", field="spec")
+        if not new.spec.disabled:
+            new.spec.disabled_reason = ""
+
+    def check_delete(self, caller: Caller, old: pb.ComputeNode, txn: Transaction) -> None:
+        """Only a dead node without servers may be forgotten."""
+        name = old.meta.name
+        if self.store.table(SERVERS).count("node", name):
+            raise FailedPrecondition(
+                f"Unable to delete compute service that is hosting instances: {name}.", reason="NODE_IN_USE"
+            )
+        if name in lives(self.store):
+            raise FailedPrecondition(f"The compute agent of {name} is alive.", reason="NODE_ALIVE")

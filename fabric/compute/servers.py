@@ -1,0 +1,295 @@
+"""The methods of ServerService."""
+
+import uuid
+from collections.abc import Callable
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from fabric.compute import instance_action
+from fabric.compute import server as rules
+from fabric.compute.node import lives
+from fabric.compute.server import SERVERS
+from fabric.compute.server_create import MOST_METADATA, ServerCreation, group_id
+from fabric.compute.v1 import node_pb2, node_pb2_grpc
+from fabric.compute.v1 import server_pb2 as pb
+from fabric.network.v1 import port_pb2, port_pb2_grpc, security_group_pb2, security_group_pb2_grpc
+from fabric.runtime.caller import Caller
+from fabric.runtime.client import Client, Clients
+from fabric.runtime.errors import (
+    Exhausted,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    StaleRevision,
+    Unavailable,
+)
+from fabric.runtime.policy import Policy
+from fabric.runtime.resource import Resource, copy_of
+from fabric.runtime.store import Store, Transaction
+from fabric.runtime.ticket import Signer
+from fabric.type.v1.query_pb2 import Query
+
+_API = "os_compute_api"
+_TRIES = 8
+_CONSOLE_BYTES = 1 << 20
+_CONSOLE_TICKET_S = 60.0
+
+_RULES = {
+    "start": "servers:start",
+    "stop": "servers:stop",
+    "reboot": "servers:reboot",
+    "pause": "os-pause-server:pause",
+    "unpause": "os-pause-server:unpause",
+    "suspend": "os-suspend-server:suspend",
+    "resume": "os-suspend-server:resume",
+    "lock": "os-lock-server:lock",
+    "unlock": "os-lock-server:unlock",
+    "attach_port": "os-attach-interfaces:create",
+    "detach_port": "os-attach-interfaces:delete",
+    "add_security_group": "os-security-groups:add",
+    "remove_security_group": "os-security-groups:remove",
+}
+_ACTION_NAMES = {"attach_port": "attach_interface", "detach_port": "detach_interface"}  # as Nova records them
+_POWER = ("start", "stop", "pause", "unpause", "suspend", "resume")
+
+
+class Servers(Resource[pb.Server]):
+    """Records what callers ask; the lifecycle loop and the node's agent make it so."""
+
+    collection = SERVERS
+    policies = {
+        "create": f"{_API}:servers:create",
+        "get": f"{_API}:servers:show",
+        "list": f"{_API}:servers:index",
+        "update": f"{_API}:servers:update",
+        "delete": f"{_API}:servers:delete",
+    }
+
+    def __init__(self, store: Store, policy: Policy, client: Client, signer: Signer) -> None:
+        super().__init__(store, policy)
+        self._client = client
+        self._signer = signer
+        self._agents = Clients()
+        self._creation = ServerCreation(store, client)
+
+    async def CreateServer(self, request: pb.CreateServerRequest, caller: Caller) -> pb.CreateServerResponse:
+        self.policy.enforce(caller, self.policies["create"], {"project_id": caller.project_id})
+        if request.server.spec.forced_node:
+            self.policy.enforce(caller, f"{_API}:servers:create:forced_host", {})
+        if not caller.project_id:
+            raise InvalidArgument("A server belongs to a project; the token has none.", field="project_id")
+        made = await self._creation.accept(request, caller)
+        async with self.store.transaction() as txn:
+            for server in made:
+                txn.create(SERVERS, server)
+                instance_action.record(self.store, txn, server, "create", caller)
+        return pb.CreateServerResponse(servers=[self.kept(server) for server in made])
+
+    async def ListServers(self, request: pb.ListServersRequest, caller: Caller) -> pb.ListServersResponse:
+        if request.query.all_projects:
+            self.policy.enforce(caller, f"{_API}:servers:index:get_all_tenants", {})
+        page, marker = await self.list(request.query, caller)
+        return pb.ListServersResponse(servers=page, next_marker=marker)
+
+    def candidates(self, caller: Caller, asked: Query) -> list[pb.Server]:
+        """All of the project, or of all projects; newest first unless sorted otherwise."""
+        if not asked.sorts:
+            asked.sorts.add(path="meta.create_time", descending=True)
+            asked.sorts.add(path="meta.id", descending=True)
+        return super().candidates(caller, asked)
+
+    def accept(self, caller: Caller, new: pb.Server, old: pb.Server | None, txn: Transaction) -> None:
+        """Name, description, metadata, tags, access addresses, host name and disk configuration may change."""
+        assert old is not None
+        if not 0 < len(new.meta.name.strip()) <= 255:
+            raise InvalidArgument("A server's name has 1 to 255 characters.", field="name")
+        if len(new.spec.metadata) > MOST_METADATA:
+            raise Exhausted(
+                f"Maximum number of metadata items exceeds {MOST_METADATA}",
+                reason="METADATA_LIMIT_EXCEEDED",
+                field="metadata",
+            )
+        if len(new.meta.tags) > 50:
+            raise InvalidArgument("The number of tags exceeded the per-server limit 50", field="tags")
+        allowed = copy_of(old)
+        allowed.meta.CopyFrom(new.meta)
+        for name in ("access_ipv4", "access_ipv6", "hostname", "disk_config"):
+            setattr(allowed.spec, name, getattr(new.spec, name))
+        allowed.spec.metadata.clear()
+        allowed.spec.metadata.update(new.spec.metadata)
+        if allowed != new:
+            raise InvalidArgument("Only names, metadata, tags and addresses of a server may change.")
+
+    def check_delete(self, caller: Caller, old: pb.Server, txn: Transaction) -> None:
+        """A locked server is not deleted but by an administrator."""
+        if old.meta.HasField("delete_time"):
+            return
+        rules.check_unlocked(old, override=caller.is_admin)
+        instance_action.record(self.store, txn, old, "delete", caller)
+
+    async def ActOnServer(self, request: pb.ActOnServerRequest, caller: Caller) -> pb.Server:
+        action = request.WhichOneof("action")
+        if action is None:
+            raise InvalidArgument("No action is named.", field="action")
+        server = self.find(request.id, caller)
+        self.policy.enforce(caller, f"{_API}:{_RULES[action]}", self.target(server))
+        if action not in ("lock", "unlock"):
+            rules.check_unlocked(server, override=caller.is_admin)
+        name = _ACTION_NAMES.get(action, action)
+        if action == "attach_port":
+            return await self._attach(server, request.attach_port, caller)
+        if action in ("add_security_group", "remove_security_group"):
+            return await self._change_group(server, action, getattr(request, action).name, caller)
+
+        def change(changed: pb.Server) -> None:
+            if action in _POWER:
+                rules.change_power(changed, action)
+            elif action == "reboot":
+                rules.reboot(changed, hard=request.reboot.hard)
+            elif action == "lock":
+                changed.spec.locked, changed.spec.locked_reason = True, request.lock.reason
+            elif action == "unlock":
+                changed.spec.locked, changed.spec.locked_reason = False, ""
+            elif action == "detach_port":
+                _take_port(changed, request.detach_port.port_id)
+
+        return await self._change(server, name, caller, change)
+
+    async def GetConsoleOutput(
+        self, request: pb.GetConsoleOutputRequest, caller: Caller
+    ) -> pb.GetConsoleOutputResponse:
+        server = self.find(request.id, caller)
+        self.policy.enforce(caller, f"{_API}:os-console-output", self.target(server))
+        life = lives(self.store).get(server.node)
+        if life is None:
+            raise FailedPrecondition(
+                f"Instance {request.id} is not ready", reason="INSTANCE_NOT_READY", id=request.id
+            )
+        ticket = self._signer.sign({"server": server.meta.id, "may": "console"}, _CONSOLE_TICKET_S)
+        asked = node_pb2.ReadConsoleLogRequest(
+            server_id=server.meta.id, max_bytes=_CONSOLE_BYTES, ticket=ticket
+        )
+        try:
+            reply = await self._agents.at(life.address).call(
+                node_pb2_grpc.ComputeNodeServiceStub, "ReadConsoleLog", asked, caller, timeout_s=10
+            )
+        except (NotFound, Unavailable) as error:
+            raise FailedPrecondition(
+                f"Instance {request.id} is not ready", reason="INSTANCE_NOT_READY", id=request.id
+            ) from error
+        output = bytes(reply.output)
+        if request.lines:
+            output = b"\n".join(output.split(b"\n")[-request.lines - 1 :])
+        return pb.GetConsoleOutputResponse(output=output)
+
+    # -- helpers
+
+    async def _change(
+        self, server: pb.Server, action: str, caller: Caller, change: Callable[[pb.Server], None]
+    ) -> pb.Server:
+        """Change the record and note the action, in one transaction."""
+        for attempt in range(_TRIES):
+            changed = copy_of(server)
+            change(changed)
+            changed.meta.request_id = caller.request_id
+            try:
+                async with self.store.transaction() as txn:
+                    txn.update(SERVERS, changed)
+                    instance_action.record(self.store, txn, server, action, caller)
+                return self.kept(changed)
+            except StaleRevision:
+                if attempt + 1 == _TRIES:
+                    raise
+                server = self.find(server.meta.id, caller)
+        raise AssertionError
+
+    async def _attach(
+        self, server: pb.Server, asked: pb.ActOnServerRequest.AttachPort, caller: Caller
+    ) -> pb.Server:
+        rules.check(server, "attach_interface")
+        request = pb.NicRequest(tag=asked.tag)
+        if asked.port_id:
+            port = await self._get_port(asked.port_id, caller)
+            if port.spec.device_id:
+                raise FailedPrecondition(
+                    f"Port {asked.port_id} is still in use.", reason="PORT_IN_USE", id=asked.port_id
+                )
+            request.port_id, request.network_id = asked.port_id, port.spec.network_id
+        else:
+            port = await self._make_port(server, asked, caller)
+            request.port_id, request.network_id = port.meta.id, port.spec.network_id
+            request.owned = True
+        return await self._change(
+            server, "attach_interface", caller, lambda changed: changed.spec.networks.append(request)
+        )
+
+    async def _get_port(self, port_id: str, caller: Caller) -> port_pb2.Port:
+        request = port_pb2.GetPortRequest(id=port_id)
+        port: port_pb2.Port = await self._client.call(
+            port_pb2_grpc.PortServiceStub, "GetPort", request, caller
+        )
+        return port
+
+    async def _make_port(
+        self, server: pb.Server, asked: pb.ActOnServerRequest.AttachPort, caller: Caller
+    ) -> port_pb2.Port:
+        # The service makes it, since it belongs to the server's project whoever asks.
+        network_id = asked.network_id or (server.nics[0].network_id if server.nics else "")
+        if not network_id:
+            raise InvalidArgument("A network or a port must be named.", field="net_id")
+        port = port_pb2.Port()
+        port.meta.id, port.meta.project_id = str(uuid.uuid4()), server.meta.project_id
+        port.spec.network_id, port.spec.admin_state_up = network_id, True
+        port.spec.port_security_enabled, port.spec.dns_name = True, server.spec.hostname
+        port.spec.device_id = server.meta.id
+        port.spec.device_owner = f"compute:{server.spec.availability_zone or 'nova'}"
+        for address in asked.fixed_ips:
+            port.spec.fixed_ips.add(ip_address=address)
+        made: port_pb2.Port = await self._client.call(
+            port_pb2_grpc.PortServiceStub, "CreatePort", port_pb2.CreatePortRequest(port=port), caller
+        )
+        return made
+
+    async def _change_group(self, server: pb.Server, action: str, name: str, caller: Caller) -> pb.Server:
+        """Add the group to, or take it from, all ports of the server."""
+        reply = await self._client.call(
+            security_group_pb2_grpc.SecurityGroupServiceStub,
+            "ListSecurityGroups",
+            security_group_pb2.ListSecurityGroupsRequest(),
+            caller,
+        )
+        try:
+            id_ = group_id(list(reply.security_groups), name)
+        except InvalidArgument as error:
+            raise NotFound(error.message, reason=error.reason) from error
+        ports = [await self._get_port(nic.port_id, caller) for nic in server.nics]
+        if not ports:
+            raise InvalidArgument(f"Instance {server.meta.id} has no ports.", field="name")
+        if action == "remove_security_group" and all(
+            id_ not in port.spec.security_group_ids for port in ports
+        ):
+            raise NotFound(
+                f"Security group {name} is not associated with the instance {server.meta.id}",
+                reason="SECURITY_GROUP_NOT_FOUND",
+            )
+        for port in ports:
+            groups = [group for group in port.spec.security_group_ids if group != id_]
+            if action == "add_security_group":
+                groups.append(id_)
+            changed = port_pb2.Port()
+            changed.meta.id = port.meta.id
+            changed.spec.security_group_ids.extend(groups)
+            update = port_pb2.UpdatePortRequest(
+                port=changed, update_mask=FieldMask(paths=["spec.security_group_ids"])
+            )
+            await self._client.call(port_pb2_grpc.PortServiceStub, "UpdatePort", update, caller)
+        return server
+
+
+def _take_port(server: pb.Server, port_id: str) -> None:
+    rules.check(server, "detach_interface")
+    left = [asked for asked in server.spec.networks if asked.port_id != port_id]
+    if len(left) == len(server.spec.networks):
+        raise NotFound(f"Port {port_id} is not attached to the server.", reason="PORT_NOT_FOUND", id=port_id)
+    del server.spec.networks[:]
+    server.spec.networks.extend(left)

@@ -1,0 +1,43 @@
+"""Compute's gRPC services and what rests in etcd for them."""
+
+from fabric.compute.compute_node import ComputeNodes
+from fabric.compute.flavor import FLAVORS, Flavors
+from fabric.compute.instance_action import ACTIONS, InstanceActions
+from fabric.compute.keypair import KEYPAIRS, Keypairs
+from fabric.compute.node import NODES
+from fabric.compute.server import SERVERS
+from fabric.compute.servers import Servers
+from fabric.compute.v1 import compute_node_pb2, flavor_pb2, instance_action_pb2, keypair_pb2, server_pb2
+from fabric.runtime.client import Client
+from fabric.runtime.config import Config
+from fabric.runtime.policy import Policy
+from fabric.runtime.resource import methods
+from fabric.runtime.rpc import Server
+from fabric.runtime.store import Store
+from fabric.runtime.ticket import Signer
+
+COLLECTIONS = [SERVERS, NODES, FLAVORS, KEYPAIRS, ACTIONS]
+LIMITS = {
+    "compute.instances": 10,
+    "compute.cores": 20,
+    "compute.ram": 51200,
+    "compute.key_pairs": 100,
+}
+PUBLIC = frozenset[str]()
+
+
+def register(server: Server, store: Store, policy: Policy, config: Config, client: Client) -> None:
+    """Serve all of compute."""
+    signer = Signer.of(config.controller.master_key_file)
+    servers = Servers(store, policy, client, signer)
+    keypairs, actions = Keypairs(store, policy), InstanceActions(store, policy)
+    parts = (
+        (server_pb2, "ServerService", {"Server": servers}, servers),
+        (flavor_pb2, "FlavorService", {"Flavor": Flavors(store, policy)}, None),
+        (keypair_pb2, "KeypairService", {}, keypairs),
+        (instance_action_pb2, "InstanceActionService", {}, actions),
+        (compute_node_pb2, "ComputeNodeRegistryService", {"ComputeNode": ComputeNodes(store, policy)}, None),
+    )
+    for module, name, resources, extra in parts:
+        descriptor = module.DESCRIPTOR.services_by_name[name]
+        server.add(descriptor, methods(descriptor, resources, extra))
