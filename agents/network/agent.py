@@ -3,6 +3,7 @@
 Wiring, in fabric-agent's main:
 
     settings = NetworkSettings(...)
+    await asyncio.to_thread(host.prepare)  # raises FailedPrecondition: what the node lacks; not for the fake
     drivers = real_drivers(settings, state_dir / "network")  # agents.network.real; or fake.fake_drivers()
     stores = NetworkStores(
         networks=NodeStore(cache, life, codec, "networks", NetworkWant, NetworkStatus),
@@ -26,6 +27,7 @@ import structlog
 
 from agents.network import port as decisions
 from agents.network.directory import PortDirectory
+from agents.network.dns_relay import DnsRelay
 from agents.network.driver import Drivers
 from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.orphan import Orphans
@@ -59,14 +61,14 @@ class NetworkAgent:
         drivers: Drivers,
         settings: NetworkSettings,
         metadata: Callable[[str], Documents | None],
-        *,
-        serve_metadata: bool = True,
     ) -> None:
         self._stores = stores
         self._switch, self.filter, self._dhcp = drivers.switch, drivers.filter, drivers.dhcp
         self._settings = settings
         self._documents = metadata
-        self._metadata = MetadataServer(self._find_documents) if serve_metadata else None
+        self._services: list[MetadataServer | DnsRelay] = (
+            [MetadataServer(self._find_documents), DnsRelay()] if drivers.namespaces else []
+        )
         self._directory = PortDirectory()
         self._ready: dict[str, int] = {}  # networks whose bridge is there, with the MTU that their taps have
         self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network or group id -> ports
@@ -100,8 +102,8 @@ class NetworkAgent:
                     tasks.create_task(loop.run())
                 tasks.create_task(self._resync())
         finally:
-            if self._metadata is not None:
-                await self._metadata.close()
+            for service in self._services:
+                await service.close()
 
     async def adopt(self) -> None:
         """Know all that is wanted before anything is written, so that a restart takes nothing away."""
@@ -130,8 +132,11 @@ class NetworkAgent:
             self._waiting[network_id].update(port.meta.id for port in self._directory.of_network(network_id))
             self._wake_waiting(network_id)
         await self._dhcp.ensure(want, self._directory.of_network(network_id))
-        if self._metadata is not None and want.HasField("dhcp_port"):
-            await self._metadata.ensure(network_id)
+        for service in self._services:
+            if want.HasField("dhcp_port"):
+                await service.ensure(network_id)
+            else:
+                await service.remove(network_id)
         await self._report_network(want, decisions.network_status(want))
         return None
 
@@ -144,8 +149,8 @@ class NetworkAgent:
                 )
             return
         self._ready.pop(network_id, None)
-        if self._metadata is not None:
-            await self._metadata.remove(network_id)
+        for service in self._services:
+            await service.remove(network_id)
         await self._dhcp.remove(network_id)
         await self._switch.remove_network(network_id)
         await self.filter.remove_network(network_id)

@@ -44,9 +44,10 @@ def render(
     """upstream: DNS servers (address#port) for networks whose subnets name none."""
     domain = want.network.spec.dns_domain.rstrip(".") or domain
     hosts = sorted(ports, key=lambda port: port.meta.id)
+    served = {subnet.meta.id for subnet, _ in _subnets(want)}
     return Files(
         configuration=_lines(_configuration(want, lease_seconds, domain, upstream)),
-        hosts=_lines(line for port in hosts for line in _hosts(want, port)),
+        hosts=_lines(line for port in hosts for line in _hosts(served, port)),
         options=_lines([*_subnet_options(want), *(line for port in hosts for line in _port_options(port))]),
         names=_lines(line for port in hosts for line in _names(port, domain)),
     )
@@ -113,9 +114,8 @@ def _configuration(
         yield f"ra-param={name.INNER},mtu:{mtu},0,0"  # prefixes and MTU; a router announces itself
 
 
-def _hosts(want: network_pb2.NetworkWant, port: port_pb2.Port) -> Iterator[str]:
+def _hosts(served: set[str], port: port_pb2.Port) -> Iterator[str]:
     """One line a port: dnsmasq takes of its addresses the ones that fit the range asked on."""
-    served = {subnet.meta.id for subnet, _ in _subnets(want)}
     chosen: dict[str, str] = {}  # one address a subnet
     for fixed in port.spec.fixed_ips:
         if fixed.subnet_id in served:

@@ -112,6 +112,7 @@ class Drivers:
     switch: SwitchDriver
     filter: FilterDriver
     dhcp: DhcpDriver
+    namespaces: bool = True  # False: the switch makes none, so nothing can listen in them
 
     async def close(self) -> None:
         """Let go without undoing or stopping anything."""

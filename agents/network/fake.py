@@ -62,10 +62,10 @@ class FakeFilter:
         members: Mapping[str, security_group_pb2.GroupMember],
         ports: Sequence[port_pb2.Port],
     ) -> None:
-        self._networks.update({want.network.meta.id: want for want in networks})
-        self._groups.update({want.security_group.meta.id: want for want in groups})
-        self._members.update(members)
-        self._ports.update({port.meta.id: port for port in ports if port.spec.port_security_enabled})
+        self._networks = {want.network.meta.id: want for want in networks}
+        self._groups = {want.security_group.meta.id: want for want in groups}
+        self._members = dict(members)
+        self._ports = {port.meta.id: port for port in ports if port.spec.port_security_enabled}
 
     async def forget_unknown(self) -> None:
         return
@@ -137,5 +137,5 @@ class FakeDhcp:
 
 
 def fake_drivers() -> Drivers:
-    """For NetworkAgent(serve_metadata=False)."""
-    return Drivers(FakeSwitch(), FakeFilter(), FakeDhcp())
+    """A node whose ports are ACTIVE at once and carry nothing."""
+    return Drivers(FakeSwitch(), FakeFilter(), FakeDhcp(), namespaces=False)

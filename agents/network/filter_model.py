@@ -17,7 +17,7 @@ from agents.network import group_rule, name
 from agents.network.directory import link_local
 from agents.network.group_rule import EGRESS, INGRESS
 from agents.network.numbers import Numbers
-from agents.network.ruleset import Ruleset, SetType, Wanted
+from agents.network.ruleset import Key, Ruleset, SetType, Wanted
 from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
 
 FRAMES, FLOWS = "bridge fabric_port", "inet fabric_filter"
@@ -139,7 +139,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class FilterModel:
-    """Change the public dictionaries through the put and drop methods; ask for ruleset()."""
+    """Ports and members change through put and drop; the rest in the dictionaries."""
 
     def __init__(self) -> None:
         self.marks = Numbers(2**31 - 1)  # by tap
@@ -150,6 +150,17 @@ class FilterModel:
         self.ports: dict[str, port_pb2.Port] = {}
         self._members_of: dict[str, dict[str, security_group_pb2.GroupMember]] = {}
         self._addresses: dict[str, dict[str, dict[str, str]]] = {}  # group -> set -> elements; when known
+        self._port_elements: dict[str, list[tuple[Key, str]]] = {}  # of its mark and sources; when known
+
+    def put_port(self, port: port_pb2.Port) -> None:
+        self.ports[port.meta.id] = port
+        self._port_elements.pop(port.meta.id, None)
+
+    def drop_port(self, port_id: str) -> port_pb2.Port | None:
+        """Returns what the port was."""
+        self.marks.free(name.tap(port_id))
+        self._port_elements.pop(port_id, None)
+        return self.ports.pop(port_id, None)
 
     def put_member(self, member_id: str, member: security_group_pb2.GroupMember) -> None:
         self.drop_member(member_id)
@@ -168,7 +179,7 @@ class FilterModel:
         want = Wanted()
         if not (always or self.networks or self.ports or self.groups):
             return want
-        elements: dict[tuple[str, str], dict[str, str]] = {key: {} for key in _SETS}
+        elements: dict[Key, dict[str, str]] = {key: {} for key in _SETS}
         for network_id, network in self.networks.items():
             self._add_network(elements, network_id, network)
         combinations: dict[tuple[str, tuple[str, ...]], str] = {}
@@ -186,7 +197,7 @@ class FilterModel:
 
     def _add_network(
         self,
-        elements: Mapping[tuple[str, str], dict[str, str]],
+        elements: Mapping[Key, dict[str, str]],
         network_id: str,
         want: network_pb2.NetworkWant,
     ) -> None:
@@ -200,7 +211,7 @@ class FilterModel:
 
     def _add_port(
         self,
-        elements: Mapping[tuple[str, str], dict[str, str]],
+        elements: Mapping[Key, dict[str, str]],
         port: port_pb2.Port,
         combinations: dict[tuple[str, tuple[str, ...]], str],
     ) -> None:
@@ -210,21 +221,19 @@ class FilterModel:
             return
         mark = self.marks.number(tap)
         elements[FRAMES, "port"][tap] = str(mark)
-        for mac, network in sources(port):
-            elements[FRAMES, "mac"][f"{mark} . {mac}"] = ""
-            exact = network.prefixlen == network.max_prefixlen
-            text = str(network.network_address) if exact else str(network)
-            kind = f"{'address' if exact else 'prefix'}{network.version}"
-            elements[FRAMES, kind][f"{mark} . {mac} . {text}"] = ""
-            if network.version == 6 and exact:
-                elements[FRAMES, "target6"][f"{mark} . {int(network.network_address):#x}"] = ""
-            elif network.version == 6:
-                elements[FRAMES, "target6_any"][str(mark)] = ""
+        for key, element in self._sources(mark, port):
+            elements[key][element] = ""
         suffix = "_stateless" if self.is_stateless(port) else ""
         groups = tuple(sorted(g for g in port.spec.security_group_ids if g in self.groups))
         for direction in (INGRESS, EGRESS):
             chain = combinations.setdefault((direction, groups), _combination(direction, groups))
             elements[FLOWS, direction + suffix][str(mark)] = f"goto {chain}"
+
+    def _sources(self, mark: int, port: port_pb2.Port) -> list[tuple[Key, str]]:
+        """The elements that say what the port may send from."""
+        if port.meta.id not in self._port_elements:
+            self._port_elements[port.meta.id] = list(_source_elements(mark, port))
+        return self._port_elements[port.meta.id]
 
     def is_stateless(self, port: port_pb2.Port) -> bool:
         """Whether the port's groups do without connection tracking; the API mixes no two kinds on a port."""
@@ -279,6 +288,19 @@ class FilterModel:
         """Keep the numbers that the kernel knows: another zone would forget a network's flows."""
         self.marks.adopt({tap: int(mark) for tap, mark in have.sets.get((FRAMES, "port"), {}).items()})
         self.zones.adopt({bridge: int(zone) for bridge, zone in have.sets.get((FLOWS, "zone"), {}).items()})
+
+
+def _source_elements(mark: int, port: port_pb2.Port) -> Iterator[tuple[Key, str]]:
+    for mac, network in sources(port):
+        yield (FRAMES, "mac"), f"{mark} . {mac}"
+        exact = network.prefixlen == network.max_prefixlen
+        text = str(network.network_address) if exact else str(network)
+        kind = f"{'address' if exact else 'prefix'}{network.version}"
+        yield (FRAMES, kind), f"{mark} . {mac} . {text}"
+        if network.version == 6 and exact:
+            yield (FRAMES, "target6"), f"{mark} . {int(network.network_address):#x}"
+        elif network.version == 6:
+            yield (FRAMES, "target6_any"), str(mark)
 
 
 def sources(port: port_pb2.Port) -> Iterator[tuple[str, Network]]:

@@ -17,6 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from agents.network import name, netns
+from agents.network.batch import Batch
 from agents.network.driver import Holding
 from agents.network.namespace import configure
 from fabric.network.v1 import network_pb2, port_pb2
@@ -24,6 +25,7 @@ from fabric.runtime.errors import NotFound
 
 Result = TypeVar("Result")
 
+_LEAVING = 0xFAB0  # the link group of what is being removed
 _IFF_UP = 0x1
 _TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
 _IFF_TAP, _IFF_NO_PI = 0x2, 0x1000
@@ -35,6 +37,8 @@ class NetlinkSwitch:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "netlink")
         self._netlink: IPRoute | None = None
+        self._unwanted: set[str] = set()  # taps that the next removal takes
+        self._removal = Batch(self._remove_taps)
 
     async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
         await self._do(self._ensure_bridge, want)
@@ -51,7 +55,8 @@ class NetlinkSwitch:
         await self._do(self._ensure_tap, port, mtu)
 
     async def remove_port(self, port_id: str) -> None:
-        await self._do(self._remove_link, name.tap(port_id))
+        self._unwanted.add(name.tap(port_id))
+        await self._removal.run()
 
     async def find(self) -> list[Holding]:
         return await self._do(self._find)
@@ -165,6 +170,22 @@ class NetlinkSwitch:
         except NetlinkError as error:
             if error.code != errno.ENODEV:
                 raise
+
+    async def _remove_taps(self) -> None:
+        devices, self._unwanted = self._unwanted, set()
+        await self._do(self._remove_links, devices)
+
+    def _remove_links(self, devices: set[str]) -> None:
+        """The kernel waits some 20 ms for each removal, and as long for that of a whole group."""
+        if len(devices) <= 2:
+            for device in devices:
+                self._remove_link(device)
+            return
+        found = [link for link in map(self._link, devices) if link is not None]
+        for link in found:
+            self._ip.link("set", index=link["index"], group=_LEAVING)
+        if found:
+            self._ip.link("del", index=0, group=_LEAVING)
 
     def _find(self) -> list[Holding]:
         kinds = ((name.BRIDGE, "bridge"), (name.LINK, "link"), (name.TAP, "tap"))

@@ -48,6 +48,9 @@ class NftablesFilter:
         members: Mapping[str, security_group_pb2.GroupMember],
         ports: Sequence[port_pb2.Port],
     ) -> None:
+        self._model, self._directory = FilterModel(), PortDirectory()
+        self._have = self._kept = None
+        self._narrowed = True
         self._model.networks.update({want.network.meta.id: want for want in networks})
         self._model.groups.update({want.security_group.meta.id: want for want in groups})
         for member_id, member in members.items():
@@ -83,11 +86,10 @@ class NftablesFilter:
             await self._batch.run()
 
     async def remove_port(self, port_id: str) -> None:
-        port = self._model.ports.pop(port_id, None)
+        port = self._model.drop_port(port_id)
         if port is not None:
             self._forget_addresses(port)
             self._directory.forget(port_id)
-            self._model.marks.free(name.tap(port_id))
             await self._batch.run()
 
     async def ensure_group(self, want: security_group_pb2.SecurityGroupWant) -> None:
@@ -153,7 +155,7 @@ class NftablesFilter:
             self._forget_addresses(before)
         for fixed in port.spec.fixed_ips:
             self._gone.discard((port.spec.network_id, fixed.ip_address))
-        self._model.ports[port.meta.id] = port
+        self._model.put_port(port)
         self._directory.put(port)
 
     def _forget_addresses(self, port: port_pb2.Port) -> None:

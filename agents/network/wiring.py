@@ -1,9 +1,11 @@
 """The network agent as a part of fabric-agent."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
 from agents.compute.metadata import Documents, documents
+from agents.network import host
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.driver import Drivers
 from agents.network.fake import fake_drivers
@@ -41,7 +43,9 @@ class Network:
         """It offers nothing over gRPC."""
 
     async def detail(self) -> Mapping[str, object]:
-        """Which driver it has."""
+        """Which driver it has. Raises FailedPrecondition: what the node lacks."""
+        if not self._is_fake:
+            await asyncio.to_thread(host.prepare)
         return {"driver": self._running.config.network.driver}
 
     def begin(self, life: Life) -> list[Cache]:
@@ -57,9 +61,7 @@ class Network:
             groups=NodeStore(wants, life, codec, "security_groups", group),
             members=NodeStore(wants, life, codec, "group_members", member),
         )
-        self._agent = NetworkAgent(
-            stores, self._drivers, self._settings, self._documents, serve_metadata=not self._is_fake
-        )
+        self._agent = NetworkAgent(stores, self._drivers, self._settings, self._documents)
         return [wants.cache]
 
     async def work(self) -> None:

@@ -19,7 +19,7 @@ from typing import TypeVar, cast
 
 from pyroute2 import IPRoute
 
-from agents.network import netns
+from agents.network import host, netns
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.metadata_http import Documents
 from agents.network.name import namespace, tap
@@ -115,6 +115,7 @@ async def running(
 ) -> AsyncIterator[NetworkAgent]:
     """An agent at work; at the end it is cancelled, as by a restart."""
     settings = settings or NetworkSettings(grace=timedelta(seconds=1))
+    host.prepare()
     drivers = real_drivers(settings, state_dir)
     agent = NetworkAgent(cloud.stores(), drivers, settings, cloud.documents.get)
     task = asyncio.create_task(agent.run())

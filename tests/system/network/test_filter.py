@@ -117,7 +117,7 @@ async def test_both_sides_have_a_say(tmp_path: Path) -> None:
 async def test_a_member_opens_a_flow_and_closes_it(tmp_path: Path) -> None:
     async with pair(tmp_path) as (it, one, two), echo(two, 7):
         remote = str(uuid.uuid4())
-        rule = {"direction": "ingress", "ethertype": "IPv4", "remote_group_id": remote}
+        rule: dict[str, object] = {"direction": "ingress", "ethertype": "IPv4", "remote_group_id": remote}
         it.group(1, *ANY_OUT, rule)
         assert not await reaches(one, "10.0.0.6", 7)
         member = security_group_pb2.GroupMember(
