@@ -1,1 +1,1 @@
-"""A small guest: a bootable disk image made of Debian's kernel, busybox and dropbear (docs/guest-image.md)."""
+"""The small guest: a bootable disk image of Debian's kernel, busybox and dropbear (docs/guest-image.md)."""

@@ -96,7 +96,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the small guest image from Debian packages.")
     parser.add_argument("--out", type=Path, required=True, help="the qcow2 file to write")
     parser.add_argument("--cache", type=Path, help=f"packages and images (default: {default_cache()})")
-    parser.add_argument("--size-mib", type=int, default=DEFAULT_SIZE_MIB, help="virtual size (default: %(default)s)")
+    parser.add_argument("--size-mib", type=int, default=DEFAULT_SIZE_MIB, help="default: %(default)s")
     arguments = parser.parse_args()
     began = time.monotonic()
     try:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 from guest.error import BuildError
@@ -11,7 +10,7 @@ from guest.error import BuildError
 _PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"  # where Debian keeps mke2fs and sfdisk
 
 
-def run(*command: str | Path, stdin: str = "", cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+def run(*command: str | Path, stdin: str = "", cwd: Path | None = None) -> str:
     """Run a tool and return what it printed. Raises BuildError with its complaint."""
     name = str(command[0])
     program = shutil.which(name, path=_PATH)
@@ -21,11 +20,12 @@ def run(*command: str | Path, stdin: str = "", cwd: Path | None = None, env: Map
         [program, *map(str, command[1:])],
         input=stdin,
         cwd=cwd,
-        env={**os.environ, "PATH": _PATH, "LC_ALL": "C", **(env or {})},
+        env={**os.environ, "PATH": _PATH, "LC_ALL": "C"},
         capture_output=True,
         text=True,
         check=False,
     )
     if result.returncode:
-        raise BuildError(f"{name} failed ({result.returncode}): {result.stderr.strip() or result.stdout.strip()}")
+        complaint = result.stderr.strip() or result.stdout.strip()
+        raise BuildError(f"{name} failed ({result.returncode}): {complaint}")
     return result.stdout

@@ -1,4 +1,4 @@
-"""The disk: a partition table, a FAT partition with the boot loader and the kernel, an ext4 root; no mounts."""
+"""The disk: a FAT partition with the boot loader and the kernel, then an ext4 root; made without mounts."""
 
 import shutil
 from pathlib import Path
@@ -53,8 +53,9 @@ def _fill_boot_partition(image: Path, initrd: Path, kernel: Path) -> None:
     offset = _BOOT_START_MIB * _MIB
     drive = f"{image}@@{offset}"
     sectors = _BOOT_MIB * _MIB // _SECTOR
-    hidden = offset // _SECTOR  # a boot loader adds this to every address
-    run("mformat", "-i", drive, "-T", str(sectors), "-h", "64", "-s", "32", "-H", str(hidden), "-v", "FABRIC", "::")
+    hidden = offset // _SECTOR  # the boot loader adds this to every address
+    geometry = ("-T", f"{sectors}", "-h", "64", "-s", "32", "-H", f"{hidden}")
+    run("mformat", "-i", drive, *geometry, "-v", "FABRIC", "::")
     config = image.with_suffix(".cfg")
     config.write_text(_BOOT_CONFIG.format(command_line=COMMAND_LINE))
     for source, name in ((kernel, "vmlinuz"), (initrd, "initrd"), (config, "syslinux.cfg")):
@@ -64,9 +65,13 @@ def _fill_boot_partition(image: Path, initrd: Path, kernel: Path) -> None:
 
 
 def _make_root_partition(partition: Path, root: Path, size_mib: int, uuid: str) -> None:
-    options = ("-q", "-F", "-t", "ext4", "-m", "0", "-J", "size=4", "-L", "fabric-root", "-U", uuid)
-    # reserving descriptors lets the mounted file system grow to 100 GiB
-    run("mke2fs", *options, "-E", "resize=26214400,lazy_itable_init=1", "-d", root, "-N", "16384", partition, f"{size_mib}M")
+    options = ("-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-J", "size=4", "-N", "16384")
+    identity = ("-L", "fabric-root", "-U", uuid)
+    growth = (
+        "-E",
+        "resize=26214400",
+    )  # blocks: descriptors are reserved, so that it can grow to 100 GiB mounted
+    run("mke2fs", *options, *identity, *growth, "-d", root, partition, f"{size_mib}M")
     run("debugfs", "-w", "-f", "-", partition, stdin=_ownership(root))
 
 

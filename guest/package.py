@@ -43,8 +43,12 @@ def read_wanted(text: str) -> list[Wanted]:
 def resolve(names: Sequence[str]) -> list[Archive]:
     """Where apt has the packages, in the order of the names. Raises BuildError when apt does not know one."""
     lines = run("apt-get", "--print-uris", "download", *names).splitlines()
-    found = re.findall(r"^'\S+/(\S+?)' (\S+) \d+ SHA256:(\w+)$", "\n".join(lines), re.MULTILINE)
-    archives = {file_name.split("_")[0]: Archive(file_name.split("_")[0], file_name, sha) for _, file_name, sha in found}
+    found = re.findall(r"^'\S+' (\S+) \d+ SHA256:(\w+)$", "\n".join(lines), re.MULTILINE)
+    archives = {
+        name: Archive(name, file_name, sha256)
+        for file_name, sha256 in found
+        for name in (file_name.split("_")[0],)
+    }
     missing = [name for name in names if name not in archives]
     if missing:
         raise BuildError(f"apt does not know {', '.join(missing)}; run apt-get update")

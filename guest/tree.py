@@ -11,21 +11,38 @@ from guest.error import BuildError
 SOURCES = Path(__file__).parent
 
 # What mke2fs must record; everything else is root's, with the mode that the file has here.
-MODES = {"etc/shadow": 0o600, "etc/sudoers": 0o440, "usr/bin/sudo": 0o4755, "root": 0o700, "tmp": 0o1777}
+MODES = {
+    "etc/shadow": 0o600,
+    "etc/sudoers": 0o440,
+    "usr/bin/sudo": 0o4755,
+    "usr/bin/busybox-suid": 0o4755,
+    "root": 0o700,
+    "tmp": 0o1777,
+}
 OWNERS = {"home/cirros": 1000}
 
-_DIRECTORIES = ("dev", "proc", "sys", "run", "tmp", "mnt", "root", "home/cirros", "var/lib", "var/log", "etc/dropbear")
-_MERGED = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
-_LINKS = _MERGED | {"var/run": "../run", "etc/mtab": "../proc/self/mounts", "usr/sbin/init": "../bin/busybox"}
-_NOT_APPLETS = ("dpkg", "dpkg-deb", "rpm", "rpm2cpio", "linuxrc", "busybox", "mke2fs")
+_DIRECTORIES = ("dev", "proc", "sys", "run", "tmp", "mnt", "root", "home/cirros", "var/lib", "var/log")
+_MERGED = {"bin": "usr/bin", "sbin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64"}
+_LINKS = _MERGED | {
+    "var/run": "../run",
+    "etc/mtab": "../proc/self/mounts",
+    "usr/bin/init": "busybox",
+    "usr/sbin": "bin",
+}
+_LINKS |= {f"usr/bin/mkfs.{kind}": "mke2fs" for kind in ("ext2", "ext3", "ext4")}
+_LINKS |= {f"usr/bin/{verb}": "shutdown" for verb in ("poweroff", "reboot", "halt")}
+_LINKS |= {f"usr/bin/{name}": "busybox-suid" for name in ("ping", "ping6", "su", "passwd")}
+_LINKS["usr/lib/fabric/ash"] = "../../bin/busybox-suid"
+_NOT_APPLETS = ("rpm", "rpm2cpio", "linuxrc", "busybox", "mke2fs")
 
 
 def take(package: Path, globs: Iterable[str], root: Path) -> None:
-    """Copy what the globs match from an unpacked package. Raises BuildError when one package gives nothing."""
+    """Copy what the globs match in an unpacked package. Raises BuildError when nothing does."""
     taken = 0
-    for pattern in globs:
+    for item in globs:
+        pattern, _, other_path = item.partition("=")
         for source in package.glob(pattern):
-            target = root / _merged(source.relative_to(package))
+            target = root / (other_path or _merged(source.relative_to(package)))
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
             taken += 1
@@ -38,8 +55,8 @@ def assemble_root(root: Path) -> None:
     shutil.copytree(SOURCES / "rootfs", root, dirs_exist_ok=True, symlinks=True)
     for directory in _DIRECTORIES:
         (root / directory).mkdir(parents=True, exist_ok=True)
-    for link, target in _LINKS.items():
-        (root / link).symlink_to(target)
+    for name, target in _LINKS.items():
+        (root / name).symlink_to(target)
     for applet in run(root / "usr/bin/busybox", "--list-full").split():
         link = root / _merged(Path(applet))
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -54,14 +71,17 @@ def assemble_initramfs(initramfs: Path, root: Path) -> None:
     for directory in ("bin", "dev", "proc", "sys", "root"):
         (initramfs / directory).mkdir(parents=True)
     shutil.copy2(SOURCES / "initramfs/init", initramfs / "init")
-    shutil.copy2(root / "usr/bin/busybox", initramfs / "bin/busybox")
+    busybox = initramfs / "bin/busybox"
+    shutil.copyfile(root / "usr/bin/busybox-suid", busybox)
+    busybox.chmod(0o755)
     applets = set(re.findall(r"[\w-]+", (SOURCES / "initramfs/init").read_text()))
-    for applet in applets & set(run(root / "usr/bin/busybox", "--list").split()):
-        (initramfs / "bin" / applet).symlink_to("busybox")
+    for applet in applets & set(run(busybox, "--list").split()):
+        if applet != "busybox":
+            (initramfs / "bin" / applet).symlink_to("busybox")
 
 
 def install_modules(unpacked: Path, busybox: Path, root: Path, *, boot: bool) -> None:
-    """Copy the modules that modules.txt names and what they depend on, with the tables that modprobe reads."""
+    """Copy the modules of modules.txt and what they depend on, with the tables that modprobe reads."""
     version = _single(unpacked.glob("lib/modules/*")).name
     source = unpacked / "lib/modules" / version
     if not (source / "modules.dep").exists():
@@ -99,8 +119,10 @@ def _module_name(path: str) -> str:
 
 
 def _merged(path: Path) -> Path:
-    """Where a package's path lies in the guest, whose /bin, /sbin and /lib* are links into /usr."""
+    """Where a package's path lies in the guest: /usr/bin holds all programs, /usr/lib all libraries."""
     first, *rest = path.parts
+    if path.parts[:2] == ("usr", "sbin"):
+        return Path("usr/bin", *rest[1:])
     return Path(_MERGED.get(first, first), *rest)
 
 

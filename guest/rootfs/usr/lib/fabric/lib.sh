@@ -1,4 +1,5 @@
-# What the guest's scripts share. /run/fabric holds what is true until the next boot, /var/lib/fabric what stays.
+# What the guest's scripts share. Their shell, a link to the static busybox, runs its applets without looking into PATH or
+# starting programs: twice as fast. /run/fabric holds what is true until the next boot, /var/lib/fabric what stays.
 
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 run=/run/fabric
