@@ -64,21 +64,38 @@ install_packages() {
     apt-get update && without_service_starts apt-get install "${options[@]}" "$@"
 }
 
-packages() {
-    local names missing
+missing_packages() {
+    local names
     command -v dpkg-query > /dev/null || {
         echo "this is not Debian: install the equivalents of packaging/debian-packages*.txt yourself" >&2
         return
     }
     mapfile -t names < <(wanted_packages)
-    missing=$(comm -23 <(printf '%s\n' "${names[@]}" | sort -u) \
-        <(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' "${names[@]}" 2> /dev/null | sed -n 's/^ii  *//p' | sort -u))
-    [ -n "$missing" ] || return 0
-    if [ "$(id -u)" != 0 ]; then
+    comm -23 <(printf '%s\n' "${names[@]}" | sort -u) \
+        <(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' "${names[@]}" 2> /dev/null | sed -n 's/^ii  *//p' | sort -u)
+}
+
+# What .venv needs comes first, so that the rest can be installed beside the Python packages.
+packages_then_python() {
+    local missing first="" rest="" installing="" name
+    missing=$(missing_packages)
+    for name in $missing; do
+        case $name in
+            python3* | gcc | libc6-dev | pkg-config | libvirt-dev) first+=" $name" ;;
+            *) rest+=" $name" ;;
+        esac
+    done
+    if [ -n "$missing" ] && [ "$(id -u)" != 0 ]; then
         echo "missing Debian packages; as root: apt-get install --no-install-recommends" $missing >&2
         return 1
     fi
-    step "installing Debian packages: $(echo $missing)" install_packages $missing
+    [ -z "$first" ] || step "installing Debian packages:$first" install_packages $first
+    if [ -n "$rest" ]; then
+        (log=build/setup-packages.log && step "installing Debian packages, meanwhile:$rest" install_packages $rest) &
+        installing=$!
+    fi
+    python_packages
+    [ -z "$installing" ] || wait "$installing"
 }
 
 find_python() {
@@ -127,7 +144,6 @@ buf() {
         step "installing buf $wanted" npm install --no-save --no-package-lock --no-fund --no-audit "@bufbuild/buf@$wanted"
 }
 
-packages
-python_packages
+packages_then_python
 generated_code
 [ "$level" = runtime ] || buf
