@@ -8,6 +8,8 @@ from pathlib import Path
 
 from agents.compute.stray import qemus_below
 from agents.network.driver import Drivers
+from agents.network.filter_model import TABLES
+from agents.network.libnftables import Nftables
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from fabric.runtime.config import Config
@@ -34,7 +36,19 @@ async def _remove(drivers: Drivers) -> int:
         await drivers.switch.remove_network(network_id)
     filters = await drivers.filter.find()
     await drivers.close()
+    await asyncio.to_thread(_remove_tables)
     return len(dhcp) + len(switch) + len(filters)
+
+
+def _remove_tables() -> None:
+    """Ours as a whole; the filter driver empties them, but keeps them while it lives."""
+    kernel = Nftables()
+    try:
+        kernel.apply(
+            "\n".join(f"add table {family} {name}\ndelete table {family} {name}" for family, name in TABLES)
+        )
+    finally:
+        kernel.close()
 
 
 def kill_qemus(libvirt_directory: Path) -> None:
