@@ -3,6 +3,7 @@
 # Skips where there is no earlier contract to break: no git, a shallow clone, the first commit with a proto/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PATH=$PWD/node_modules/.bin:$PATH
 
 baseline() {
     local main head
