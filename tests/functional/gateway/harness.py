@@ -141,8 +141,12 @@ class Client:
         }
         events: list[dict[str, Any]] = []
 
+        bodies = [content]
+
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": content, "more_body": False}
+            if not bodies:
+                await asyncio.Event().wait()
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
 
         async def send(event: dict[str, Any]) -> None:
             events.append(event)
