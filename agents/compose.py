@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -9,6 +10,7 @@ from agents.compute.wiring import Compute
 from agents.image.wiring import Image
 from agents.network.wiring import Network
 from agents.running import Kind, Running, first_of
+from fabric.runtime.caller import Caller
 from fabric.runtime.codec import Codec
 from fabric.runtime.config import Config
 from fabric.runtime.errors import Conflict, FabricError, LeaseLost, Unavailable
@@ -16,7 +18,7 @@ from fabric.runtime.etcd import Etcd, connect
 from fabric.runtime.node import Life
 from fabric.runtime.rpc import Server
 from fabric.runtime.ticket import PUBLIC_KEY, Verifier
-from fabric.type.v1 import node_pb2
+from fabric.type.v1 import holding_pb2, node_pb2
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +43,8 @@ async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], Non
     server = Server()
     for kind in kinds:
         kind.register(server)
+    holdings = holding_pb2.DESCRIPTOR.services_by_name["HoldingService"]
+    server.add(holdings, {"ListHoldings": partial(_holdings, running, kinds)})
     await server.start(config.agent.listen)
     ready(server.port)
     address = f"{config.node.address}:{server.port}"
@@ -51,6 +55,14 @@ async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], Non
         for kind in kinds:
             await kind.close()
         await etcd.close()
+
+
+async def _holdings(
+    running: Running, kinds: list[Kind], request: holding_pb2.ListHoldingsRequest, _: Caller
+) -> holding_pb2.ListHoldingsResponse:
+    running.verifier.check(request.ticket, may="sweep")
+    found = [holding for kind in kinds for holding in await kind.holdings()]
+    return holding_pb2.ListHoldingsResponse(holdings=found)
 
 
 async def _verifier(etcd: Etcd) -> Verifier:

@@ -13,6 +13,7 @@ from fabric.runtime.etcd import Etcd
 from fabric.runtime.node import Life, NodeStore
 from fabric.runtime.rpc import Server
 from fabric.runtime.ticket import Verifier
+from fabric.type.v1 import holding_pb2
 
 Servers = NodeStore[server_pb2.ServerWant, server_pb2.ServerStatus]
 
@@ -44,6 +45,9 @@ class Kind(Protocol):
 
     async def work(self) -> None:
         """Reconcile until cancelled. Raises LeaseLost."""
+
+    async def holdings(self) -> list[holding_pb2.Holding]:
+        """What it holds of the machine, whatever is wanted."""
 
     async def close(self) -> None:
         """Let go of what outlives lives: connections, never what runs on the node."""

@@ -17,6 +17,7 @@ from fabric.runtime.cache import Cache
 from fabric.runtime.caller import Caller
 from fabric.runtime.node import Life, NodeCache, NodeStore, detail
 from fabric.runtime.rpc import Server
+from fabric.type.v1 import holding_pb2
 
 
 class Compute:
@@ -70,6 +71,13 @@ class Compute:
         """Reconcile."""
         assert self._agent is not None
         await self._agent.run()
+
+    async def holdings(self) -> list[holding_pb2.Holding]:
+        """Domains and files with our mark."""
+        return [
+            holding_pb2.Holding(kind="domain", name=id_, owner_kind="servers", owner_id=id_)
+            for id_ in await self._driver.ids()
+        ]
 
     async def close(self) -> None:
         """Close the connection to libvirt."""

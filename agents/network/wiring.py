@@ -16,6 +16,7 @@ from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
 from fabric.runtime.cache import Cache
 from fabric.runtime.node import Life, NodeCache, NodeStore
 from fabric.runtime.rpc import Server
+from fabric.type.v1 import holding_pb2
 
 
 class Network:
@@ -68,6 +69,16 @@ class Network:
         """Reconcile."""
         assert self._agent is not None
         await self._agent.run()
+
+    async def holdings(self) -> list[holding_pb2.Holding]:
+        """Bridges, taps, namespaces, filters, sets and DHCP servers."""
+        drivers = self._drivers
+        found = [*await drivers.switch.find(), *await drivers.filter.find(), *await drivers.dhcp.find()]
+        return [
+            holding_pb2.Holding(kind=h.kind, name=h.name, owner_kind=f"{h.owner_kind}s", owner_id=h.owner_id)
+            for h in found
+            if h.owner_kind
+        ]
 
     async def close(self) -> None:
         """Stops nothing on the node."""

@@ -12,6 +12,8 @@ COMMANDS = {
     "up": "start the cloud on this machine, or find it running",
     "down": "stop it; --wipe: leave nothing",
     "status": "its processes, nodes and contents",
+    "sweep": "whether anything is leaked, lost or claimed twice",
+    "why": "how a resource came to stand as it does",
     "openrc": "the environment for clients",
     "supervise": "what `up` leaves behind: keeps the processes running",
 }

@@ -158,7 +158,7 @@ def _test(descriptor: Descriptor, part: Filter) -> Callable[[Any], bool]:
     get, field = getter(descriptor, part.path)
     plain = _plain(field)
     is_list = field is not None and (
-        field.is_repeated or part.path.count(".") > 0 and _is_each(descriptor, part.path)
+        field.is_repeated or (part.path.count(".") > 0 and _is_each(descriptor, part.path))
     )
     op = part.op or Filter.OP_IN
     if op in (Filter.OP_IN, Filter.OP_NOT_IN, Filter.OP_ALL, Filter.OP_NOT_ALL):

@@ -213,6 +213,15 @@ class Store:
         self._life_listeners: list[Callable[[str], None]] = []
         self.cache = Cache(etcd, ROOT + "/", self._make_table)
 
+    @property
+    def collections(self) -> list[Collection[Any]]:
+        """All that the store holds."""
+        return list(self._collections.values())
+
+    def collection(self, service: str, name: str) -> Collection[Any] | None:
+        """The collection of a service by name."""
+        return self._by_path.get((service, name))
+
     def table(self, collection: Collection[M]) -> Resources[M]:
         """All records of the collection, with indexes."""
         return cast(Resources[M], self.cache.table(collection.parent))
