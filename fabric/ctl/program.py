@@ -64,6 +64,12 @@ class Desk:
         return ended
 
 
+def environment() -> dict[str, str]:
+    """What every program gets, whoever started the cloud: no proxies, tokens or locale of a user's shell."""
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": f"{path}:/usr/sbin:/sbin", "HOME": str(Path.home()), "LANG": "C.UTF-8"}
+
+
 def _become(program: Program, pid_file: Path, log: int) -> NoReturn:
     """In the forked child: never returns, and never unwinds into the parent's code."""
     try:
@@ -75,7 +81,7 @@ def _become(program: Program, pid_file: Path, log: int) -> NoReturn:
         for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
             signal.signal(ignored, signal.SIG_DFL)
         Process(os.getpid(), Process.start_ticks_of(os.getpid()), boot_id()).save(pid_file)
-        os.execvpe(program.argv[0], program.argv, {**os.environ, **program.environment})
+        os.execvpe(program.argv[0], program.argv, {**environment(), **program.environment})
     except BaseException as error:
         os.write(2, f"{program.argv[0]} cannot be started: {error}\n".encode())
     finally:
