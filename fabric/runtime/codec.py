@@ -96,7 +96,8 @@ def _each_secret(message: Message, change: Callable[[str], str]) -> None:
 
 
 def _messages(field: FieldDescriptor, value: Any) -> list[Message]:
-    if field.message_type.GetOptions().map_entry:
-        entry = field.message_type.fields_by_name["value"]
+    kind = field.message_type
+    if kind is not None and kind.GetOptions().map_entry:
+        entry = kind.fields_by_name["value"]
         return list(value.values()) if entry.message_type else []
     return list(value) if field.is_repeated else [value]

@@ -26,7 +26,8 @@ def _claims(store: Store) -> Iterator[str]:
             for index, value in dict.fromkeys(collection.claims(record)):
                 owner = store.owner(collection, index, value)
                 if owner != record.meta.id:
-                    yield f"{_name(collection, record)} does not hold its claim {index} {value} (owner: {owner})"
+                    name = _name(collection, record)
+                    yield f"{name} does not hold its claim {index} {value} (owner: {owner})"
     for parent in store.cache.parents():
         if not (match := _BY.fullmatch(parent)):
             continue

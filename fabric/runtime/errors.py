@@ -1,6 +1,6 @@
 """Errors that a caller is meant to see, and their form on the wire (AIP-193)."""
 
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import grpc
 from google.protobuf import any_pb2
@@ -137,7 +137,7 @@ def to_status(error: FabricError) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=error.message, details=[packed])
 
 
-async def abort(context: grpc.aio.ServicerContext, error: FabricError) -> NoReturn:
+async def abort(context: Any, error: FabricError) -> NoReturn:
     """End the call with the error."""
     wire = rpc_status.to_status(to_status(error))
     await context.abort(wire.code, wire.details, wire.trailing_metadata)
@@ -147,7 +147,8 @@ async def abort(context: grpc.aio.ServicerContext, error: FabricError) -> NoRetu
 def from_rpc(error: grpc.aio.AioRpcError) -> FabricError:
     """The error that the other side meant; INTERNAL and unknown codes stay FabricError."""
     kind = _BY_CODE.get(error.code(), FabricError)
-    for key, value in error.trailing_metadata() or ():
+    trailing: Any = error.trailing_metadata() or ()
+    for key, value in trailing:
         if key != "grpc-status-details-bin":
             continue
         status = status_pb2.Status.FromString(value)

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import structlog
-from aetcd import rpc
+from aetcd import rpc  # type: ignore[import-untyped]
 
 from fabric.runtime.config import Etcd as EtcdSettings
 from fabric.runtime.errors import FabricError, Unavailable

@@ -17,7 +17,7 @@ _PAUSE_S = 0.3
 
 
 async def lead(etcd: Etcd, identity: str, works: Mapping[str, Work], *, ttl_s: int = 3) -> None:
-    """Run each work (name -> coroutine function that runs for ever) while this process leads it. Never returns.
+    """Run each work (by name; it runs for ever) while this process leads it. Never returns.
 
     All leaderships of a process hang on one lease; when it is lost, all work is cancelled before another
     process can begin it, as far as clocks agree. Two leaders for a moment do no harm: all they write

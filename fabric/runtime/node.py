@@ -54,7 +54,7 @@ class Life:
         raise LeaseLost("The node's lease is gone.", node=self._sign.node, agent=self._sign.agent)
 
     async def write(self, key: str, value: bytes | None) -> int:
-        """Put (None: delete) a key as long as we live. Raises LeaseLost and Unavailable; returns the revision."""
+        """Put (None: delete) a key while we live; returns the revision. Raises LeaseLost, Unavailable."""
         if not self.revision:
             raise LeaseLost("The agent has no lease.", node=self._sign.node, agent=self._sign.agent)
         change = Change(expect={self.key: self.revision})
@@ -92,7 +92,7 @@ class NodeCache:
 
 
 class NodeStore(Generic[Want, Status]):
-    """One collection as the agent of a node sees it: only what is bound to the node, writes fenced by its life."""
+    """One collection as a node's agent sees it: what is bound to the node; writes fenced by its life."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ class Policy:
 
     def allows(self, caller: Caller, rule: str, target: Mapping[str, Any]) -> bool:
         """Whether the caller may do it to a target with these attributes (project_id, user_id...)."""
-        return bool(self._enforcer.enforce(rule, dict(target), caller.credentials))
+        return bool(self._enforcer.enforce(rule, dict(target), dict(caller.credentials)))
 
     def enforce(self, caller: Caller, rule: str, target: Mapping[str, Any]) -> None:
         """Raise PermissionDenied unless the caller may."""

@@ -37,8 +37,8 @@ def select(messages: Iterable[M], query: Query, kind: type[M]) -> tuple[list[M],
     return found, (found[0 if query.backwards else -1].meta.id if more else "")  # type: ignore[attr-defined]
 
 
-def getter(descriptor: Descriptor, path: str) -> tuple[Getter, FieldDescriptor | None]:
-    """A function that reads the dotted path from a message, and the field it ends at (None: a map's value)."""
+def getter(descriptor: Any, path: str) -> tuple[Getter, FieldDescriptor | None]:
+    """A function that reads the dotted path, and the field it ends at (None: a map's value)."""
     return _getter(descriptor.full_name, descriptor, path)
 
 
@@ -57,7 +57,7 @@ def _getter(_: str, descriptor: Descriptor, path: str) -> tuple[Getter, FieldDes
         if here is not None and here.full_name == "google.protobuf.Struct" and at + 1 < len(names):
             return _struct_getter(names[: at + 1], ".".join(names[at + 1 :])), None
         if field.is_repeated and at + 1 < len(names):
-            return _each_getter(names[: at + 1], *getter(here, ".".join(names[at + 1 :]))), field  # type: ignore[arg-type]
+            return _each_getter(names[: at + 1], *getter(here, ".".join(names[at + 1 :]))), field
 
     def get(message: Any) -> Any:
         for name in names:
@@ -80,7 +80,7 @@ def _struct_getter(names: list[str], key: str) -> Getter:
     def get(message: Any) -> Any:
         for name in names:
             message = getattr(message, name)
-        return message[key] if key in message else None
+        return message.get(key)
 
     return get
 
@@ -154,7 +154,7 @@ def _parse(field: FieldDescriptor | None, text: str) -> Any:
     return int(text)
 
 
-def _test(descriptor: Descriptor, part: Filter) -> Callable[[Any], bool]:
+def _test(descriptor: Any, part: Filter) -> Callable[[Any], bool]:
     get, field = getter(descriptor, part.path)
     plain = _plain(field)
     is_list = field is not None and (

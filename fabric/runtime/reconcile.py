@@ -18,9 +18,9 @@ _LONGEST_PAUSE_S = 15.0
 class Loop:
     """Calls reconcile for each id that was woken, and for all now and then; never twice at once for one id.
 
-    reconcile returns when to look again (None: at the next change). When it raises, it is called again after a
-    pause that doubles each time; a Conflict (somebody was faster) is looked at again at once. LeaseLost
-    ends the loop, since whoever lost the lease must not write.
+    reconcile returns when to look again (None: at the next change). When it raises, it is called again
+    after a pause that doubles each time; a Conflict (somebody was faster) is looked at again at once.
+    LeaseLost ends the loop, since whoever lost the lease must not write.
     """
 
     def __init__(

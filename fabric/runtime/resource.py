@@ -11,6 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from fabric.runtime import query
 from fabric.runtime.caller import Caller
+from fabric.runtime.collection import copy_of
 from fabric.runtime.errors import InvalidArgument, NotFound, PermissionDenied, StaleRevision
 from fabric.runtime.policy import Policy
 from fabric.runtime.rpc import Method
@@ -192,8 +193,11 @@ class Resource(Generic[M]):
 def methods(
     service: ServiceDescriptor, resources: Mapping[str, Resource[Any]], extra: object = None
 ) -> dict[str, Method]:
-    """The methods of a service: Create<X>, Get<X>, List<X>s, Update<X>, Delete<X> by the rules of resources["X"],
-    the others (and overrides) from the attributes of extra with the RPC's name."""
+    """The methods of a service, by RPC name.
+
+    Create<X>, Get<X>, List<X>s, Update<X> and Delete<X> go by the rules of resources["X"]; the others, and
+    overrides, are the attributes of extra with the RPC's name.
+    """
     found: dict[str, Method] = {}
     for rpc in service.methods:
         own = getattr(extra, rpc.name, None)
@@ -242,15 +246,8 @@ def _first(request: Any) -> Any:
     return getattr(request, request.DESCRIPTOR.fields_by_number[1].name)
 
 
-def copy_of(message: M) -> M:
-    """A copy that may be changed."""
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
-
-
 def merge(source: Message, into: Message, mask: FieldMask) -> None:
-    """Replace the masked fields (dotted paths; lists and maps as a whole). Raises InvalidArgument for an unknown one."""
+    """Replace the masked fields (dotted paths), lists and maps as a whole. Raises InvalidArgument."""
     for path in mask.paths:
         *parents, leaf = path.split(".")
         left, right = source, into

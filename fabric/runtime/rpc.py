@@ -1,4 +1,4 @@
-"""The gRPC server of every process: who calls, which state they must see, errors, logs, health, reflection."""
+"""The gRPC server of every process: who calls, what they must see, errors, logs, health, reflection."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -9,6 +9,7 @@ import grpc
 import structlog
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
+from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -56,15 +57,15 @@ class Server:
         public: Iterable[str] = (),
         credentials: grpc.ServerCredentials | None = None,
     ) -> None:
-        """authenticate: token -> Caller, raises Unauthenticated. public: "fabric.x.v1.Service/Method" that need
-        no token; without authenticate all are, and each method looks at what it is given (tickets)."""
+        """authenticate: token -> Caller, raises Unauthenticated. public: what needs no token, as
+        "fabric.x.v1.Service/Method"; without authenticate nothing does, and methods look at tickets."""
         self._authenticate = authenticate
         self._freshness = freshness
         self._public = frozenset(public)
         self._credentials = credentials
         self._names: list[str] = []
-        self._server = grpc.aio.server(options=OPTIONS)
-        self._health = health.aio.HealthServicer()
+        self._server = aio.server(options=OPTIONS)
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.port = 0
 
@@ -173,7 +174,7 @@ class Server:
 
 
 async def _broken(name: str, context: Any, error: Exception) -> None:
-    if isinstance(error, grpc.aio.AbortError):
+    if isinstance(error, aio.AbortError):
         raise error
     log.error("call broke", rpc=name, exc_info=error)
     await abort(

@@ -1,132 +1,30 @@
-"""Typed resources over etcd: reads from the watch cache, transactions with claims, charges and finalizers."""
+"""Typed resources over etcd: reads from the watch cache; writes are transactions."""
 
 import asyncio
 import functools
 import json
 import re
-import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
-import structlog
 from google.protobuf.message import Message
 
-from fabric.runtime.cache import Cache, Index, Table
+from fabric.runtime.cache import Cache, Table
 from fabric.runtime.codec import Codec
-from fabric.runtime.errors import (
-    AlreadyExists,
-    Conflict,
-    FabricError,
-    NotFound,
-    QuotaExceeded,
-    StaleRevision,
-    Unavailable,
-)
-from fabric.runtime.etcd import Change, Etcd, Outcome
-from fabric.type.v1 import meta_pb2, node_pb2, quota_pb2
+from fabric.runtime.collection import ROOT, SAFE, Collection, Record
+from fabric.runtime.errors import NotFound
+from fabric.runtime.etcd import Etcd
+from fabric.runtime.transaction import UNLIMITED, Transaction
+from fabric.type.v1 import node_pb2, quota_pb2
 
-log = structlog.get_logger(__name__)
-
-
-class Record(Protocol):
-    """A message that has a meta: what rests in a collection."""
-
-    @property
-    def meta(self) -> meta_pb2.Meta: ...
-
-    def CopyFrom(self, other: Any, /) -> None: ...
-
-    def ClearField(self, field_name: Any, /) -> None: ...
-
+__all__ = ["ROOT", "SAFE", "UNLIMITED", "Collection", "Record", "Resources", "Store", "Transaction"]
 
 M = TypeVar("M", bound=Record)
-C = TypeVar("C", Record, Message)
 
-ROOT = "/fabric"
-UNLIMITED = -1
-_RETRY_S = 10.0  # how long a commit outlives an etcd that does not answer
-_QUOTA_TRIES = 50
 _SEEN = re.compile(rf"{ROOT}/([^/]+)/node/([^/]+)/seen/([^/]+)")
 _WANT = re.compile(rf"{ROOT}/([^/]+)/node/([^/]+)/want/([^/]+)")
-
-
-def nothing(_: Any) -> tuple[()]:
-    """Of no index, claim or charge."""
-    return ()
-
-
-@dataclass(frozen=True, eq=False)
-class Collection(Generic[M]):
-    """Where the resources of one kind rest and what each of them holds.
-
-    The derived keys are kept in the transaction that writes the resource: claims are unique within
-    the collection ((index, value) pairs), charges count against the quota of meta.project_id, or, named
-    (owner, resource), against that owner's limit (a node's capacity), node names the node whose agent is given the resource itself as its want.
-    """
-
-    service: str
-    name: str  # plural, snake_case
-    message: type[M]
-    singular: str = ""  # for people; made of the message's name when empty
-    claims: Callable[[M], Iterable[tuple[str, str]]] = nothing
-    charges: Callable[[M], Mapping[str | tuple[str, str], int]] = lambda _: {}
-    indexes: Mapping[str, Index[M]] = field(default_factory=dict)
-    node: Callable[[M], str] = lambda _: ""  # whose report is joined as status; "" none
-    wanted: bool = False  # the resource itself is the node's want
-    want: type[Message] | None = None  # what is wanted of a node instead, written with Transaction.want
-    status: type[Message] | None = None  # what the node's agent reports
-    output_only: Sequence[str] = ()  # fields that never rest in the record
-    derive: Callable[[M], None] | None = None  # fills output-only fields of a cached message from the others
-
-    @property
-    def parent(self) -> str:
-        """The path above the records."""
-        return f"{ROOT}/{self.service}/{self.name}"
-
-    @property
-    def noun(self) -> str:
-        """What to call one of them in a message."""
-        return (
-            self.singular
-            or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cast(type[Message], self.message).DESCRIPTOR.name).lower()
-        )
-
-    def strip(self, message: M) -> None:
-        """Leave only what rests in the record."""
-        message.meta.etag = ""
-        if self.status is not None:
-            message.ClearField("status")
-        for name in self.output_only:
-            message.ClearField(name)
-
-    def key(self, id_: str) -> str:
-        """The record's key."""
-        return f"{self.parent}/{quote(id_, safe=SAFE)}"
-
-    def claim_parent(self, index: str) -> str:
-        """The path above the claims of an index."""
-        return f"{ROOT}/{self.service}/by/{self.name}/{index}"
-
-    def claim_key(self, index: str, value: str) -> str:
-        """The key whose existence is the claim."""
-        return f"{self.claim_parent(index)}/{quote(value, safe=SAFE)}"
-
-    def want_key(self, node: str, id_: str) -> str:
-        """What the node must make true."""
-        return f"{ROOT}/{self.service}/node/{node}/want/{self.name}/{quote(id_, safe=SAFE)}"
-
-    def seen_key(self, node: str, id_: str) -> str:
-        """What the node's agent reports."""
-        return f"{ROOT}/{self.service}/node/{node}/seen/{self.name}/{quote(id_, safe=SAFE)}"
-
-
-SAFE = " !#$&'()*+,:;=@[]"  # stays readable in a key; "/" and "%" do not
 
 
 class Resources(Table[M]):
@@ -136,7 +34,7 @@ class Resources(Table[M]):
         indexes = {"project": lambda m: (m.meta.project_id,), "name": lambda m: (m.meta.name,)}
         has_meta = "meta" in cast(type[Message], collection.message).DESCRIPTOR.fields_by_name
         super().__init__(
-            functools.partial(codec.decode, collection.message),
+            functools.partial(codec.decode, cast(Any, collection.message)),
             (indexes if has_meta else {}) | dict(collection.indexes),
         )
         self._collection = collection
@@ -147,7 +45,7 @@ class Resources(Table[M]):
         """The joined record with its etag."""
         return self._joined(super().decoded(value, revision), revision)
 
-    def put_copy(self, id_: str, message: M, revision: int) -> None:
+    def putcopy_of(self, id_: str, message: M, revision: int) -> None:
         """Take over a message that belongs to somebody else."""
         copy = self._collection.message()
         copy.CopyFrom(message)
@@ -165,7 +63,7 @@ class Resources(Table[M]):
             del self._reports[id_]
         record = self.get(id_)
         if record is not None and self._collection.node(record) == node:
-            self.put_copy(id_, record, self.revision(id_))
+            self.putcopy_of(id_, record, self.revision(id_))
 
     def reported(self, id_: str) -> Mapping[str, Message]:
         """What each node last said of the record."""
@@ -181,13 +79,6 @@ class Resources(Table[M]):
         if self._collection.derive is not None:
             self._collection.derive(message)
         return message
-
-
-class _Written:
-    """A resource that a transaction has written, to be taken over by the cache."""
-
-    def __init__(self, table: Resources[Any], message: Record) -> None:
-        self.table, self.message = table, message
 
 
 class Store:
@@ -347,336 +238,3 @@ class Store:
         records = self.table(collection)
         seen.subscribe(lambda id_: records.report(node, id_, seen.get(id_)))
         return seen
-
-
-class Transaction:
-    """Everything in it happens at one revision, or nothing does.
-
-    Errors when it commits: AlreadyExists (an id or claim is taken; facts index, value), StaleRevision (a
-    record changed since it was read), QuotaExceeded, Unavailable (etcd; after some time of trying).
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._change = Change()
-        self._taken: dict[str, FabricError] = {}  # key that must be absent -> what it means if it is not
-        self._charges: dict[tuple[str, str], int] = {}
-        self._limits: dict[tuple[str, str], int | None] = {}
-        self._written: dict[str, _Written | str | None] = {}
-        self.revision = 0  # after the commit
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            await self.commit()
-
-    # -- records
-
-    def create(self, collection: Collection[M], message: M) -> None:
-        """Make the record; meta.id must be set. Fills times and generation and, at commit, the etag."""
-        meta = message.meta
-        meta.create_time.FromDatetime(_now())
-        meta.update_time.CopyFrom(meta.create_time)
-        meta.generation = 1
-        key = collection.key(meta.id)
-        self._absent(
-            key,
-            AlreadyExists(
-                f"{collection.noun.capitalize()} {meta.id} already exists.",
-                reason=f"{collection.noun.upper().replace(' ', '_')}_EXISTS",
-                index="id",
-                value=meta.id,
-            ),
-        )
-        self._put(collection, key, message)
-        self._derive(collection, None, message)
-
-    def update(self, collection: Collection[M], message: M) -> None:
-        """Write a changed copy of a record that was read; raises StaleRevision if it has changed since."""
-        old = self._current(collection, message)
-        message.meta.update_time.FromDatetime(_now())
-        if _differs(collection, old, message):
-            message.meta.generation = old.meta.generation + 1
-        self._put(collection, collection.key(message.meta.id), message)
-        self._derive(collection, old, message)
-
-    def delete(self, collection: Collection[M], message: M) -> bool:
-        """Remove the record, or mark it while it has finalizers. True: it is gone with the commit."""
-        if not message.meta.finalizers:
-            self.remove(collection, message)
-            return True
-        if not message.meta.HasField("delete_time"):
-            marked = _copy(message)
-            marked.meta.delete_time.FromDatetime(_now())
-            marked.meta.generation += 1
-            old = self._current(collection, message)
-            self._put(collection, collection.key(message.meta.id), marked)
-            self._derive(collection, old, marked)
-        return False
-
-    def release(self, collection: Collection[M], message: M, finalizer: str) -> bool:
-        """The holder has let go: take its finalizer off; with the last of a marked record the record goes."""
-        left = [name for name in message.meta.finalizers if name != finalizer]
-        if message.meta.HasField("delete_time") and not left:
-            self.remove(collection, message)
-            return True
-        freed = _copy(message)
-        del freed.meta.finalizers[:]
-        freed.meta.finalizers.extend(left)
-        old = self._current(collection, message)
-        self._put(collection, collection.key(message.meta.id), freed)
-        self._derive(collection, old, freed)
-        return False
-
-    def remove(self, collection: Collection[M], message: M) -> None:
-        """Remove the record with its claims, charges, want and report, whatever its finalizers say."""
-        old = self._current(collection, message)
-        self.erase(collection.key(message.meta.id))
-        self._derive(collection, old, None)
-        table = self._store.table(collection)
-        for node in table.reported(message.meta.id):
-            self.erase(collection.seen_key(node, message.meta.id))
-
-    def expect(self, collection: Collection[M], message: M) -> None:
-        """Commit only if this record is still as it was read."""
-        self._change.expect[collection.key(message.meta.id)] = int(message.meta.etag)
-
-    # -- what goes with them
-
-    def claim(self, collection: Collection[Any], index: str, value: str, owner: str) -> None:
-        """Claim beyond what the collection derives."""
-        self._claim(collection, index, value, owner)
-
-    def unclaim(self, collection: Collection[Any], index: str, value: str) -> None:
-        """Give such a claim back."""
-        self.erase(collection.claim_key(index, value))
-
-    def charge(self, project_id: str, resource: str, amount: int) -> None:
-        """Count against the project's quota; a negative amount gives back."""
-        at = (project_id, resource)
-        self._charges[at] = self._charges.get(at, 0) + amount
-
-    def set_limit(self, project_id: str, resource: str, limit: int | None) -> None:
-        """Set the limit (UNLIMITED: none), or with None go back to the default."""
-        self._limits[project_id, resource] = limit
-        self._charges.setdefault((project_id, resource), 0)
-
-    def want(self, collection: Collection[Any], node: str, id_: str, message: Message) -> None:
-        """Tell the node what it must make true."""
-        self._write(collection.want_key(node, id_), self._store.codec.encode(message), _copy(message))
-
-    def unwant(self, collection: Collection[Any], node: str, id_: str) -> None:
-        """The node has nothing to do with it any more; its report goes as well."""
-        self.erase(collection.want_key(node, id_))
-        self.erase(collection.seen_key(node, id_))
-
-    def erase(self, key: str) -> None:
-        """Delete one key."""
-        self._change.put.pop(key, None)
-        self._change.delete.add(key)
-        self._written[key] = None
-
-    def _write(self, key: str, value: bytes, kept: Any) -> None:
-        self._change.delete.discard(key)
-        self._change.put[key] = value
-        self._written[key] = kept
-
-    def _put(self, collection: Collection[M], key: str, message: M) -> None:
-        stored = _copy(message)
-        collection.strip(stored)
-        if self._store.find(collection, message.meta.id) is None and key not in self._change.expect:
-            raise StaleRevision(f"The {collection.noun} {message.meta.id} is gone.")
-        table = self._store.table(collection)
-        self._write(key, self._store.codec.encode(cast(Message, stored)), _Written(table, message))
-
-    def _current(self, collection: Collection[M], message: M) -> M:
-        key = collection.key(message.meta.id)
-        old = self._store.find(collection, message.meta.id)
-        if old is None or old.meta.etag != message.meta.etag:
-            raise StaleRevision(
-                f"The {collection.noun} {message.meta.id} changed since it was read.", id=message.meta.id
-            )
-        self._change.expect[key] = int(message.meta.etag)
-        return old
-
-    def _absent(self, key: str, error: FabricError) -> None:
-        self._change.expect[key] = 0
-        self._taken[key] = error
-
-    def _claim(self, collection: Collection[Any], index: str, value: str, owner: str) -> None:
-        key = collection.claim_key(index, value)
-        if key in self._change.delete:  # moves within this transaction
-            self._change.delete.discard(key)
-        else:
-            self._absent(
-                key,
-                AlreadyExists(
-                    f"{collection.noun.capitalize()} with {index.replace('_', ' ')} {value} already exists.",
-                    reason=f"{collection.noun.upper().replace(' ', '_')}_EXISTS",
-                    index=index,
-                    value=value,
-                ),
-            )
-        self._write(key, json.dumps(owner).encode(), owner)
-
-    def _derive(self, collection: Collection[M], old: M | None, new: M | None) -> None:
-        id_ = (new or old).meta.id  # type: ignore[union-attr]
-        before = dict.fromkeys(collection.claims(old)) if old is not None else {}
-        after = dict.fromkeys(collection.claims(new)) if new is not None else {}
-        for index, value in before:
-            if (index, value) not in after:
-                self.unclaim(collection, index, value)
-        for index, value in after:
-            if (index, value) not in before:
-                self._claim(collection, index, value, id_)
-        for message, sign in ((old, -1), (new, 1)):
-            if message is not None:
-                for resource, amount in collection.charges(message).items():
-                    owner = message.meta.project_id or "-"
-                    if isinstance(resource, tuple):
-                        owner, resource = resource
-                    self.charge(owner, resource, sign * amount)
-        if collection.wanted:
-            self._want_resource(collection, old, new)
-
-    def _want_resource(self, collection: Collection[M], old: M | None, new: M | None) -> None:
-        before = collection.node(old) if old is not None else ""
-        after = collection.node(new) if new is not None else ""
-        if before and before != after and old is not None:
-            self.unwant(collection, before, old.meta.id)
-        if after and new is not None:
-            wanted = _copy(new)
-            collection.strip(wanted)
-            self.want(collection, after, new.meta.id, cast(Message, wanted))
-
-    # -- commit
-
-    async def commit(self) -> int:
-        """Do it; returns the revision. Leaving the block calls it."""
-        charges = {at: amount for at, amount in self._charges.items() if amount or at in self._limits}
-        if not (self._change.put or self._change.delete or charges):
-            return 0
-        keys = sorted(f"{ROOT}/quota/{project}/{resource}" for project, resource in charges)
-        async with AsyncExitStack() as stack:
-            for key in keys:
-                await stack.enter_async_context(self._store.lock(key))
-            for _ in range(_QUOTA_TRIES):
-                quotas = self._charge(charges)
-                outcome = await self._commit_surely(set(keys))
-                if outcome.succeeded:
-                    self._take_over(outcome.revision, quotas)
-                    return outcome.revision
-                self._judge(outcome, set(keys))
-        raise Conflict("The quota is contended; try again.", reason="QUOTA_CONTENDED")
-
-    def _charge(self, charges: dict[tuple[str, str], int]) -> dict[str, quota_pb2.Quota]:
-        quotas = {}
-        for (project, resource), amount in charges.items():
-            parent = f"{ROOT}/quota/{project}"
-            table: Table[quota_pb2.Quota] = self._store.cache.table(parent)
-            kept = table.get(resource)
-            quota = quota_pb2.Quota(project_id=project, resource=resource)
-            if kept is not None:
-                quota.CopyFrom(kept)
-            if (project, resource) in self._limits:
-                limit = self._limits[project, resource]
-                quota.ClearField("limit")
-                if limit is not None:
-                    quota.limit = limit
-            limit = quota.limit if quota.HasField("limit") else self._store.limits.get(resource, UNLIMITED)
-            if amount > 0 and limit != UNLIMITED and quota.usage + amount > limit:
-                raise QuotaExceeded(
-                    f"Quota exceeded for {resource.rpartition('.')[2]}: requested {amount}, "
-                    f"{quota.usage} of {limit} used.",
-                    resource=resource,
-                    limit=limit,
-                    usage=quota.usage,
-                    requested=amount,
-                )
-            quota.usage = max(0, quota.usage + amount)
-            key = f"{parent}/{resource}"
-            self._change.expect[key] = table.revision(resource)
-            self._change.put[key] = self._store.codec.encode(quota)
-            quotas[key] = quota
-        return quotas
-
-    async def _commit_surely(self, loose: set[str]) -> Outcome:
-        """Commit across short absences of etcd, and tell a lost answer from a lost write."""
-        deadline, unsure = time.monotonic() + _RETRY_S, False
-        while True:
-            try:
-                outcome = await self._store.etcd.commit(self._change)
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    raise
-                unsure = True
-                await asyncio.sleep(0.1)
-                continue
-            if not outcome.succeeded and unsure and self._is_done(outcome, loose):
-                return Outcome(True, max((kv.mod_revision for kv in outcome.found.values()), default=0), {})
-            return outcome
-
-    def _is_done(self, outcome: Outcome, loose: set[str]) -> bool:
-        own = [key for key in self._change.expect if key not in loose]
-        for key in own:
-            found = outcome.found.get(key)
-            if key in self._change.put:
-                if found is None or found.value != self._change.put[key]:
-                    return False
-            elif key in self._change.delete and found is not None:
-                return False
-        return any(key in self._change.put or key in self._change.delete for key in own)
-
-    def _judge(self, outcome: Outcome, loose: set[str]) -> None:
-        """Raise for what failed; return when only a quota was changed by somebody else."""
-        for key, expected in self._change.expect.items():
-            found = outcome.found.get(key)
-            revision = found.mod_revision if found else 0
-            if revision == expected:
-                continue
-            if key not in loose:
-                raise self._taken.get(key) or StaleRevision(
-                    f"{key} changed since it was read.", key=key, revision=revision
-                )
-            value = self._store.codec.decode(quota_pb2.Quota, found.value) if found else None
-            self._store.cache.written(key, value, revision or outcome.revision)
-
-    def _take_over(self, revision: int, quotas: dict[str, quota_pb2.Quota]) -> None:
-        self.revision = revision
-        cache = self._store.cache
-        for key, quota in quotas.items():
-            cache.written(key, quota, revision)
-        for key, kept in self._written.items():
-            if isinstance(kept, _Written):
-                kept.message.meta.etag = str(revision)
-                id_ = key.rpartition("/")[2]
-                if revision > kept.table.revision(id_):
-                    kept.table.put_copy(id_, kept.message, revision)
-            else:
-                cache.written(key, kept, revision)
-        cache.wrote(revision)
-        self._store.last_write = max(self._store.last_write, revision)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _copy(message: C) -> C:
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
-
-
-def _differs(collection: Collection[M], old: M, new: M) -> bool:
-    """Whether anything but meta's bookkeeping changed."""
-    first, second = _copy(old), _copy(new)
-    for message in (first, second):
-        collection.strip(message)
-        for name in ("update_time", "generation", "request_id"):
-            message.meta.ClearField(name)
-    return bool(first != second)

@@ -1,4 +1,4 @@
-"""Tickets: what a controller lets their bearer do at an agent. Signed with Ed25519; agents hold only the public key."""
+"""Tickets: what a controller lets their bearer do at an agent; signed, agents hold only the public key."""
 
 import base64
 import time
