@@ -41,7 +41,7 @@ def run(argv: list[str]) -> int:
             importlib.import_module(f"fabric.ctl.{name}").add(command)
     arguments = parser.parse_args(argv)
     module = importlib.import_module(f"fabric.ctl.{arguments.command}")
-    os.environ["no_grpc_proxy"] = "127.0.0.1,localhost,::1"  # a user's proxy knows nothing of this machine
+    os.environ["no_grpc_proxy"] = "127.0.0.1,localhost,::1"  # noqa: SIM112 (its name; a proxy is not for these)
     try:
         return int(module.run(place(arguments.state_dir, arguments.config), arguments))
     except ConfigError as error:
