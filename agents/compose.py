@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Any, cast
 
 import structlog
 
@@ -98,7 +99,7 @@ async def _live(running: Running, kind: Kind, address: str) -> None:
 async def _one_life(running: Running, kind: Kind, address: str) -> None:
     config = running.config
     sign = node_pb2.Life(node=config.node.name, agent=kind.name, address=address)
-    sign.detail.update(await kind.detail())
+    sign.detail.update(cast(Any, await kind.detail()))
     life = Life(running.etcd, running.codec, sign, ttl_s=config.agent.lease_ttl_s)
     caches = kind.begin(life)
     ready = asyncio.Event()

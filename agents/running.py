@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from fabric.compute.v1 import server_pb2
 from fabric.runtime.cache import Cache
@@ -53,7 +53,7 @@ class Kind(Protocol):
         """Let go of what outlives lives: connections, never what runs on the node."""
 
 
-async def first_of(*tasks: asyncio.Task[None]) -> None:
+async def first_of(*tasks: asyncio.Task[Any]) -> None:
     """Wait for the first task that ends, cancel the others, and raise what it raised."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -99,7 +99,7 @@ class Servers(Resource[pb.Server]):
         return super().candidates(caller, asked)
 
     def accept(self, caller: Caller, new: pb.Server, old: pb.Server | None, txn: Transaction) -> None:
-        """Name, description, metadata, tags, access addresses, host name and disk configuration may change."""
+        """Name, description, metadata, tags, addresses, host name and disk configuration may change."""
         assert old is not None
         if not 0 < len(new.meta.name.strip()) <= 255:
             raise InvalidArgument("A server's name has 1 to 255 characters.", field="name")

@@ -1,5 +1,7 @@
 """Compute's gRPC services and what rests in etcd for them."""
 
+from typing import Any
+
 from fabric.compute.compute_node import ComputeNodes
 from fabric.compute.flavor import FLAVORS, Flavors
 from fabric.compute.instance_action import ACTIONS, InstanceActions
@@ -11,7 +13,7 @@ from fabric.compute.v1 import compute_node_pb2, flavor_pb2, instance_action_pb2,
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
 from fabric.runtime.policy import Policy
-from fabric.runtime.resource import methods
+from fabric.runtime.resource import Resource, methods
 from fabric.runtime.rpc import Server
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
@@ -31,13 +33,13 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     signer = Signer.of(config.controller.master_key_file)
     servers = Servers(store, policy, client, signer)
     keypairs, actions = Keypairs(store, policy), InstanceActions(store, policy)
-    parts = (
+    parts: list[tuple[Any, str, dict[str, Resource[Any]], object]] = [
         (server_pb2, "ServerService", {"Server": servers}, servers),
         (flavor_pb2, "FlavorService", {"Flavor": Flavors(store, policy)}, None),
         (keypair_pb2, "KeypairService", {}, keypairs),
         (instance_action_pb2, "InstanceActionService", {}, actions),
         (compute_node_pb2, "ComputeNodeRegistryService", {"ComputeNode": ComputeNodes(store, policy)}, None),
-    )
+    ]
     for module, name, resources, extra in parts:
         descriptor = module.DESCRIPTOR.services_by_name[name]
         server.add(descriptor, methods(descriptor, resources, extra))

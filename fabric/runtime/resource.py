@@ -11,7 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from fabric.runtime import query
 from fabric.runtime.caller import Caller
-from fabric.runtime.collection import copy_of
+from fabric.runtime.collection import copy_of as copy_of
 from fabric.runtime.errors import InvalidArgument, NotFound, PermissionDenied, StaleRevision
 from fabric.runtime.policy import Policy
 from fabric.runtime.rpc import Method
