@@ -1,6 +1,6 @@
-# make up | down | test | lint | bench | venv | proto | clean; each installs what it needs first (tools/setup.sh).
+# make up | down | test | lint | bench | venv | proto | docs | clean; each installs what it needs first (tools/setup.sh).
 .DEFAULT_GOAL := help
-.PHONY: help up down venv dev proto lint test bench clean
+.PHONY: help up down venv dev proto docs lint test bench clean
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 PYTEST ?= $(BIN)/python -m pytest -q --durations=10
@@ -24,6 +24,9 @@ dev: # what testing needs
 
 proto: dev
 	@$(BIN)/python tools/protoc.py
+
+docs: venv # what is generated of docs/
+	@$(BIN)/python -m tools.configuration
 
 lint: dev
 	$(BIN)/ruff check .
