@@ -5,6 +5,7 @@ changes its watches from whichever thread is in a call, and asyncio's add_reader
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ _AWAY = (
     libvirt.VIR_ERR_AUTH_UNAVAILABLE,
 )
 _CHANGED = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+_EVENTS = (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED)
 _event_loop_lock = threading.Lock()
 _event_loop_runs = False
 
@@ -40,6 +42,7 @@ class Connection:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="libvirt")
         self._lock = threading.Lock()
         self._open: libvirt.virConnect | None = None
+        self._callbacks: list[int] = []
         self._listener: Callable[[str | None], None] = lambda _: None
 
     def listen(self, listener: Callable[[str | None], None]) -> None:
@@ -54,9 +57,7 @@ class Connection:
     def close(self) -> None:
         """Let go of libvirtd; calls that are under way end by themselves."""
         with self._lock:
-            if self._open is not None:
-                self._open.close()
-                self._open = None
+            self._release()
         self._executor.shutdown(wait=False)
 
     def _call(self, function: Callable[[libvirt.virConnect], T]) -> T:
@@ -71,15 +72,30 @@ class Connection:
         with self._lock:
             if self._open is not None and self._open.isAlive():
                 return self._open
+            self._release()
             _ensure_event_loop()
             connection = libvirt.open(self._uri)
             connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_TIMES)
             connection.registerCloseCallback(self._closed, None)
-            for event in (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED):
-                connection.domainEventRegisterAny(None, event, self._changed, None)
             self._open = connection
+            self._callbacks = [
+                connection.domainEventRegisterAny(None, event, self._changed, None) for event in _EVENTS
+            ]
             log.info("connected to libvirt", uri=self._uri)
             return connection
+
+    def _release(self) -> None:
+        """Close what is open; a connection lives on as long as a callback is registered."""
+        connection, self._open = self._open, None
+        if connection is None:
+            return
+        with contextlib.suppress(libvirt.libvirtError):  # it may be broken
+            for callback in self._callbacks:
+                connection.domainEventDeregisterAny(callback)
+        with contextlib.suppress(libvirt.libvirtError):
+            connection.unregisterCloseCallback()
+        with contextlib.suppress(libvirt.libvirtError):
+            connection.close()
 
     def _changed(self, _: libvirt.virConnect, domain: libvirt.virDomain, *__: Any) -> None:
         self._listener(domain.UUIDString())

@@ -68,7 +68,12 @@ async def _qemu_img(*arguments: str, limited: bool = False) -> bytes:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    output, errors = await process.communicate()
+    try:
+        output, errors = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
     if process.returncode != 0:
         message = errors.decode(errors="replace").strip() or f"qemu-img ended with {process.returncode}"
         if "No space left" in message:

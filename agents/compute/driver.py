@@ -62,6 +62,7 @@ class Found:
     nics: tuple[FoundNic, ...] = ()
     domain_name: str = ""
     why: str = ""  # why it is off or paused, as the hypervisor says: CRASHED, IOERROR...
+    going_off: bool = False  # it still runs, and cannot be kept from being off soon
 
 
 class ComputeDriver(Protocol):

@@ -120,6 +120,7 @@ class ImageCache:
                 if source.size_bytes and received_bytes > source.size_bytes:
                     raise ImageUnusable("the image is longer than promised", image=source.image_id)
                 await asyncio.to_thread(_append, file.fileno(), digest.update, chunk)
+            file.truncate(received_bytes)  # a hole at the end is part of it
         if source.size_bytes and received_bytes != source.size_bytes:
             raise ImageUnusable(
                 f"the image has {received_bytes} bytes instead of {source.size_bytes}", image=source.image_id
@@ -140,6 +141,9 @@ def touch(path: Path) -> None:
 
 def _append(descriptor: int, update: Callable[[bytes], None], chunk: bytes) -> None:
     update(chunk)
+    if chunk.count(0) == len(chunk):  # a hole
+        os.lseek(descriptor, len(chunk), os.SEEK_CUR)
+        return
     rest = memoryview(chunk)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

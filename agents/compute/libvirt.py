@@ -18,11 +18,11 @@ from agents.compute.driver import (
     SUSPENDED,
     ChangedMeanwhile,
     Found,
-    HypervisorRefused,
     Marks,
     Power,
 )
 from agents.compute.files import ServerFiles
+from agents.compute.libvirtd import domain_log_directory
 from agents.compute.settings import ComputeSettings
 from fabric.compute.v1 import node_pb2, server_pb2
 from fabric.runtime.errors import NotFound, Unavailable
@@ -190,7 +190,7 @@ class LibvirtDriver:
                     dom.destroy()
                 dom.undefineFlags(_UNDEFINE)
             stray.end(server_id)
-            logs = Path(self._settings.domain_log_directory)
+            logs = domain_log_directory(self._settings.connection_uri)
             for path in logs.glob(f"{domain.name(server_id)}.log*"):
                 path.unlink(missing_ok=True)
             self._files.remove(server_id)
@@ -210,15 +210,18 @@ class LibvirtDriver:
             loop.call_soon_threadsafe(changed.put_nowait, server_id)
 
         self._connection.listen(tell)
-        while True:
-            try:
-                await self._connection.run(lambda connection: connection.isAlive())
-            except Unavailable:
-                await asyncio.sleep(_RECONNECT_EVERY_S)
-                continue
-            yield ""  # much may have happened while nobody listened
-            while (server_id := await changed.get()) is not None:
-                yield server_id
+        try:
+            while True:
+                try:
+                    await self._connection.run(lambda connection: connection.isAlive())
+                except Unavailable:
+                    await asyncio.sleep(_RECONNECT_EVERY_S)
+                    continue
+                yield ""  # much may have happened while nobody listened
+                while (server_id := await changed.get()) is not None:
+                    yield server_id
+        finally:
+            self._connection.listen(lambda _: None)
 
     def _find(self, connection: libvirt.virConnect, server_id: str) -> Found | None:
         dom = self._lookup(connection, server_id)
@@ -241,7 +244,8 @@ class LibvirtDriver:
         try:
             dom.create()
         except libvirt.libvirtError:
-            if not stray.end(server_id):  # a QEMU that an earlier libvirtd started and did not live to record
+            # Perhaps a QEMU is in the way that an earlier libvirtd started and did not live to record.
+            if dom.isActive() or not stray.end(server_id):
                 raise
             dom.create()
 
@@ -252,16 +256,14 @@ class LibvirtDriver:
         return dom
 
     def _lookup(self, connection: libvirt.virConnect, server_id: str) -> libvirt.virDomain | None:
-        """The domain of the server. Raises HypervisorRefused when somebody else's domain has its id."""
+        """The domain of the server; None also when the domain with its id is not ours."""
         try:
             dom = connection.lookupByUUIDString(server_id)
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
             raise
-        if dom.name() != domain.name(server_id):
-            raise HypervisorRefused("a domain that is not ours has the server's id", domain=dom.name())
-        return dom
+        return dom if dom.name() == domain.name(server_id) else None
 
 
 def _power(dom: libvirt.virDomain) -> tuple[Power, str]:

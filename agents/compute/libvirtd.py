@@ -12,6 +12,7 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from agents.compute.stray import qemus_below
 
@@ -22,6 +23,7 @@ _REDIRECTED = {
     "log": "/var/log/libvirt",
     "cache": "/var/cache/libvirt",
 }
+_REDIRECTED_LOG = "log"
 _LIBVIRTD_CONF = """\
 unix_sock_dir = "{directory}"
 unix_sock_rw_perms = "0700"
@@ -51,6 +53,15 @@ _START_S = 20.0
 _STOP_S = 10.0
 
 
+def domain_log_directory(uri: str) -> Path:
+    """Where the libvirtd behind a connection URI keeps its own log of each domain, seen from outside."""
+    for socket in parse_qs(urlsplit(uri).query).get("socket", ()):
+        private = Path(socket).parent / _REDIRECTED_LOG
+        if private.is_dir():
+            return private / "qemu"
+    return Path(_REDIRECTED[_REDIRECTED_LOG]) / "qemu"
+
+
 class PrivateLibvirtd:
     """virtlogd and libvirtd with everything below one directory; needs root."""
 
@@ -63,11 +74,6 @@ class PrivateLibvirtd:
     def uri(self) -> str:
         """What libvirt.open takes."""
         return f"qemu+unix:///system?socket={self.directory}/libvirt-sock"
-
-    @property
-    def domain_log_directory(self) -> str:
-        """Where libvirt's log of each domain is, as seen from outside."""
-        return str(self.directory / "log/qemu")
 
     def start(self) -> None:
         """Make both daemons run and answer. Raises TimeoutError."""

@@ -15,7 +15,6 @@ class ComputeSettings:
     console_address: str = "127.0.0.1"  # where VNC servers listen
     reserved_ram_mib: int = 512  # for the node itself
     reserved_disk_gb: int = 1
-    domain_log_directory: str = "/var/log/libvirt/qemu"  # libvirt's own log of each domain, removed with it
     stop_timeout: timedelta = timedelta(seconds=60)  # for the guest to power itself off
     soft_reboot_timeout: timedelta = timedelta(seconds=60)
     orphan_grace: timedelta = timedelta(seconds=60)  # before what nobody wants is removed

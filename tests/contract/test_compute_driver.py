@@ -50,7 +50,7 @@ async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield FakeDriver(FakeSettings(ram_mib=4096))
         return
     daemon = request.getfixturevalue("libvirtd")
-    settings = ComputeSettings(connection_uri=daemon.uri, domain_log_directory=daemon.domain_log_directory)
+    settings = ComputeSettings(connection_uri=daemon.uri)
     made = LibvirtDriver("n1", tmp_path, settings)
     yield made
     for server_id in await made.ids():
