@@ -116,6 +116,7 @@ def test_an_interface_that_is_plugged_in_gets_its_address(machine: Machine, key:
     machine.wait_for_console("eth1 10.0.9.15/24 by DHCP")
     assert time.monotonic() - began < 6  # 3 s on a machine of one's own
     assert machine.ssh("ip route | awk '/^default/ { print $5; exit }'", key=key) == "eth0\n"
+    _check_options_are_honoured(machine, key)
     machine.qmp("device_del", id="nic2")
     machine.wait_for_console("eth1 removed")
     clients = machine.ssh("ls /run/udhcpc.*; ps | grep '[u]dhcpc -b'", key=key)
@@ -138,3 +139,21 @@ def test_the_power_button_ends_it_cleanly(machine: Machine) -> None:
     wait_for("end of the machine", lambda: None if machine.running else True)
     assert time.monotonic() - began < 5  # 2 s on a machine of one's own
     assert "power button pressed" in machine.console
+
+
+def _check_options_are_honoured(machine: Machine, key: Path) -> None:
+    """QEMU's own DHCP server cannot send these options: say them to the client's script as udhcpc does."""
+    lease = "interface=eth1 ip=10.0.9.15 mask=24 router=10.0.9.9 mtu=1400 dns=10.0.9.3"
+    routes = "169.254.169.254/32 10.0.9.2 10.5.0.0/16 0.0.0.0 10.6.0.0/16 192.168.77.1"
+    machine.ssh(f"sudo env {lease} staticroutes='{routes}' /usr/lib/fabric/dhcp renew", key=key)
+    table = machine.ssh("ip route", key=key)
+    for route in (
+        "169.254.169.254 via 10.0.9.2",
+        "10.5.0.0/16 dev eth1",
+        "10.6.0.0/16 via 192.168.77.1",
+        "default via 10.0.2.2",
+    ):
+        assert route in table
+    assert "10.0.9.9" not in table  # classless routes replace the router option
+    assert "mtu 1400" in machine.ssh("ip link show eth1", key=key)
+    assert "10.0.9.3" in machine.ssh("cat /etc/resolv.conf", key=key)

@@ -5,6 +5,26 @@ from pathlib import Path
 
 from tests.system.guest.machine import Machine
 
+_NETWORKS = {
+    "links": [{"id": "tap1", "type": "ovs", "ethernet_mac_address": "52:54:00:12:34:56", "mtu": 1500}],
+    "networks": [
+        {
+            "link": "tap1",
+            "type": "ipv4",
+            "ip_address": "192.168.50.5",
+            "netmask": "255.255.240.0",
+            "routes": [{"network": "10.7.0.0", "netmask": "255.255.0.0", "gateway": "192.168.50.1"}],
+        },
+        {"link": "tap1", "type": "ipv4_dhcp"},
+        {
+            "link": "tap1",
+            "type": "ipv6_dhcpv6-stateful",
+            "ip_address": "fd00:5::5",
+            "netmask": "ffff:ffff:ffff:ffff::",
+            "routes": [],
+        },
+    ],
+}
 _CONFIG = """\
 #cloud-config
 hostname: cloudy   # wins over the metadata
@@ -30,6 +50,7 @@ def test_openstack_format_cloud_config_and_a_larger_disk(
     facts = {"uuid": "a", "hostname": "plain", "public_keys": {"mine": public_key}}
     (latest / "meta_data.json").write_text(json.dumps(facts))
     (latest / "user_data").write_text(_CONFIG)
+    (latest / "network_data.json").write_text(json.dumps(_NETWORKS))
     machine = Machine(tmp_path, image, size="1G")
     machine.serve_metadata(tmp_path / "www")
     machine.start()
@@ -41,6 +62,10 @@ def test_openstack_format_cloud_config_and_a_larger_disk(
         made = machine.ssh("sudo cat /etc/made/*; sudo stat -c %a /etc/made/*; hostname", key=key)
         assert made == 'first "line"\n  second\n640\ncloudy\n'
         assert int(machine.ssh("df -m / | awk 'NR == 2 { print $2 }'", key=key)) > 900
+        networks = machine.ssh("ip addr; ip route", key=key)
+        assert "192.168.50.5/20" in networks
+        assert "fd00:5::5/64" in networks
+        assert "10.7.0.0/16 via 192.168.50.1" in networks
         fetched = machine.ssh("curl -s http://169.254.169.254/openstack/latest/meta_data.json", key=key)
         assert json.loads(fetched) == facts
     finally:
