@@ -34,6 +34,7 @@ def build(out: Path, *, cache: Path | None = None, size_mib: int = DEFAULT_SIZE_
             package.fetch(archives, cache / "packages")
             with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as work:
                 _make(Path(work), image, wanted, archives, cache / "packages", size_mib, digest)
+            _forget_older(cache)
         disk.copy(image, out)
     return digest
 
@@ -71,6 +72,12 @@ def _make(
     disk.make_raw(work / "disk.raw", root, work / "initrd", vmlinuz, size_mib=size_mib, uuid=identity)
     disk.to_qcow2(work / "disk.raw", work / "disk.qcow2")
     (work / "disk.qcow2").replace(image)
+
+
+def _forget_older(cache: Path) -> None:
+    """Keep the two images made last: one may be another working tree's."""
+    for image in sorted(cache.glob("*.qcow2"), key=lambda path: path.stat().st_mtime)[:-2]:
+        image.unlink()
 
 
 def _digest(archives: Sequence[package.Archive], size_mib: int) -> str:
