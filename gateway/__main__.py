@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def serve(settings: config.Gateway) -> None:
     """Serve until SIGTERM or SIGINT; then let the requests under way end, for at most drain_s."""
     host, _, port = settings.listen.rpartition(":")
     app = application(apis(), Upstream(settings.controllers), settings)
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end
+        signal.signal(number, lambda *_: None)
     log.info("gateway starting", listen=settings.listen, controllers=settings.controllers)
     uvicorn.run(
         app,

@@ -25,6 +25,7 @@ STATUSES: Statuses = {
     Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 503,
 }  # all others: 500
+_HIDDEN = {501: "This is not implemented here.", 503: "The service is unavailable, try again later."}
 
 
 class Fault(Exception):
@@ -87,11 +88,7 @@ def from_rpc(error: grpc.aio.AioRpcError, *overrides: Statuses) -> Fault:
     )
     message = error.details() or ""
     if status >= 500 and not reason:  # words of the transport, or of a bug: not for callers
-        message = (
-            "The service is unavailable, try again later."
-            if status == 503
-            else "The server has met an unexpected error."
-        )
+        message = _HIDDEN.get(status, "The server has met an unexpected error.")
     return Fault(status, message, reason=reason, code=code, facts=facts)
 
 
