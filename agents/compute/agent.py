@@ -1,18 +1,17 @@
 """Keep each server that is bound to this node equal to its spec."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from agents.compute import taps
 from agents.compute.driver import RUNNING, ComputeDriver, Found, HypervisorRefused, ImageUnusable
 from agents.compute.image_cache import ImageCache, touch
+from agents.compute.node import Node
+from agents.compute.patience import Buttons, Failures
 from agents.compute.settings import ComputeSettings
 from agents.compute.step import (
     Around,
@@ -33,7 +32,8 @@ from fabric.runtime.reconcile import Loop
 log = structlog.get_logger(__name__)
 
 AGAIN = timedelta(0)
-_BUTTON_EVERY_S = 5.0  # a guest that is still booting does not hear it the first time
+_SOON = timedelta(milliseconds=100)
+_GUEST_POLL = timedelta(seconds=1)
 _UNPLUG_EVERY = timedelta(seconds=5)
 _TAP_POLL = timedelta(seconds=1)  # only in case that a change was missed
 _IO_ERROR_PAUSE = timedelta(seconds=10)
@@ -41,12 +41,7 @@ _REFUSALS = 3  # after so many it is an error
 _REFUSED_PAUSE = timedelta(seconds=1)
 
 
-_QUIET = (
-    Step.SETTLE,
-    Step.WAIT_FOR_TAPS,
-    Step.PRESS_BUTTON,
-    Step.UNPLUG,
-)  # logged only when they do something
+_QUIET = (Step.SETTLE, Step.WAIT, Step.WAIT_FOR_TAPS, Step.PRESS_BUTTON, Step.UNPLUG)  # logged when they act
 
 
 class Servers(Protocol):
@@ -57,34 +52,6 @@ class Servers(Protocol):
     def status(self, id_: str, /) -> pb.ServerStatus | None: ...
     async def report(self, id_: str, status: pb.ServerStatus, /) -> None: ...
     def on_change(self, callback: Callable[[str], None], /) -> None: ...
-
-
-@dataclass
-class Node:
-    """What the agent asks its machine; tests say something else."""
-
-    boot_id: str = field(default_factory=lambda: Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    existing_taps: Callable[[Iterable[str]], frozenset[str]] = taps.existing
-    tap_changes: Callable[[], AsyncIterator[None]] = taps.changes
-    clock: Callable[[], float] = time.monotonic
-
-
-@dataclass
-class _Pressed:
-    """That we turned a guest off, or asked it to power itself off."""
-
-    generation: int
-    first: float
-    last: float
-
-
-@dataclass
-class _Failed:
-    """A failure that is not tried again before its time unless the server is changed."""
-
-    generation: int
-    until: float
-    times: int
 
 
 class ComputeAgent:
@@ -111,8 +78,10 @@ class ComputeAgent:
         self._node = node or Node()
         self._loop = Loop("compute", self.reconcile, self._ids, concurrency=settings.concurrency)
         self._work = Work(self._loop.wake)
-        self._pressed: dict[str, _Pressed] = {}
-        self._failed: dict[str, _Failed] = {}
+        self._buttons = Buttons(
+            self._node.clock, 2 * max(settings.stop_timeout, settings.soft_reboot_timeout) + _GUEST_POLL
+        )
+        self._failures = Failures(self._node.clock)
         self._waits_for_taps: dict[str, float] = {}
         self._orphans: dict[str, float] = {}  # found without a want, since when
 
@@ -141,7 +110,7 @@ class ComputeAgent:
         if want is None:
             return await self._leave(server_id)
         self._orphans.pop(server_id, None)
-        if (pause := self._pause_left(want)) is not None:
+        if (pause := self._failures.pause_left(want.server.meta)) is not None:
             return pause
         found = await self._driver.find(server_id)
         around = self._around(want, found)
@@ -184,6 +153,8 @@ class ComputeAgent:
         match step:
             case Step.SETTLE | Step.UNPLUG:
                 return await self._settle(want, found, step)
+            case Step.WAIT:
+                return _SOON
             case Step.WAIT_FOR_TAPS:
                 return await self._wait_for_taps(want, found)
             case Step.PRESS_BUTTON:
@@ -199,7 +170,7 @@ class ComputeAgent:
                 await self._start(want, found)
             case Step.STOP:
                 await self._driver.ensure_power(server_id, pb.ServerSpec.POWER_STOPPED)
-                self._note_our_stop(server)
+                self._buttons.note(server)
             case Step.PAUSE:
                 await self._driver.ensure_power(server_id, pb.ServerSpec.POWER_PAUSED)
             case Step.RESUME:
@@ -243,7 +214,7 @@ class ComputeAgent:
             reboot_count = max(found.marks.reboot_count, server.spec.reboot_count)
             await self._driver.ensure_defined(want, replace(found.marks, reboot_count=reboot_count))
         await self._driver.ensure_power(server.meta.id, RUNNING)
-        self._pressed.pop(server.meta.id, None)
+        self._buttons.forget(server.meta.id)
 
     def _suspend(self, server_id: str) -> timedelta | None:
         """Saving the memory takes its time, and a delete must not wait for it."""
@@ -255,20 +226,13 @@ class ComputeAgent:
         return None
 
     async def _press_button(self, want: pb.ServerWant, found: Found) -> timedelta:
-        server_id, now = want.server.meta.id, self._node.clock()
-        pressed = self._pressed.get(server_id)
-        if pressed is None or pressed.generation != want.server.meta.generation:
-            pressed = _Pressed(want.server.meta.generation, first=now, last=now - _BUTTON_EVERY_S)
-            self._pressed[server_id] = pressed
-        if now - pressed.last >= _BUTTON_EVERY_S:
-            pressed.last = now
-            log.info("power button pressed", server=server_id, request_id=want.server.meta.request_id)
-            await self._driver.press_power_button(server_id)
-        elif (
-            now - pressed.first >= 1
-        ):  # a reason that all may see, not worth a write for guests that are quick
+        server = want.server
+        if self._buttons.due(server):
+            log.info("power button pressed", server=server.meta.id, request_id=server.meta.request_id)
+            await self._driver.press_power_button(server.meta.id)
+        elif self._buttons.worth_telling(server.meta.id):
             await self._report_waiting(want, found, "WAITING_FOR_GUEST", "The guest was asked to power off.")
-        return timedelta(seconds=1)
+        return _GUEST_POLL
 
     async def _wait_for_taps(self, want: pb.ServerWant, found: Found) -> timedelta:
         server_id, now = want.server.meta.id, self._node.clock()
@@ -294,7 +258,7 @@ class ComputeAgent:
             found = await self._driver.find(server_id) or found
             if not surplus_ports(server, found):
                 return AGAIN
-        self._failed.pop(server_id, None)
+        self._failures.forget(server_id)
         await self._report(server_id, observed(server, found, settled=True, reason=reason, message=message))
         return _UNPLUG_EVERY if surplus else None
 
@@ -316,13 +280,10 @@ class ComputeAgent:
 
     async def _fail(self, want: pb.ServerWant, found: Found | None, error: FabricError) -> timedelta:
         server = want.server
-        before = self._failed.get(server.meta.id)
-        times = before.times + 1 if before and before.generation == server.meta.generation else 1
+        times = self._failures.times(server.meta) + 1
         again_soon = isinstance(error, HypervisorRefused) and times < _REFUSALS
         retry = _REFUSED_PAUSE if again_soon else self._settings.retry_failed_after
-        self._failed[server.meta.id] = _Failed(
-            server.meta.generation, self._node.clock() + retry.total_seconds(), times
-        )
+        self._failures.note(server.meta, retry)
         log.error(
             "server failed",
             server=server.meta.id,
@@ -365,21 +326,14 @@ class ComputeAgent:
 
     def _around(self, want: pb.ServerWant, found: Found | None) -> Around:
         server = want.server
-        pressed = self._pressed.get(server.meta.id)
-        over = False
-        if pressed is not None:
-            soft_reboot = found is not None and reboot_pending(server, found)
-            limit = self._settings.soft_reboot_timeout if soft_reboot else self._settings.stop_timeout
-            age_s = self._node.clock() - pressed.first
-            over = age_s >= limit.total_seconds() and pressed.generation == server.meta.generation
-            if age_s > 2 * limit.total_seconds() + 60:  # long answered or long ignored
-                del self._pressed[server.meta.id]
+        soft_reboot = found is not None and reboot_pending(server, found)
+        limit = self._settings.soft_reboot_timeout if soft_reboot else self._settings.stop_timeout
         return Around(
             boot_id=self._node.boot_id,
             image_ready=self._image_ready(want),
             taps=self._node.existing_taps(nic.tap for nic in server.nics),
-            button_pressed=pressed is not None,
-            patience_over=over,
+            button_pressed=self._buttons.pressed(server.meta.id),
+            patience_over=self._buttons.ignored(server, limit),
         )
 
     def _image_ready(self, want: pb.ServerWant) -> bool:
@@ -387,26 +341,11 @@ class ComputeAgent:
             return True
         return self._images.find(want.image.image_id) is not None
 
-    def _pause_left(self, want: pb.ServerWant) -> timedelta | None:
-        """How long a failed server is left alone; None: not at all."""
-        meta = want.server.meta
-        failed = self._failed.get(meta.id)
-        if failed is None:
-            return None
-        left = failed.until - self._node.clock()
-        if failed.generation != meta.generation or meta.HasField("delete_time"):
-            del self._failed[meta.id]
-            return None
-        return timedelta(seconds=left) if left > 0 else None
-
-    def _note_our_stop(self, server: pb.Server) -> None:
-        """Remember until it is started that the guest did not go off by itself."""
-        now = self._node.clock()
-        self._pressed.setdefault(server.meta.id, _Pressed(server.meta.generation, first=now, last=now))
-
     def _forget(self, server_id: str) -> None:
-        for known in (self._pressed, self._failed, self._waits_for_taps, self._orphans):
-            known.pop(server_id, None)
+        self._buttons.forget(server_id)
+        self._failures.forget(server_id)
+        self._waits_for_taps.pop(server_id, None)
+        self._orphans.pop(server_id, None)
 
     def _ids(self) -> list[str]:
         return [*self._store.ids(), *(orphan for orphan in self._orphans if self._store.get(orphan) is None)]

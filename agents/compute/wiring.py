@@ -8,6 +8,7 @@ from agents.compute.driver import ComputeDriver
 from agents.compute.fake import FakeDriver, FakeSettings
 from agents.compute.image_cache import ImageCache
 from agents.compute.libvirt import LibvirtDriver
+from agents.compute.node import Node
 from agents.compute.rpc import ComputeNode
 from agents.compute.settings import ComputeSettings
 from agents.image.fetch import fetch
@@ -64,7 +65,7 @@ class Compute:
         wants = NodeCache(self._running.etcd, codec, "compute", self._running.config.node.name)
         servers = NodeStore(wants, life, codec, "servers", server_pb2.ServerWant, server_pb2.ServerStatus)
         self._running.servers = servers
-        self._agent = ComputeAgent(servers, self._driver, self._images(), self._settings)
+        self._agent = ComputeAgent(servers, self._driver, self._images(), self._settings, self._node())
         return [wants.cache]
 
     async def work(self) -> None:
@@ -93,6 +94,11 @@ class Compute:
             max_bytes=self._settings.image_cache_max_bytes,
             max_age=self._settings.image_cache_max_age,
         )
+
+    def _node(self) -> Node:
+        if self._running.config.network.driver == "fake":
+            return Node(existing_taps=frozenset)  # nobody makes them: take them for granted
+        return Node()
 
     def _fake(self) -> ComputeDriver:
         compute = self._running.config.compute

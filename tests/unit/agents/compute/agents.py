@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from agents.compute.agent import ComputeAgent, Node
+from agents.compute.agent import ComputeAgent
 from agents.compute.driver import ComputeDriver
 from agents.compute.fake import FakeDriver
 from agents.compute.image_cache import ImageCache
+from agents.compute.node import Node
 from agents.compute.settings import ComputeSettings
 from fabric.compute.v1 import server_pb2 as pb
 from tests.unit.agents.node_store import MemoryNodeStore

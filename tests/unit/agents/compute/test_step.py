@@ -90,6 +90,10 @@ def test_what_went_down_with_the_node_is_started_again() -> None:
     assert next_step(a_want(), found(STOPPED), replace(HERE, boot_id="boot-2")) == Step.START
 
 
+def test_what_is_going_off_is_waited_for() -> None:
+    assert next_step(a_want(generation=2), found(RUNNING, going_off=True), HERE) == Step.WAIT
+
+
 def test_only_a_new_power_intent_overrules_the_guest() -> None:
     want = a_want(generation=5)
     want.server.spec.power_generation = 1
