@@ -57,7 +57,8 @@ def _getter(_: str, descriptor: Descriptor, path: str) -> tuple[Getter, FieldDes
         if here is not None and here.full_name == "google.protobuf.Struct" and at + 1 < len(names):
             return _struct_getter(names[: at + 1], ".".join(names[at + 1 :])), None
         if field.is_repeated and at + 1 < len(names):
-            return _each_getter(names[: at + 1], *getter(here, ".".join(names[at + 1 :]))), field
+            inner, leaf = getter(here, ".".join(names[at + 1 :]))
+            return _each_getter(names[: at + 1], inner), leaf
 
     def get(message: Any) -> Any:
         for name in names:
@@ -80,12 +81,12 @@ def _struct_getter(names: list[str], key: str) -> Getter:
     def get(message: Any) -> Any:
         for name in names:
             message = getattr(message, name)
-        return message.get(key)
+        return message[key] if key in message else None  # noqa: SIM401  a Struct has no get
 
     return get
 
 
-def _each_getter(names: list[str], inner: Getter, _: FieldDescriptor | None) -> Getter:
+def _each_getter(names: list[str], inner: Getter) -> Getter:
     def get(message: Any) -> list[Any]:
         for name in names:
             message = getattr(message, name)

@@ -1,0 +1,130 @@
+"""Lives of agents, fencing, and leadership, on a real etcd."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from fabric.network.v1.port_pb2 import Port, PortStatus
+from fabric.runtime.codec import Codec
+from fabric.runtime.errors import LeaseLost
+from fabric.runtime.etcd import Change, Etcd
+from fabric.runtime.leader import lead
+from fabric.runtime.node import Life, NodeCache, NodeStore
+from fabric.type.v1.node_pb2 import Life as Sign
+from tests.functional.etcd import EtcdProcess
+
+CODEC = Codec()
+
+
+@pytest.fixture(scope="module")
+def etcd_process() -> Iterator[EtcdProcess]:
+    with EtcdProcess() as process:
+        yield process
+
+
+@pytest.fixture
+async def etcd(etcd_process: EtcdProcess) -> AsyncIterator[Etcd]:
+    found = Etcd([etcd_process.endpoint])
+    yield found
+    await found.close()
+
+
+async def live(etcd: Etcd, ttl_s: int = 1) -> tuple[Life, asyncio.Task[None]]:
+    life = Life(etcd, CODEC, Sign(node="n1", agent="network"), ttl_s=ttl_s)
+    ready = asyncio.Event()
+    task = asyncio.create_task(life.hold(ready))
+    await ready.wait()
+    return life, task
+
+
+async def end(*tasks: "asyncio.Task[None]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_life_that_ends_takes_its_sign_with_it(etcd: Etcd) -> None:
+    life, task = await live(etcd)
+    assert await etcd.get(life.key) is not None
+    await end(task)
+    assert await etcd.get(life.key) is None
+
+
+async def test_an_agent_without_its_lease_writes_nothing_more(etcd: Etcd) -> None:
+    life, task = await live(etcd)
+    await etcd.commit(Change(delete={life.key}))  # as when the lease expires
+    with pytest.raises(LeaseLost):
+        await life.write("/fabric/network/node/n1/seen/ports/p", b"{}")
+    assert await etcd.get("/fabric/network/node/n1/seen/ports/p") is None
+    await end(task)
+
+
+async def test_a_second_life_ends_the_first_ones_right_to_write(etcd: Etcd) -> None:
+    first, one = await live(etcd)
+    second, two = await live(etcd)
+    with pytest.raises(LeaseLost):
+        await first.write("/x", b"1")
+    await second.write("/x", b"2")
+    found = await etcd.get("/x")
+    assert found is not None
+    assert found.value == b"2"
+    await end(one, two)
+
+
+async def test_a_paused_process_loses_its_life(etcd: Etcd, etcd_process: EtcdProcess) -> None:
+    _, task = await live(etcd)
+    etcd_process.kill()
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(task, 20)
+    await asyncio.to_thread(etcd_process.start)
+
+
+async def test_a_node_sees_its_wants_and_reports_on_them_once(etcd: Etcd) -> None:
+    life, task = await live(etcd)
+    cache = NodeCache(etcd, CODEC, "network", "n1")
+    store = NodeStore(cache, life, CODEC, "ports", Port, PortStatus)
+    running = asyncio.create_task(cache.cache.run())
+    changed: asyncio.Queue[str] = asyncio.Queue()
+    store.on_change(changed.put_nowait)
+    want = Port()
+    want.meta.id = "p1"
+    await etcd.commit(Change(put={"/fabric/network/node/n1/want/ports/p1": CODEC.encode(want)}))
+    assert await asyncio.wait_for(changed.get(), 5) == "p1"
+    assert store.get("p1") == want
+    assert store.ids() == ["p1"]
+    status = PortStatus(state=PortStatus.STATE_ACTIVE)
+    await store.report("p1", status)
+    assert store.status("p1") == status
+    before = await etcd.revision()
+    await store.report("p1", status)
+    assert await etcd.revision() == before
+    await end(task, running)
+
+
+async def test_one_of_two_leads_and_the_other_follows_when_it_goes(etcd: Etcd) -> None:
+    leading: list[str] = []
+
+    def work(name: str):  # type: ignore[no-untyped-def]
+        async def run() -> None:
+            leading.append(name)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                leading.remove(name)
+
+        return {"loop": run}
+
+    async def until(names: list[str]) -> None:
+        async with asyncio.timeout(10):
+            while leading != names:
+                await asyncio.sleep(0.01)
+
+    one = asyncio.create_task(lead(etcd, "one", work("one"), ttl_s=1))
+    await until(["one"])
+    two = asyncio.create_task(lead(etcd, "two", work("two"), ttl_s=1))
+    await asyncio.sleep(0.1)
+    assert leading == ["one"]
+    await end(one)
+    await until(["two"])
+    await end(two)
