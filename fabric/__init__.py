@@ -1,0 +1,1 @@
+"""The fabric: an infrastructure cloud behind the OpenStack APIs."""
