@@ -139,13 +139,10 @@ class Application:
             fault.headers.setdefault("www-authenticate", f'Keystone uri="{url}"')
         if fault.status == 503:
             fault.headers.setdefault("retry-after", "1")
-        if fault.status < 500:
-            log.info("refused", reason=fault.message, status=fault.status, request_id=request.request_id)
-        else:
-            log.warning(
-                "failed", reason=fault.message, status=fault.status, request_id=request.request_id,
-                cause=repr(fault.__cause__) if fault.__cause__ else None,
-            )  # fmt: skip
+        request.refusal = fault.message
+        if fault.status >= 500:
+            cause = repr(fault.__cause__) if fault.__cause__ else fault.message
+            log.warning("request failed", cause=cause, path=request.path, request_id=request.request_id)
         return request.api.dialect.fault(request, fault)
 
     async def _root(self, request: Request) -> Response:
@@ -183,6 +180,7 @@ def _known(request: Request) -> dict[str, JsonValue]:
         "user": request.user_id,
         "project": request.project_id,
         "global_request_id": request.global_request_id,
+        "reason": request.refusal,
     }
     return {key: value for key, value in facts.items() if value}
 

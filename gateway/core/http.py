@@ -62,6 +62,7 @@ class Request:
         self.user_id = ""
         self.project_id = ""
         self.raw = b""
+        self.refusal = ""  # why it failed, for the log
         self._scope, self._receive = scope, receive
         self._upstream = upstream
         self._public_url = public_url
@@ -163,9 +164,9 @@ class Request:
             pieces.append(piece)
         self.raw = b"".join(pieces)
 
-    def stub(self, kind: type[StubT]) -> StubT:
-        """The stub of a service."""
-        return self._upstream.stub(kind)
+    def stub(self, kind: type[StubT], address: str = "") -> StubT:
+        """The stub of a service of the controllers, or of the agent at host:port."""
+        return self._upstream.stub(kind, address)
 
     async def call(
         self,

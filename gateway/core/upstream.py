@@ -31,19 +31,24 @@ class Upstream:
 
     def __init__(self, controllers: Sequence[str]) -> None:
         self._controllers = list(controllers)
-        self._channel: grpc.aio.Channel | None = None
-        self._stubs: dict[type[Any], Any] = {}
+        self._channels: dict[str, grpc.aio.Channel] = {}  # by address; "": the controllers
+        self._stubs: dict[tuple[type[Any], str], Any] = {}
         self._revision = 0
 
-    def stub(self, kind: type[StubT]) -> StubT:
-        """The stub of a service; the same one each time."""
-        stub = self._stubs.get(kind)
+    def stub(self, kind: type[StubT], address: str = "") -> StubT:
+        """The stub of a service of the controllers, or of the agent at host:port; the same one each time."""
+        stub = self._stubs.get((kind, address))
         if stub is None:
-            if self._channel is None:
-                self._channel = grpc.aio.insecure_channel(_target(self._controllers), options=_OPTIONS)
             make: Any = kind
-            stub = self._stubs[kind] = make(self._channel)
+            stub = self._stubs[kind, address] = make(self._channel(address))
         return stub  # type: ignore[no-any-return]
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
+        channel = self._channels.get(address)
+        if channel is None:
+            target = address or _target(self._controllers)
+            channel = self._channels[address] = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        return channel
 
     async def call(
         self, method: Any, message: Any, metadata: Metadata, *, timeout: float, retry: bool
@@ -77,8 +82,8 @@ class Upstream:
             call.cancel()
 
     async def close(self) -> None:
-        if self._channel is not None:
-            await self._channel.close(None)
+        for channel in self._channels.values():
+            await channel.close(None)
 
     def _stamped(self, metadata: Metadata) -> Metadata:
         return (*metadata, ("fabric-revision", str(self._revision))) if self._revision else metadata
