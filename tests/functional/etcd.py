@@ -29,6 +29,12 @@ class EtcdProcess:
         """host:port for clients."""
         return f"127.0.0.1:{self._client}"
 
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         client, peer = f"http://127.0.0.1:{self._client}", f"http://127.0.0.1:{self._peer}"
