@@ -24,6 +24,7 @@ REQUEST = "x-request-id"
 REVISION = "fabric-revision"
 ROLES = "fabric-roles"
 PROJECT = "fabric-project"
+USER = "fabric-user"
 
 OPTIONS = [
     ("grpc.max_receive_message_length", 64 << 20),
@@ -167,7 +168,8 @@ class Server:
         return caller
 
     def _leave(self, context: Any, caller: Caller) -> None:
-        trailing = [(ROLES, ",".join(sorted(caller.roles))), (PROJECT, caller.project_id)]
+        roles = ",".join(sorted(caller.roles))
+        trailing = [(ROLES, roles), (PROJECT, caller.project_id), (USER, caller.user_id)]
         if self._freshness is not None:
             trailing.append((REVISION, str(self._freshness.revision())))
         context.set_trailing_metadata(trailing)
