@@ -68,6 +68,7 @@ def _etcd(place: Place, config: Config) -> Program:
         f"--initial-advertise-peer-urls={scheme}://{peer}",
         f"--initial-cluster={config.node.name}={scheme}://{peer}",
         *security,
+        "--max-txn-ops=4096",  # a bulk create is one transaction
         "--logger=zap",
         "--log-outputs=stderr",
         "--auto-compaction-mode=periodic",
