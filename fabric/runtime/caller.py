@@ -45,6 +45,21 @@ class Caller:
             "application_credential_id": self.app_cred_id or None,
         }
 
+    @cached_property
+    def who(self) -> tuple[Any, ...]:
+        """All that a policy's verdict can depend on."""
+        return (
+            self.user_id,
+            self.user_domain_id,
+            self.project_id,
+            self.project_domain_id,
+            self.domain_id,
+            self.system,
+            self.roles,
+            self.trust_id,
+            self.app_cred_id,
+        )
+
     @property
     def is_admin(self) -> bool:
         """Whether the token carries the role admin, in whatever scope."""

@@ -1,5 +1,7 @@
 """Who may do what: oslo.policy rules, the defaults in code and the operator's changes in files."""
 
+import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,27 +12,79 @@ from oslo_policy import policy as oslo
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import PermissionDenied
 
+_ATTRIBUTE = re.compile(r"%\(([^)]+)\)s")
+_REFERENCE = re.compile(r"\brule:([\w:.\-]+)")
+_LOOK_EVERY_S = 1.0
+_MOST_VERDICTS = 100_000
+
 
 class Policy:
-    """The rules of one service, the same for every way in."""
+    """The rules of all services, the same for every way in.
+
+    A verdict depends only on the caller and on those attributes of the target that the rule names; it is
+    remembered under them until the operator's files change.
+    """
 
     def __init__(self, defaults: Sequence[oslo.RuleDefault], directory: Path | None = None) -> None:
         """directory: *.yaml files that override rules; they are read again when they change."""
         conf = cfg.ConfigOpts()
         conf([], project="fabric", default_config_files=[])
-        enforcer = oslo.Enforcer(conf, use_conf=True)
+        self._enforcer = oslo.Enforcer(conf, use_conf=True)
         conf.set_override("policy_dirs", [str(directory)] if directory else [], "oslo_policy")
         conf.set_override("policy_file", "policy-not-used.yaml", "oslo_policy")
-        enforcer.suppress_deprecation_warnings = True
-        enforcer.register_defaults(list(defaults))
-        enforcer.load_rules()
-        self._enforcer = enforcer
+        self._enforcer.suppress_deprecation_warnings = True
+        self._enforcer.register_defaults(list(defaults))
+        self._directory = directory
+        self._files: list[tuple[str, int]] = []
+        self._looked = 0.0
+        self._attributes: dict[str, tuple[str, ...]] = {}
+        self._verdicts: dict[Any, bool] = {}
+        self._look()
 
     def allows(self, caller: Caller, rule: str, target: Mapping[str, Any]) -> bool:
         """Whether the caller may do it to a target with these attributes (project_id, user_id...)."""
-        return bool(self._enforcer.enforce(rule, dict(target), dict(caller.credentials)))
+        if time.monotonic() - self._looked > _LOOK_EVERY_S:
+            self._look()
+        attributes = self._attributes.get(rule)
+        if attributes is None:
+            attributes = self._attributes[rule] = tuple(sorted(self._named_by(rule, set())))
+        key = (rule, caller.who, tuple([str(target.get(name)) for name in attributes]))
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            if len(self._verdicts) > _MOST_VERDICTS:
+                self._verdicts.clear()
+            verdict = bool(self._enforcer.enforce(rule, dict(target), dict(caller.credentials)))
+            self._verdicts[key] = verdict
+        return verdict
 
     def enforce(self, caller: Caller, rule: str, target: Mapping[str, Any]) -> None:
         """Raise PermissionDenied unless the caller may."""
         if not self.allows(caller, rule, target):
             raise PermissionDenied(f"Policy doesn't allow {rule} to be performed.", rule=rule)
+
+    def _look(self) -> None:
+        """Read the operator's files again if one came, went or changed."""
+        self._looked = time.monotonic()
+        files = sorted((p.name, p.stat().st_mtime_ns) for p in _yaml(self._directory))
+        if files != self._files or not self._enforcer.rules:
+            self._files = files
+            self._enforcer.load_rules(force_reload=True)
+            self._attributes.clear()
+            self._verdicts.clear()
+
+    def _named_by(self, rule: str, met: set[str]) -> set[str]:
+        """The target's attributes that the rule, and the rules that it refers to, look at."""
+        if rule in met or rule not in self._enforcer.rules:
+            return set()
+        met.add(rule)
+        text = str(self._enforcer.rules[rule])
+        found = set(_ATTRIBUTE.findall(text))
+        for other in _REFERENCE.findall(text):
+            found |= self._named_by(other, met)
+        return found
+
+
+def _yaml(directory: Path | None) -> list[Path]:
+    if directory is None or not directory.is_dir():
+        return []
+    return [path for path in directory.iterdir() if path.is_file()]
