@@ -1,11 +1,11 @@
 """Lists from memory: filter, sort and page messages as a fabric.type.v1.Query asks."""
 
 import functools
-import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
+import re2  # type: ignore[import-untyped]
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,6 +15,9 @@ from fabric.type.v1.query_pb2 import Filter, Query
 
 M = TypeVar("M", bound=Message)
 Getter = Callable[[Any], Any]
+
+_QUIET = re2.Options()
+_QUIET.log_errors = False
 
 
 def select(messages: Iterable[M], query: Query, kind: type[M]) -> tuple[list[M], str]:
@@ -227,7 +230,7 @@ def _text_test(op: int, part: Filter) -> Callable[[str], bool]:
     if op == Filter.OP_SUFFIX:
         return lambda text: text.endswith(tuple(values))
     try:
-        patterns = [re.compile(value) for value in values]
-    except re.error as error:
+        patterns = [re2.compile(value, _QUIET) for value in values]  # linear in time, whatever callers send
+    except re2.error as error:
         raise InvalidArgument(f"{values[0]!r} is not a regular expression.", field=part.path) from error
     return lambda text: any(pattern.search(text) for pattern in patterns)
