@@ -119,6 +119,12 @@ class Images(Resource[pb.Image]):
                 f"Invalid status: {request.member_status[:64]!r}: not pending, accepted, rejected or all.",
                 field="member_status",
             )
+        if request.visibility not in ("", "all", *_WORDS):
+            raise InvalidArgument(
+                f"Invalid visibility value: {request.visibility[:64]!r}: must be public, private, shared, "
+                "community or all.",
+                field="visibility",
+            )
         if caller.is_admin:
             found = list(table)
         else:
@@ -138,12 +144,6 @@ class Images(Resource[pb.Image]):
         if visibility == "all":
             return True
         if visibility:
-            if visibility not in _WORDS:
-                raise InvalidArgument(
-                    f"Invalid visibility value: {visibility[:64]!r}: must be public, private, shared, "
-                    "community or all.",
-                    field="visibility",
-                )
             return image.spec.visibility == _WORDS[visibility]
         return image.spec.visibility != Spec.VISIBILITY_COMMUNITY or image.meta.project_id == mine
 

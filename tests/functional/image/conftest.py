@@ -1,0 +1,21 @@
+"""The fixtures of this folder."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.functional.etcd import EtcdProcess
+from tests.functional.image.harness import Cloud, a_cloud
+
+
+@pytest.fixture(scope="session")
+def etcd_process() -> Iterator[EtcdProcess]:
+    with EtcdProcess() as process:
+        yield process
+
+
+@pytest.fixture
+async def cloud(etcd_process: EtcdProcess, tmp_path: Path) -> AsyncIterator[Cloud]:
+    async with a_cloud(etcd_process.endpoint, tmp_path) as made:
+        yield made
