@@ -15,7 +15,7 @@ from fabric.ctl.plan import SUPERVISOR
 from fabric.ctl.progress import Progress, TookTooLong
 from fabric.runtime.config import Config
 
-HEALTHY_S = 120
+HEALTHY_S = 60
 
 
 def add(parser: argparse.ArgumentParser) -> None:
