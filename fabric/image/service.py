@@ -11,10 +11,11 @@ from fabric.image.image import IMAGES
 from fabric.image.images import Images
 from fabric.image.importing import Imports
 from fabric.image.member import Members
+from fabric.image.metadef import NAMESPACES, Namespaces
 from fabric.image.task import TASKS, Tasks
 from fabric.image.upload import HTTP_STORE, Agents, Uploads
 from fabric.image.v1 import image_pb2 as pb
-from fabric.image.v1 import member_pb2, task_pb2
+from fabric.image.v1 import member_pb2, metadef_pb2, task_pb2
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
@@ -25,7 +26,7 @@ from fabric.runtime.rpc import Server
 from fabric.runtime.store import UNLIMITED, Collection, Store, Transaction
 from fabric.runtime.ticket import Signer
 
-COLLECTIONS: list[Collection[Any]] = [IMAGES, TASKS]
+COLLECTIONS: list[Collection[Any]] = [IMAGES, TASKS, NAMESPACES]
 LIMITS: dict[str, int] = {"image.image": UNLIMITED}
 PUBLIC: frozenset[str] = frozenset()
 
@@ -42,6 +43,8 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     server.add(service, methods(service, {"Image": images}, ImageRpcs(images, agents, uploads, imports)))
     service = member_pb2.DESCRIPTOR.services_by_name["MemberService"]
     server.add(service, methods(service, {}, Members(images)))
+    service = metadef_pb2.DESCRIPTOR.services_by_name["MetadefService"]
+    server.add(service, methods(service, {}, Namespaces(store, policy)))
     service = task_pb2.DESCRIPTOR.services_by_name["TaskService"]
     server.add(service, methods(service, {}, TaskRpcs(Tasks(store, policy), images, imports)))
 

@@ -4,7 +4,7 @@ from gateway.core.codec import JsonValue
 from gateway.core.dialect import Api
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.image import data, images, imports, members, patch, schemas
+from gateway.image import data, images, imports, members, metadefs, patch, schemas
 from gateway.image.dialect import ImageDialect
 
 CURRENT = 17
@@ -40,5 +40,6 @@ API = Api(
         *members.routes,
         *imports.routes,
         *schemas.routes,
+        *metadefs.routes,
     ],
 )

@@ -7,6 +7,7 @@ from gateway.core.fault import Fault
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 from gateway.image.images import CONTAINER_FORMATS, DISK_FORMATS
+from gateway.image.metadef_schemas import SCHEMAS, collection
 
 _UUID = "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
 
@@ -130,24 +131,6 @@ _TASK: dict[str, JsonValue] = {
 }
 
 
-def collection(name: str, plural: str, item: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """The schema of a list of items."""
-    return {
-        "name": plural,
-        "properties": {
-            plural: {"type": "array", "items": item},
-            "first": {"type": "string"},
-            "next": {"type": "string"},
-            "schema": {"type": "string"},
-        },
-        "links": [
-            {"rel": "first", "href": "{first}"},
-            {"rel": "next", "href": "{next}"},
-            {"rel": "describedby", "href": "{schema}"},
-        ],
-    }
-
-
 @functools.cache
 def _all() -> dict[str, JsonValue]:
     known = {
@@ -168,7 +151,7 @@ def _all() -> dict[str, JsonValue]:
     task = {"name": "task", "properties": _TASK}
     return {
         "image": image,
-        "images": collection("image", "images", image),
+        "images": collection("images", image),
         "member": member,
         "members": {
             "name": "members",
@@ -176,7 +159,7 @@ def _all() -> dict[str, JsonValue]:
             "links": [{"rel": "describedby", "href": "{schema}"}],
         },
         "task": task,
-        "tasks": collection("task", "tasks", task),
+        "tasks": collection("tasks", task),
     }
 
 
@@ -187,4 +170,14 @@ async def show(request: Request) -> Response:
     return Response(200, found)
 
 
-routes = [Route("GET", "/v2/schemas/{name}", show)]
+async def show_metadef(request: Request) -> Response:
+    found = SCHEMAS.get(request.params["name"])
+    if found is None:
+        raise Fault(404, "The resource could not be found.", reason="NO_SUCH_PATH")
+    return Response(200, found)
+
+
+routes = [
+    Route("GET", "/v2/schemas/{name}", show),
+    Route("GET", "/v2/schemas/metadefs/{name}", show_metadef),
+]
