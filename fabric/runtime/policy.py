@@ -33,7 +33,7 @@ class Policy:
         conf.set_override("policy_dirs", [str(directory)] if directory else [], "oslo_policy")
         conf.set_override("policy_file", "policy-not-used.yaml", "oslo_policy")
         self._enforcer.suppress_deprecation_warnings = True
-        self._enforcer.register_defaults(list(defaults))
+        self._enforcer.register_defaults(_distinct(defaults))
         self._directory = directory
         self._files: list[tuple[str, int]] = []
         self._looked = 0.0
@@ -82,6 +82,15 @@ class Policy:
         for other in _REFERENCE.findall(text):
             found |= self._named_by(other, met)
         return found
+
+
+def _distinct(defaults: Sequence[oslo.RuleDefault]) -> list[oslo.RuleDefault]:
+    """Services may share a rule's name when they mean the same by it. Raises ValueError."""
+    found: dict[str, oslo.RuleDefault] = {}
+    for rule in defaults:
+        if str(found.setdefault(rule.name, rule).check) != str(rule.check):
+            raise ValueError(f"two services differ about the policy rule {rule.name}")
+    return list(found.values())
 
 
 def _yaml(directory: Path | None) -> list[Path]:
