@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc
@@ -12,7 +11,6 @@ from fabric.image.v1 import image_pb2 as pb
 from fabric.image.v1 import store_pb2
 from fabric.image.v1.image_pb2_grpc import ImageServiceStub
 from fabric.image.v1.store_pb2_grpc import ImageStoreServiceStub
-from fabric.runtime.client import Clients
 from gateway.core.fault import Fault, Invalid, from_rpc
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
@@ -25,16 +23,11 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
-_clients: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Clients]" = weakref.WeakKeyDictionary()
 
 
-def store_at(address: str) -> Any:
-    """The stub of the image agent at the address; Any: grpc-stubs know nothing of the asyncio stubs."""
-    loop = asyncio.get_running_loop()
-    clients = _clients.get(loop)
-    if clients is None:
-        clients = _clients[loop] = Clients()
-    return clients.at(address).stub(ImageStoreServiceStub)
+def _agent(request: Request, address: str) -> Any:
+    """The stub of the image agent; Any: grpc-stubs know nothing of the asyncio stubs."""
+    return request.stub(ImageStoreServiceStub, address)
 
 
 # -- in
@@ -79,7 +72,7 @@ def _size(request: Request) -> int:
 
 
 async def _send(request: Request, begun: pb.BeginUploadResponse, size: int) -> None:
-    call = store_at(begun.address).WriteImage(
+    call = _agent(request, begun.address).WriteImage(
         timeout=_STREAM_S, metadata=(("x-request-id", request.request_id),)
     )
     try:
@@ -138,8 +131,7 @@ async def download(request: Request) -> Response:
         headers["content-md5"] = source.checksum
     if source.size_bytes or source.checksum:
         headers["content-length"] = str(length or source.size_bytes)
-    pieces = await _begin(request, source, offset, length)
-    return Response(206 if length else 200, pieces, headers)
+    return Response(206 if length else 200, _pieces(request, source, offset, length), headers)
 
 
 def _range(request: Request, size: int) -> tuple[int, int]:
@@ -172,28 +164,22 @@ def _range(request: Request, size: int) -> tuple[int, int]:
     return start, stop - start + 1
 
 
-async def _begin(request: Request, source: pb.ImageSource, offset: int, length: int) -> AsyncIterator[bytes]:
-    """The pieces; what fails before the first of them is still an honest error. Raises Fault."""
-    call = store_at(source.address).ReadImage(
+async def _pieces(
+    request: Request, source: pb.ImageSource, offset: int, length: int
+) -> AsyncGenerator[bytes, None]:
+    """The bytes as the agent sends them. Raises Fault."""
+    call = _agent(request, source.address).ReadImage(
         store_pb2.ReadImageRequest(ticket=source.ticket, offset=offset, length=length),
         timeout=_STREAM_S,
         metadata=(("x-request-id", request.request_id),),
     )
     try:
-        first = await call.read()
+        while (message := await call.read()) is not _EOF:
+            yield message.data
     except grpc.aio.AioRpcError as error:
         raise from_rpc(error, request.api.dialect.statuses) from error
-
-    async def pieces() -> AsyncIterator[bytes]:
-        try:
-            message = first
-            while message is not _EOF:
-                yield message.data
-                message = await call.read()
-        finally:
-            call.cancel()
-
-    return pieces()
+    finally:
+        call.cancel()
 
 
 routes = [
