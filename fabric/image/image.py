@@ -18,6 +18,7 @@ MAX_TAGS = 128
 MAX_MEMBERS = 128
 MAX_LOCATIONS = 10
 MAX_TEXT = 255
+MAX_BYTES = 100 << 10  # of a record: etcd takes 1.5 MiB in one transaction, also when each byte is escaped
 MAX_VALUE = 65535
 
 View, Spec, Status, Upload = pb.ImageView, pb.ImageSpec, pb.ImageStatus, pb.Upload
@@ -115,6 +116,12 @@ def check(image: pb.Image) -> None:
     if not _UUID.fullmatch(meta.id):
         raise InvalidArgument(f"'id' must be a UUID, not {meta.id[:64]!r}.", field="id")
     spec.visibility = spec.visibility or Spec.VISIBILITY_SHARED
+    if spec.visibility not in Spec.Visibility.values():
+        raise InvalidArgument("'visibility' has no such value.", field="visibility")
+    if image.ByteSize() > MAX_BYTES:
+        raise Exhausted(
+            f"All attributes of an image have at most {MAX_BYTES} bytes.", reason="IMAGE_TOO_WORDY"
+        )
     _check_text("name", meta.name, MAX_TEXT)
     _check_text("owner", meta.project_id, MAX_TEXT)
     _check_word("disk_format", spec.disk_format, DISK_FORMATS)

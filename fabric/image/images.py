@@ -59,7 +59,7 @@ class Images(Resource[pb.Image]):
         return {
             "project_id": message.meta.project_id,
             "owner": message.meta.project_id,
-            "visibility": _NAMES[message.spec.visibility or Spec.VISIBILITY_SHARED],
+            "visibility": _NAMES.get(message.spec.visibility or Spec.VISIBILITY_SHARED, ""),
             "member_id": "",
         }
 

@@ -15,6 +15,7 @@ from fabric.runtime.errors import Conflict, FabricError, InvalidArgument
 from fabric.runtime.store import Transaction
 
 METHODS = ("glance-direct", "web-download", "glance-download", "copy-image")
+MAX_BYTES = 100 << 10  # of a request
 # What an image gets from the image that it is a copy of, besides its formats.
 COPIED_PROPERTIES = ("hw_", "trait:", "os_distro", "os_secure_boot", "os_type")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
@@ -40,6 +41,8 @@ class Imports:
         if request.method not in METHODS:
             raise InvalidArgument(f"Unknown import method name '{request.method[:64]}'.", field="method")
         self._check_stores(request)
+        if request.ByteSize() > MAX_BYTES:
+            raise InvalidArgument(f"The request has more than {MAX_BYTES} bytes.", field="request")
         task_id = str(uuid.uuid4())
         match request.method:
             case "glance-direct":

@@ -63,7 +63,7 @@ class Members:
         image = self._shared(request.image_id, caller)
         self._may_see(image, caller, request.project_id)
         self._answer(image, request.project_id)
-        if request.state == Member.STATE_UNSPECIFIED:
+        if request.state not in Member.State.values()[1:]:
             raise InvalidArgument("'status' must be pending, accepted or rejected.", field="status")
         self._images.policy.enforce(caller, "modify_member", self._target(image, request.project_id))
 

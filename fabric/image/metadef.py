@@ -28,6 +28,7 @@ RESOURCE_TYPES = (
 )
 MAX_NAME = 80
 MAX_DEFINITIONS = 1000
+MAX_BYTES = 200 << 10  # of a record: etcd takes 1.5 MiB, also when each byte is escaped
 _TRIES = 8
 _Kind = pb.Definition.Kind
 Kind = pb.Definition
@@ -107,6 +108,8 @@ class Namespaces(Resource[pb.Namespace]):
         del new.definitions[:]
         for definition in given:
             _add(new, definition)
+        if new.ByteSize() > MAX_BYTES:
+            raise Exhausted(f"A namespace has at most {MAX_BYTES} bytes.", reason="NAMESPACE_TOO_LARGE")
 
     def check_delete(self, caller: Caller, old: pb.Namespace, txn: Transaction) -> None:
         if old.protected:
