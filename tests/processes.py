@@ -67,6 +67,15 @@ class ProcessCloud:
             process.send_signal(number)
             process.wait(30)
 
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send one of them a signal that it outlives: SIGSTOP, SIGCONT."""
+        self._running[name].send_signal(number)
+
+    @property
+    def etcd(self) -> str:
+        """etcd's endpoint."""
+        return self._etcd.endpoint
+
     def restart(self, name: str) -> None:
         """kill -9 and start again."""
         self.kill(name)
@@ -76,11 +85,11 @@ class ProcessCloud:
         """End all of them."""
         for name in ("agent", "gateway", "controller"):
             self.kill(name)
-        self._etcd.kill()
+        self._etcd.close()
 
     def wait_for_service(self, timeout_s: float = 60) -> None:
         """Return when the administrator can log in."""
-        wait_for(lambda: self._login_works(), timeout_s, f"the cloud in {self.directory} to answer")
+        wait_for(self._login_works, timeout_s, f"the cloud in {self.directory} to answer")
 
     def rss_bytes(self) -> Mapping[str, int]:
         """Resident memory by process."""

@@ -3,11 +3,12 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from urllib.parse import quote, unquote
+from typing import Any
+from urllib.parse import unquote
 
 from google.protobuf.message import Message
 
-from fabric.runtime.store import ROOT, SAFE, Collection, Record, Store
+from fabric.runtime.store import ROOT, Collection, Record, Store
 
 _BY = re.compile(rf"{ROOT}/([^/]+)/by/([^/]+)/(.+)")
 _NODE = re.compile(rf"{ROOT}/([^/]+)/node/([^/]+)/(want|seen)/([^/]+)")
@@ -21,22 +22,26 @@ def disagreements(store: Store) -> Iterator[str]:
 
 
 def _claims(store: Store) -> Iterator[str]:
+    due: dict[str, str] = {}  # key -> the id of the record that says so
     for collection in store.collections:
         for record in store.table(collection):
             for index, value in dict.fromkeys(collection.claims(record)):
+                due[collection.claim_key(index, value)] = record.meta.id
                 owner = store.owner(collection, index, value)
                 if owner != record.meta.id:
                     name = _name(collection, record)
-                    yield f"{name} does not hold its claim {index} {value} (owner: {owner})"
+                    yield f"{name} does not hold its claim {index} {value} (owner: {owner or 'nobody'})"
     for parent in store.cache.parents():
         if not (match := _BY.fullmatch(parent)):
             continue
         claimed = store.collection(match[1], match[2])
         table = store.cache.table(parent)
         for value in table.ids():
-            owner = table.get(value)
-            if claimed is None or store.find(claimed, str(owner)) is None:
-                yield f"claim {parent}/{unquote(value)} belongs to {owner}, which does not exist"
+            owner = str(table.get(value))
+            if claimed is None or store.find(claimed, owner) is None:
+                yield f"claim {parent}/{value} belongs to {owner}, which does not exist"
+            elif f"{parent}/{value}" not in due:
+                yield f"claim {parent}/{value} belongs to {owner}, which does not ask for it"
 
 
 def _charges(store: Store) -> Iterator[str]:
@@ -66,7 +71,7 @@ def _nodes(store: Store) -> Iterator[str]:
         service, node, part, name = match.groups()
         collection = store.collection(service, name)
         ids = store.cache.table(parent).ids()
-        if collection is not None:
+        if collection is not None and _has_records(collection):
             for id_ in ids:
                 if store.table(collection).get(id_) is None:
                     yield f"{part} of {node} for {service}/{name}/{unquote(id_)} has no record"
@@ -77,8 +82,13 @@ def _nodes(store: Store) -> Iterator[str]:
                     yield f"{node} reports {service}/{name}/{unquote(id_)}, which is not wanted there"
 
 
+def _has_records(collection: Collection[Any]) -> bool:
+    """Whether it has; some exist only as what is wanted of nodes."""
+    return "meta" in collection.message.DESCRIPTOR.fields_by_name
+
+
 def _name(collection: Collection[Record], record: Record) -> str:
-    return f"{collection.noun} {quote(record.meta.id, safe=SAFE)}"
+    return f"{collection.noun} {record.meta.id}"
 
 
 def waiting(store: Store) -> Iterator[tuple[str, Message]]:

@@ -69,6 +69,11 @@ class EtcdProcess:
             self._process.wait()
             self._process = None
 
+    def close(self) -> None:
+        """End it and forget its data."""
+        self.kill()
+        self._directory.cleanup()
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -76,5 +81,4 @@ class EtcdProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.kill()
-        self._directory.cleanup()
+        self.close()
