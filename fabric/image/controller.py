@@ -95,7 +95,7 @@ class ImageLoop:
         unbind(new)
         new.import_mark.importing = ""
         if image.upload.task_id:
-            new.import_mark.failed = image.node
+            new.import_mark.failed = rules.STORE
         elif not image.HasField("import_mark"):
             new.ClearField("import_mark")
         async with self._store.transaction() as txn:

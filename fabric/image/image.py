@@ -9,6 +9,8 @@ from fabric.runtime.store import Collection
 
 DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop", "gpt")
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
+STORE = "fabric"  # all image agents together: which of them has the bytes is no business of callers
+HTTP_STORE = "http"  # of bytes at locations elsewhere
 RESERVED_PREFIX = "os_glance"  # of properties that callers do not write
 AGENT = "image-agent"  # the finalizer: a node may hold bytes of it
 FILE_SCHEME = "fabric"  # of the locations of bytes that an image agent holds
@@ -76,15 +78,15 @@ def derive(image: pb.Image) -> None:
         if status.virtual_size_bytes:
             view.virtual_size_bytes = status.virtual_size_bytes
         view.checksum, view.hash_algo, view.hash_value = status.checksum, status.hash_algo, status.hash_value
-        view.stores = image.node
+        view.stores = STORE
         here = view.locations.add(url=f"{FILE_SCHEME}://{image.node}/{image.meta.id}")
-        here.metadata["store"] = image.node
+        here.metadata["store"] = STORE
     else:
         said = image.spec.declared
         if said.HasField("size_bytes"):
             view.size_bytes = said.size_bytes
         view.checksum, view.hash_algo, view.hash_value = said.checksum, said.hash_algo, said.hash_value
-        view.stores = "http"
+        view.stores = HTTP_STORE
     view.locations.extend(image.spec.locations)
 
 

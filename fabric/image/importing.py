@@ -5,8 +5,9 @@ import uuid
 
 from fabric.image import task as tasks
 from fabric.image.address import check_public
+from fabric.image.image import STORE
 from fabric.image.images import Images
-from fabric.image.upload import HTTP_STORE, Agents, Uploads, bind
+from fabric.image.upload import Agents, Uploads, bind, check_store
 from fabric.image.v1 import image_pb2 as pb
 from fabric.image.v1 import task_pb2
 from fabric.runtime.caller import Caller
@@ -59,10 +60,8 @@ class Imports:
     def _check_stores(self, request: pb.ImportImageRequest) -> None:
         if request.all_stores and request.stores:
             raise InvalidArgument("'stores' and 'all_stores' are mutually exclusive.", field="stores")
-        known = {*self._agents.alive()}
         for name in request.stores:
-            if name == HTTP_STORE or name not in known:
-                raise InvalidArgument(f"Store {name[:64]!r} is not available.", field="stores")
+            check_store(name)
 
     def _begin(
         self,
@@ -74,8 +73,8 @@ class Imports:
         kind: str = tasks.IMPORT,
     ) -> None:
         image.upload.task_id = task_id
-        image.import_mark.importing, image.import_mark.failed = image.node, ""
-        given = {"backend": list(request.stores) or [image.node]}
+        image.import_mark.importing, image.import_mark.failed = STORE, ""
+        given = {"backend": [STORE]}
         tasks.note(txn, caller, id_=task_id, image=image, given=given, request=request.request, kind=kind)
 
     def _note(
@@ -94,7 +93,7 @@ class Imports:
             caller,
             id_=task_id,
             image=image,
-            given={"backend": list(request.stores)},
+            given={"backend": [STORE]},
             request=request.request,
             state=state,
             message=problem,
@@ -112,7 +111,7 @@ class Imports:
 
     async def _of_url(self, request: pb.ImportImageRequest, caller: Caller, task_id: str, kind: str) -> None:
         def change(image: pb.Image, txn: Transaction) -> None:
-            self._bind_import(image, request, Upload.KIND_DOWNLOAD)
+            bind(image, self._agents.choose().node, Upload.KIND_DOWNLOAD, self._max_bytes)
             image.upload.url = request.uri
             self._begin(image, txn, request, caller, task_id, kind)
 
@@ -139,7 +138,7 @@ class Imports:
             for name, value in source.spec.properties.items():
                 if name.startswith(COPIED_PROPERTIES):
                     image.spec.properties[name] = value
-            self._bind_import(image, request, Upload.KIND_COPY)
+            bind(image, self._agents.choose().node, Upload.KIND_COPY, self._max_bytes)
             image.upload.source.CopyFrom(self._uploads.source_of(source))
             self._begin(image, txn, request, caller, task_id)
 
@@ -158,23 +157,14 @@ class Imports:
         return source, ""
 
     async def _copy(self, request: pb.ImportImageRequest, caller: Caller, task_id: str) -> None:
-        """An image rests in one store; in that one it is already."""
+        """There is one store for copies, and what is active is in it (or at locations, and stays there)."""
 
         def change(image: pb.Image, txn: Transaction) -> None:
             if image.view.status != View.STATUS_ACTIVE:
                 raise Conflict(
                     "Only images with status active can be targeted for copying", reason="NOT_ACTIVE"
                 )
-            others = [name for name in request.stores if name != image.node]
-            if others:
-                raise InvalidArgument(f"Store {others[0]!r} cannot take a copy.", field="stores")
             image.import_mark.importing, image.import_mark.failed = "", ""
             self._note(image, txn, request, caller, task_id)
 
         await self._images.change(request.id, caller, "copy_image", change)
-
-    def _bind_import(
-        self, image: pb.Image, request: pb.ImportImageRequest, kind: pb.Upload.Kind.ValueType
-    ) -> None:
-        life = self._agents.choose(request.stores[0] if request.stores else "")
-        bind(image, life.node, kind, self._max_bytes)

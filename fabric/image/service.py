@@ -13,7 +13,7 @@ from fabric.image.importing import Imports
 from fabric.image.member import Members
 from fabric.image.metadef import NAMESPACES, Namespaces
 from fabric.image.task import TASKS, Tasks
-from fabric.image.upload import HTTP_STORE, Agents, Uploads
+from fabric.image.upload import Agents, Uploads
 from fabric.image.v1 import image_pb2 as pb
 from fabric.image.v1 import member_pb2, metadef_pb2, task_pb2
 from fabric.runtime.caller import Caller
@@ -40,7 +40,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     uploads = Uploads(images, agents, Signer.of(config.controller.master_key_file), config)
     imports = Imports(images, agents, uploads, config)
     service = pb.DESCRIPTOR.services_by_name["ImageService"]
-    server.add(service, methods(service, {"Image": images}, ImageRpcs(images, agents, uploads, imports)))
+    server.add(service, methods(service, {"Image": images}, ImageRpcs(images, uploads, imports)))
     service = member_pb2.DESCRIPTOR.services_by_name["MemberService"]
     server.add(service, methods(service, {}, Members(images)))
     service = metadef_pb2.DESCRIPTOR.services_by_name["MetadefService"]
@@ -52,9 +52,8 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
 class ImageRpcs:
     """What ImageService has beside create, get, update and delete."""
 
-    def __init__(self, images: Images, agents: Agents, uploads: Uploads, imports: Imports) -> None:
+    def __init__(self, images: Images, uploads: Uploads, imports: Imports) -> None:
         self._images = images
-        self._agents = agents
         self.BeginUpload = uploads.begin
         self.EndUpload = uploads.end
         self.GetImageSource = uploads.source
@@ -125,7 +124,7 @@ class ImageRpcs:
     async def DeleteImageFromStore(self, request: pb.DeleteImageFromStoreRequest, caller: Caller) -> pb.Image:
         image = self._images.find(request.id, caller)
         self._images.enforce("delete", caller, image)
-        if request.store not in (*self._agents.alive(), HTTP_STORE, image.node):
+        if request.store not in (rules.STORE, rules.HTTP_STORE):
             raise NotFound(f"Store {request.store[:64]!r} does not exist.", reason="STORE_NOT_FOUND")
         if image.spec.protected:
             raise PermissionDenied(f"Image {request.id} is protected.", reason="PROTECTED")
@@ -144,17 +143,12 @@ class ImageRpcs:
     async def ListStores(self, request: pb.ListStoresRequest, caller: Caller) -> pb.ListStoresResponse:
         if request.detail:
             self._images.policy.enforce(caller, "stores_info_detail", {"project_id": caller.project_id})
-        alive = self._agents.alive()
-        nodes = {image.node for image in self._images.store.table(IMAGES) if image.node} | set(alive)
-        default = self._agents.choose().node if alive else ""
-        stores = [
-            pb.Store(
-                id=node, description=f"The disks of {node}", default=node == default, alive=node in alive
-            )
-            for node in sorted(nodes)
-        ]
-        stores.append(pb.Store(id=HTTP_STORE, description="Locations on the web", read_only=True, alive=True))
-        return pb.ListStoresResponse(stores=stores)
+        return pb.ListStoresResponse(
+            stores=[
+                pb.Store(id=rules.STORE, description="The image agents of the cloud", default=True),
+                pb.Store(id=rules.HTTP_STORE, description="Locations on the web", read_only=True),
+            ]
+        )
 
     async def GetUsage(self, request: pb.GetUsageRequest, caller: Caller) -> pb.Usage:
         if not caller.project_id:

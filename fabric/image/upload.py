@@ -4,6 +4,7 @@ import uuid
 from datetime import UTC, datetime
 
 from fabric.image import image as rules
+from fabric.image.image import IMAGES
 from fabric.image.images import Images
 from fabric.image.v1 import image_pb2 as pb
 from fabric.runtime.caller import Caller
@@ -15,7 +16,6 @@ from fabric.type.v1 import node_pb2
 
 Upload, View = pb.Upload, pb.ImageView
 KIND = "image"  # of the agent
-HTTP_STORE = "http"  # of bytes at locations elsewhere
 TICKET_S = 600.0  # within which a stream must begin
 
 
@@ -29,22 +29,23 @@ class Agents:
         """Their life signs by node."""
         return {life.node: life for life in self._store.lives() if life.agent == KIND}
 
-    def choose(self, wanted: str = "", size_bytes: int = 0) -> node_pb2.Life:
-        """The agent of the wanted node, or that with the most room. Raises InvalidArgument, Unavailable."""
-        alive = self.alive()
-        if wanted:
-            if wanted not in alive:
-                raise InvalidArgument(f"Store {wanted[:64]!r} is not available on this node.", field="store")
-            return alive[wanted]
+    def choose(self, size_bytes: int = 0) -> node_pb2.Life:
+        """The agent with the most room. Raises Unavailable, and FailedPrecondition when it is not enough."""
+        alive = self.alive().values()
         if not alive:
             raise Unavailable("No image agent is alive.", reason="NO_IMAGE_AGENT")
-        best = max(alive.values(), key=free_bytes)
-        if size_bytes and 0 < free_bytes(best) < size_bytes:
+        best = max(alive, key=self._room)
+        if size_bytes > free_bytes(best) > 0:
             raise FailedPrecondition(
                 f"There is not enough disk space on the image storage media for {size_bytes} bytes.",
                 reason="STORAGE_FULL",
             )
         return best
+
+    def _room(self, life: node_pb2.Life) -> float:
+        """What the agent had free when its life began, less the images that it has."""
+        here = self._store.table(IMAGES).by("node", life.node)
+        return free_bytes(life) - sum(image.view.size_bytes for image in here)
 
     def at(self, node: str) -> node_pb2.Life:
         """The agent of the node. Raises Unavailable."""
@@ -59,6 +60,12 @@ class Agents:
 def free_bytes(life: node_pb2.Life) -> float:
     """How much room the agent says it has."""
     return life.detail.fields["free_bytes"].number_value if "free_bytes" in life.detail.fields else 0.0
+
+
+def check_store(name: str) -> None:
+    """Raise InvalidArgument unless images can be put there."""
+    if name != rules.STORE:
+        raise InvalidArgument(f"Store {name[:64]!r} is not available on this node.", field="store")
 
 
 def bind(image: pb.Image, node: str, kind: pb.Upload.Kind.ValueType, max_bytes: int) -> None:
@@ -108,11 +115,13 @@ class Uploads:
                 reason="IMAGE_TOO_LARGE",
             )
         kind = Upload.KIND_STAGE if request.stage else Upload.KIND_PUT
+        if request.store:
+            check_store(request.store)
         life: node_pb2.Life | None = None
 
         def change(image: pb.Image, txn: Transaction) -> None:
             nonlocal life
-            life = self._agents.choose(request.store, request.size_bytes)
+            life = self._agents.choose(request.size_bytes)
             bind(image, life.node, kind, self._max_bytes)
 
         image = await self._images.change(request.id, caller, "upload_image", change)

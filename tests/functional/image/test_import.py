@@ -51,7 +51,7 @@ async def test_a_staged_image_becomes_active(cloud: Cloud) -> None:
     assert task["input"]["import_req"]["method"]["name"] == "glance-direct"
     shown = await cloud.show(image["id"])
     assert (shown["stores"], shown["os_glance_importing_to_stores"], shown["os_glance_failed_import"]) == (
-        "node1",
+        "fabric",
         "",
         "",
     )
@@ -126,16 +126,16 @@ async def test_a_copy_to_where_it_is_is_done_at_once(cloud: Cloud) -> None:
 
 async def test_stores_and_usage(cloud: Cloud) -> None:
     stores = (await cloud.call("GET", "/v2/info/stores")).json()["stores"]
-    assert [store["id"] for store in stores if store.get("read-only") != "true"] == ["node1"]
+    assert [store["id"] for store in stores if store.get("read-only") != "true"] == ["fabric"]
     assert (await cloud.call("GET", "/v2/info/stores/detail")).status_code == 403
     assert (await cloud.call("GET", "/v2/info/stores/detail", token=ADMIN)).status_code == 200
     assert "glance-direct" in (await cloud.call("GET", "/v2/info/import")).json()["import-methods"]["value"]
     image = await cloud.image(data=b"x" * 10)
     usage = (await cloud.call("GET", "/v2/info/usage")).json()["usage"]
     assert usage["image_count_total"] == {"limit": -1, "usage": 1}
-    path = f"/v2/stores/node1/{image['id']}"
+    path = f"/v2/stores/fabric/{image['id']}"
     assert (await cloud.call("DELETE", path)).status_code == 403
-    assert (await cloud.call("DELETE", path.replace("node1", "node9"))).status_code == 404
+    assert (await cloud.call("DELETE", path.replace("/fabric/", "/nowhere/"))).status_code == 404
 
 
 async def test_locations(cloud: Cloud) -> None:
@@ -221,7 +221,7 @@ async def test_a_download_becomes_an_image_or_leaves_it_queued(
     (task,) = await tasks(cloud, image["id"], "failure")
     assert "404" in task["message"]
     assert (await cloud.show(image["id"]))["status"] == "queued"
-    assert (await cloud.show(image["id"]))["os_glance_failed_import"] == "node1"
+    assert (await cloud.show(image["id"]))["os_glance_failed_import"] == "fabric"
     assert len(cloud.agent.files()) == 1
 
 

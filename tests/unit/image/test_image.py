@@ -62,4 +62,4 @@ def test_only_active_images_have_a_size_and_locations() -> None:
     rules.derive(active)
     assert active.view.size_bytes == 7
     assert [location.url for location in active.view.locations] == ["fabric://n/i"]
-    assert active.view.stores == "n"
+    assert active.view.stores == "fabric"
