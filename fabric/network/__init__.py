@@ -1,0 +1,1 @@
+"""Networks: the service behind the Networking API."""

@@ -1,0 +1,87 @@
+"""The network agents of nodes: who is or was there, from the life signs."""
+
+import uuid
+from datetime import UTC, datetime
+
+from fabric.network.binding import HOLDER, KIND
+from fabric.network.collection import AGENTS, PORTS, marked
+from fabric.network.record import NetworkResource
+from fabric.network.v1 import agent_pb2 as pb
+from fabric.runtime.caller import Caller
+from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, StaleRevision
+from fabric.runtime.resource import copy_of
+from fabric.runtime.store import Store, Transaction
+from fabric.type.v1 import node_pb2
+
+NAMESPACE = uuid.UUID("7f0c9f7e-2c0a-4f0b-9c43-0c4b1f6a5d21")
+
+
+def agent_id(node: str) -> str:
+    """The id of the node's agent: the same at each of its lives."""
+    return str(uuid.uuid5(NAMESPACE, node))
+
+
+class Agents(NetworkResource[pb.Agent]):
+    """The rules of agents; their records are made by the controller's loop."""
+
+    collection = AGENTS
+    policies = {"create": "update_agent", "get": "get_agent", "update": "update_agent", "delete": "delete_agent"}
+    narrow = {"meta.id": "id"}
+
+    def present(self, caller: Caller, message: pb.Agent) -> pb.Agent:
+        shown = copy_of(message)
+        life = life_of(self.store, message.spec.node)
+        shown.status.alive = life is not None
+        if life is None:
+            shown.status.heartbeat_time.CopyFrom(message.spec.end_time)
+        else:
+            shown.spec.start_time.CopyFrom(life.start_time)
+            shown.status.heartbeat_time.FromDatetime(datetime.now(UTC).replace(microsecond=0))
+            shown.status.detail.CopyFrom(life.detail)
+        shown.status.detail["ports"] = self.store.table(PORTS).count("node", message.spec.node)
+        return shown
+
+    def change(self, caller: Caller, new: pb.Agent, old: pb.Agent, txn: Transaction) -> None:
+        if new.spec.node != old.spec.node:
+            raise InvalidArgument("Cannot update read-only attribute host", field="host")
+
+    def check_delete(self, caller: Caller, old: pb.Agent, txn: Transaction) -> None:
+        if life_of(self.store, old.spec.node) is not None:
+            raise FailedPrecondition(
+                f"Agent {old.meta.id} is alive: it would be recorded again.", reason="AGENT_IN_USE"
+            )
+        for port in self.store.table(PORTS).by("node", old.spec.node):
+            if marked(port):
+                txn.release(PORTS, port, HOLDER)
+
+
+def life_of(store: Store, node: str) -> node_pb2.Life | None:
+    """The node's network agent, if it is alive."""
+    return next((life for life in store.lives() if life.node == node and life.agent == KIND), None)
+
+
+async def record(store: Store, node: str) -> None:
+    """Make the record of a node's agent say what its life sign says."""
+    life, known = life_of(store, node), store.find(AGENTS, agent_id(node))
+    if known is None and life is None:
+        return
+    agent = pb.Agent() if known is None else copy_of(known)
+    if life is not None:
+        agent.spec.start_time.CopyFrom(life.start_time)
+        agent.spec.ClearField("end_time")
+        if "availability_zone" in life.detail:
+            agent.spec.availability_zone = str(life.detail["availability_zone"])
+    elif not agent.spec.HasField("end_time"):
+        agent.spec.end_time.FromDatetime(datetime.now(UTC).replace(microsecond=0))
+    if known is not None and agent == known:
+        return
+    try:
+        async with store.transaction() as txn:
+            if known is None:
+                agent.meta.id, agent.meta.name = agent_id(node), node
+                agent.spec.node, agent.spec.admin_state_up = node, True
+                txn.create(AGENTS, agent)
+            else:
+                txn.update(AGENTS, agent)
+    except (AlreadyExists, StaleRevision):
+        await store.fresh(None)  # another controller did the same; the change wakes the loop again

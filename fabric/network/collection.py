@@ -1,0 +1,120 @@
+"""What rests in etcd below /fabric/network, and what each kind of resource claims and charges."""
+
+import hashlib
+from collections.abc import Iterable
+
+from fabric.network.v1 import agent_pb2, network_pb2, port_pb2, security_group_pb2, subnet_pb2
+from fabric.runtime.store import Collection
+
+DHCP_OWNER = "network:dhcp"
+
+NETWORK_LIMIT, SUBNET_LIMIT, PORT_LIMIT = "network.network", "network.subnet", "network.port"
+GROUP_LIMIT, RULE_LIMIT = "network.security_group", "network.security_group_rule"
+
+
+def marked(message: object) -> bool:
+    """Deleted for those who call the API; somebody still holds something of it."""
+    return bool(message.meta.HasField("delete_time"))  # type: ignore[attr-defined]
+
+
+def _segment(network: network_pb2.Network) -> Iterable[tuple[str, str]]:
+    """The segment is the network's alone: a VNI, a VLAN of a physical network, or a whole physical network."""
+    spec = network.spec
+    match spec.network_type:
+        case "vxlan" | "gre" | "geneve":
+            yield "segment", f"{spec.network_type}:{spec.segmentation_id}"
+        case "vlan":
+            yield "segment", f"vlan:{spec.physical_network}:{spec.segmentation_id}"
+        case "flat":
+            yield "segment", f"flat:{spec.physical_network}"
+
+
+NETWORKS = Collection(
+    service="network",
+    name="networks",
+    message=network_pb2.Network,
+    claims=_segment,
+    charges=lambda _: {NETWORK_LIMIT: 1},
+    indexes={"open": lambda network: ("1",) if network.spec.shared or network.spec.external else ()},
+    want=network_pb2.NetworkWant,
+    status=network_pb2.NetworkStatus,
+)
+
+SUBNETS = Collection(
+    service="network",
+    name="subnets",
+    message=subnet_pb2.Subnet,
+    charges=lambda _: {SUBNET_LIMIT: 1},
+    indexes={
+        "network": lambda subnet: (subnet.spec.network_id,),
+        "subnetpool": lambda subnet: (subnet.spec.subnetpool_id,),
+    },
+)
+
+
+def _addresses(port: port_pb2.Port) -> Iterable[tuple[str, str]]:
+    yield "mac", f"{port.spec.network_id}/{port.spec.mac_address}"
+    for fixed in port.spec.fixed_ips:
+        yield "ip", f"{fixed.subnet_id}/{fixed.ip_address}"
+
+
+PORTS = Collection(
+    service="network",
+    name="ports",
+    message=port_pb2.Port,
+    claims=_addresses,
+    charges=lambda port: {} if port.spec.device_owner == DHCP_OWNER else {PORT_LIMIT: 1},
+    indexes={
+        "network": lambda port: (port.spec.network_id,),
+        "subnet": lambda port: {fixed.subnet_id for fixed in port.spec.fixed_ips},
+        "group": lambda port: port.spec.security_group_ids,
+        "device": lambda port: (port.spec.device_id,) if port.spec.device_id else (),
+        "node": lambda port: (port.spec.node,) if port.spec.node else (),
+        "marked": lambda port: ("1",) if marked(port) else (),
+    },
+    node=lambda port: port.spec.node,
+    wanted=True,
+    status=port_pb2.PortStatus,
+)
+
+SECURITY_GROUPS = Collection(
+    service="network",
+    name="security_groups",
+    message=security_group_pb2.SecurityGroup,
+    claims=lambda group: [("default", group.meta.project_id)] if group.spec.is_default else [],
+    charges=lambda _: {GROUP_LIMIT: 1},
+    want=security_group_pb2.SecurityGroupWant,
+    output_only=("rules",),
+)
+
+
+def rule_digest(rule: security_group_pb2.SecurityGroupRule) -> str:
+    """What two rules of one group must not share: all that they say."""
+    spec = security_group_pb2.SecurityGroupRuleSpec()
+    spec.CopyFrom(rule.spec)
+    if spec.remote_ip_prefix in ("0.0.0.0/0", "::/0"):
+        spec.remote_ip_prefix = ""  # the same as any
+    return hashlib.sha256(spec.SerializeToString(deterministic=True)).hexdigest()[:32]
+
+
+RULES = Collection(
+    service="network",
+    name="security_group_rules",
+    message=security_group_pb2.SecurityGroupRule,
+    claims=lambda rule: [("rule", rule_digest(rule))],
+    charges=lambda _: {RULE_LIMIT: 1},
+    indexes={
+        "group": lambda rule: (rule.spec.security_group_id,),
+        "remote": lambda rule: (rule.spec.remote_group_id,) if rule.spec.remote_group_id else (),
+    },
+)
+
+MEMBERS: Collection[security_group_pb2.GroupMember] = Collection(  # type: ignore[type-var]  # wants only
+    service="network", name="group_members", message=security_group_pb2.GroupMember
+)
+
+AGENTS = Collection(service="network", name="agents", message=agent_pb2.Agent, status=agent_pb2.AgentStatus)
+
+COLLECTIONS: list[Collection[object]] = [NETWORKS, SUBNETS, PORTS, SECURITY_GROUPS, RULES, MEMBERS, AGENTS]  # type: ignore[list-item,type-var]
+
+LIMITS = {NETWORK_LIMIT: 100, SUBNET_LIMIT: 100, PORT_LIMIT: 500, GROUP_LIMIT: 10, RULE_LIMIT: 100}

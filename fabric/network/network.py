@@ -1,0 +1,293 @@
+"""Networks: segments, what attributes may be, removal."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from fabric.network import removal
+from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNETS, marked
+from fabric.network.record import TRIES, Asked, NetworkResource, changed, sees_all
+from fabric.network.v1 import network_pb2 as pb
+from fabric.network.v1 import subnet_pb2
+from fabric.runtime.caller import Caller
+from fabric.runtime.config import Config
+from fabric.runtime.errors import (
+    AlreadyExists,
+    Exhausted,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    StaleRevision,
+)
+from fabric.runtime.policy import Policy
+from fabric.runtime.resource import copy_of
+from fabric.runtime.store import Store, Transaction
+
+TYPES = frozenset({"local", "flat", "vlan", "vxlan"})
+MIN_MTU, MAX_MTU = 68, 65535
+_GUARDED = {
+    "spec.shared": "shared",
+    "spec.external": "router:external",
+    "spec.is_default": "is_default",
+    "spec.network_type": "provider:network_type",
+    "spec.physical_network": "provider:physical_network",
+    "spec.segmentation_id": "provider:segmentation_id",
+}
+
+
+class NetworkRemoval:
+    """A network takes its subnets and its DHCP port with it."""
+
+    collection = NETWORKS
+
+    def check_unused(self, store: Store, record: pb.Network) -> None:
+        used = [port for port in store.table(PORTS).by("network", record.meta.id) if not marked(port)]
+        if any(port.spec.device_owner != DHCP_OWNER for port in used):
+            raise FailedPrecondition(
+                f"Unable to complete operation on network {record.meta.id}. "
+                "There are one or more ports still in use on the network.",
+                reason="NETWORK_IN_USE",
+                network=record.meta.id,
+            )
+
+    def release(self, store: Store, record: pb.Network, txn: Transaction) -> None:
+        for port in store.table(PORTS).by("network", record.meta.id):
+            if port.spec.device_owner == DHCP_OWNER:
+                txn.remove(PORTS, port)
+        for subnet in store.table(SUBNETS).by("network", record.meta.id):
+            txn.remove(SUBNETS, subnet)
+
+
+class Networks(NetworkResource[pb.Network]):
+    """The rules of networks."""
+
+    collection = NETWORKS
+    policies = {
+        "create": "create_network",
+        "get": "get_network",
+        "list": "get_availability_zone",
+        "update": "update_network",
+        "delete": "delete_network",
+    }
+    narrow = {"meta.id": "id", "meta.project_id": "project", "meta.name": "name"}
+
+    def __init__(self, store: Store, policy: Policy, config: Config) -> None:
+        super().__init__(store, policy)
+        self._config = config.network
+        self._zone = config.node.availability_zone
+
+    def target(self, message: pb.Network) -> dict[str, Any]:
+        return super().target(message) | {
+            "shared": message.spec.shared,
+            "router:external": message.spec.external,
+        }
+
+    def visible(self, caller: Caller, message: pb.Network) -> bool:
+        if marked(message):
+            return False
+        return message.meta.project_id == caller.project_id or super().visible(caller, message)
+
+    def reachable(self, caller: Caller) -> list[pb.Network]:
+        table = self.store.table(NETWORKS)
+        found = {n.meta.id: n for n in table.by("project", caller.project_id)}
+        found.update((n.meta.id, n) for n in table.by("open", "1"))
+        return list(found.values())
+
+    def present(self, caller: Caller, message: pb.Network) -> pb.Network:
+        shown = copy_of(message)
+        shown.status.Clear()
+        shown.status.state = pb.NetworkStatus.STATE_ACTIVE
+        shown.status.subnet_ids.extend(
+            subnet.meta.id
+            for subnet in self.store.table(SUBNETS).by("network", message.meta.id)
+            if not marked(subnet)
+        )
+        return shown
+
+    # -- rules
+
+    async def make_all(self, asked: Sequence[Asked[pb.Network]], caller: Caller) -> list[pb.Network]:
+        for attempt in range(TRIES):
+            try:
+                return await super().make_all(asked, caller)
+            except AlreadyExists as error:  # a segment that was free when it was chosen
+                chosen = all(not message.spec.segmentation_id for message, _ in asked)
+                if error.facts.get("index") != "segment" or not chosen or attempt + 1 == TRIES:
+                    raise
+                await self.store.fresh(None)
+        raise AssertionError
+
+    def admit(
+        self,
+        caller: Caller,
+        new: pb.Network,
+        given: frozenset[str],
+        txn: Transaction,
+        earlier: Sequence[pb.Network],
+    ) -> None:
+        spec = new.spec
+        asked = [path for path in _GUARDED if path in given or changed(new, pb.Network(), [path])]
+        plain = {p for p in asked if p in ("spec.shared", "spec.external", "spec.is_default") and not _bool(new, p)}
+        self.require(caller, new, (f"create_network:{_GUARDED[path]}" for path in asked if path not in plain))
+        for name in ("admin_state_up", "port_security_enabled"):
+            if f"spec.{name}" not in given:
+                setattr(spec, name, True)
+        new.ClearField("status")
+        spec.mtu = spec.mtu or self._config.mtu
+        self._check(new)
+        self._check_zones(new)
+        self._choose_segment(new, {n.spec.segmentation_id for n in earlier})
+
+    def change(self, caller: Caller, new: pb.Network, old: pb.Network, txn: Transaction) -> None:
+        differs = changed(old, new, _GUARDED)
+        self.require(caller, old, (f"update_network:{_GUARDED[path]}" for path in differs))
+        if differs & {"spec.network_type", "spec.physical_network", "spec.segmentation_id"}:
+            raise InvalidArgument(
+                "Invalid input for operation: Plugin does not support updating the following provider network "
+                "attributes: network_type, physical_network, segmentation_id.",
+                reason="INVALID_INPUT",
+                field="provider:network_type",
+            )
+        new.spec.mtu = new.spec.mtu or self._config.mtu
+        self._check(new)
+        if old.spec.shared and not new.spec.shared:
+            self._check_unshared(old)
+
+    def _check(self, new: pb.Network) -> None:
+        if not MIN_MTU <= new.spec.mtu <= MAX_MTU:
+            raise InvalidArgument(
+                f"Invalid input for operation: '{new.spec.mtu}' is not in valid range "
+                f"{MIN_MTU} to {MAX_MTU}.", reason="INVALID_INPUT", field="mtu"
+            )
+        if new.spec.mtu > self._config.mtu and new.spec.network_type in ("", "vxlan"):
+            raise InvalidArgument(
+                f"Invalid input for operation: Requested MTU is too big, maximum is {self._config.mtu}.",
+                reason="INVALID_INPUT", field="mtu"
+            )
+        subnets = self.store.table(SUBNETS).by("network", new.meta.id)
+        if new.spec.mtu < 1280 and any(subnet.spec.ip_version == 6 for subnet in subnets):
+            raise FailedPrecondition(
+                f"Request to change network MTU for network {new.meta.id} to {new.spec.mtu} conflicts with "
+                "its IPv6 subnets, which need 1280.",
+                reason="NETWORK_MTU_SUBNET_CONFLICT",
+                field="mtu",
+            )
+
+    def _check_unshared(self, old: pb.Network) -> None:
+        foreign = (
+            port
+            for port in self.store.table(PORTS).by("network", old.meta.id)
+            if port.meta.project_id != old.meta.project_id and not port.spec.device_owner.startswith("network:")
+        )
+        if any(not marked(port) for port in foreign):
+            raise FailedPrecondition(
+                f"Unable to reconfigure sharing settings for network {old.meta.name}. "
+                "Multiple projects are using it.",
+                reason="INVALID_SHARED_SETTING",
+                field="shared",
+            )
+
+    def _check_zones(self, new: pb.Network) -> None:
+        known = {self._zone, *zones(self.store)}
+        for zone in new.spec.availability_zone_hints:
+            if zone not in known:
+                raise NotFound(
+                    f"AvailabilityZone {zone} could not be found.",
+                    reason="AVAILABILITY_ZONE_NOT_FOUND",
+                    field="availability_zone_hints",
+                )
+
+    def _choose_segment(self, new: pb.Network, taken: set[int]) -> None:
+        spec = new.spec
+        if not spec.network_type and (spec.physical_network or spec.segmentation_id):
+            raise InvalidArgument(
+                "Invalid input for operation: network_type required.", reason="INVALID_INPUT",
+                field="provider:network_type",
+            )
+        spec.network_type = spec.network_type or "vxlan"
+        if spec.network_type not in TYPES:
+            raise InvalidArgument(
+                f"Invalid input for operation: network_type value '{spec.network_type}' not supported.",
+                reason="INVALID_INPUT", field="provider:network_type",
+            )
+        problem = _segment_problem(spec)
+        if problem:
+            raise InvalidArgument(
+                f"Invalid input for operation: {problem[0]} for {spec.network_type} network.",
+                reason="INVALID_INPUT", field=f"provider:{problem[1]}",
+            )
+        if spec.network_type == "vxlan" and not spec.segmentation_id:
+            spec.segmentation_id = self._free_vni(taken)
+
+    def _free_vni(self, taken: set[int]) -> int:
+        first, last = self._config.vni_first, self._config.vni_last
+        total = last - first + 1
+        start = random.randrange(total)
+        for step in range(total):
+            vni = first + (start + step) % total
+            if vni not in taken and not self.store.owner(NETWORKS, "segment", f"vxlan:{vni}"):
+                return vni
+        raise Exhausted(
+            "Unable to create the network. No tenant network is available for allocation.",
+            reason="NO_NETWORK_AVAILABLE",
+        )
+
+    async def delete(self, id_: str, caller: Caller) -> pb.Network:
+        for attempt in range(TRIES):
+            old = self.find(id_, caller)
+            self.enforce("delete", caller, old)
+            try:
+                await removal.remove(self.store, NetworkRemoval(), old)
+            except StaleRevision:
+                if attempt + 1 == TRIES:
+                    raise
+                await self.store.fresh(None)
+                continue
+            return old
+        raise AssertionError
+
+
+def _bool(message: pb.Network, path: str) -> bool:
+    return bool(getattr(message.spec, path.removeprefix("spec.")))
+
+
+def _segment_problem(spec: pb.NetworkSpec) -> tuple[str, str] | None:
+    """What is wrong with the provider attributes, and which of them."""
+    match spec.network_type:
+        case "vxlan" if spec.physical_network:
+            return "physical_network specified", "physical_network"
+        case "vxlan" if spec.segmentation_id and not 1 <= spec.segmentation_id < 1 << 24:
+            return "segmentation_id out of range (1 through 16777215)", "segmentation_id"
+        case "local" if spec.physical_network:
+            return "physical_network specified", "physical_network"
+        case "local" | "flat" if spec.segmentation_id:
+            return "segmentation_id specified", "segmentation_id"
+        case "flat" | "vlan" if not spec.physical_network:
+            return "physical_network required", "physical_network"
+        case "vlan" if not 1 <= spec.segmentation_id <= 4094:
+            return "segmentation_id out of range (1 through 4094)", "segmentation_id"
+    return None
+
+
+def zones(store: Store) -> set[str]:
+    """The availability zones of the nodes that are alive."""
+    found = set()
+    for life in store.lives():
+        if "availability_zone" in life.detail:
+            found.add(str(life.detail["availability_zone"]))
+    return found
+
+
+def touch(network: pb.Network, txn: Transaction) -> None:
+    """Write the network again, so that all who change what is on it are in one order."""
+    newer = copy_of(network)
+    newer.meta.generation += 1
+    txn.update(NETWORKS, newer)
+
+
+def is_reader(caller: Caller) -> bool:
+    """Whether the caller sees every project."""
+    return sees_all(caller)
+
+
+__all__ = ["NetworkRemoval", "Networks", "subnet_pb2", "touch", "zones"]

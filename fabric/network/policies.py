@@ -1,0 +1,106 @@
+"""Who may do what with networks: OpenStack's rule names with its secure defaults."""
+
+from collections.abc import Iterable, Mapping
+
+from oslo_policy.policy import DocumentedRuleDefault, RuleDefault
+
+ADMIN = "role:admin"
+SERVICE = "role:service"
+READER = f"({ADMIN}) or (role:reader and project_id:%(project_id)s)"
+MEMBER = f"({ADMIN}) or (role:member and project_id:%(project_id)s)"
+MANAGER = f"({ADMIN}) or (role:manager and project_id:%(project_id)s)"
+NET_OWNER = "project_id:%(network:project_id)s"
+NET_READER = f"role:reader and {NET_OWNER}"
+NET_MEMBER = f"role:member and {NET_OWNER}"
+GROUP_OWNER = "project_id:%(security_group:project_id)s"
+SHARED = "'True':%(shared)s"
+EXTERNAL = "'True':%(router:external)s"
+ANYBODY = "@"
+
+_DEVICE = f"({ADMIN}) or {SERVICE} or ({NET_MEMBER})"
+
+_RULES: Mapping[str, str] = {
+    "create_network": MEMBER,
+    "create_network:shared": ADMIN,
+    "create_network:router:external": ADMIN,
+    "create_network:is_default": ADMIN,
+    "create_network:port_security_enabled": MEMBER,
+    "create_network:segments": ADMIN,
+    "create_network:provider:network_type": ADMIN,
+    "create_network:provider:physical_network": ADMIN,
+    "create_network:provider:segmentation_id": ADMIN,
+    "get_network": f"({READER}) or {SHARED} or {EXTERNAL} or {SERVICE}",
+    "update_network": MEMBER,
+    "update_network:shared": ADMIN,
+    "update_network:router:external": ADMIN,
+    "update_network:is_default": ADMIN,
+    "update_network:port_security_enabled": MEMBER,
+    "update_network:provider:network_type": ADMIN,
+    "update_network:provider:physical_network": ADMIN,
+    "update_network:provider:segmentation_id": ADMIN,
+    "delete_network": MEMBER,
+    "create_subnet": f"({ADMIN}) or ({NET_MEMBER}) or {SERVICE}",
+    "create_subnet:segment_id": ADMIN,
+    "create_subnet:service_types": ADMIN,
+    "get_subnet": f"({READER}) or {SHARED} or ({NET_READER}) or {SERVICE}",
+    "update_subnet": f"({ADMIN}) or ({NET_MEMBER}) or (role:member and project_id:%(project_id)s)",
+    "update_subnet:segment_id": ADMIN,
+    "update_subnet:service_types": ADMIN,
+    "delete_subnet": f"({ADMIN}) or ({NET_MEMBER}) or (role:member and project_id:%(project_id)s)",
+    "create_port": f"({MEMBER}) or {SERVICE}",
+    "create_port:device_owner": _DEVICE,
+    "create_port:mac_address": _DEVICE,
+    "create_port:fixed_ips": f"{_DEVICE} or {SHARED}",
+    "create_port:fixed_ips:ip_address": _DEVICE,
+    "create_port:fixed_ips:subnet_id": f"{_DEVICE} or {SHARED}",
+    "create_port:port_security_enabled": _DEVICE,
+    "create_port:binding:host_id": f"({ADMIN}) or {SERVICE}",
+    "create_port:binding:profile": SERVICE + f" or {ADMIN}",
+    "create_port:binding:vnic_type": f"({MEMBER}) or {SERVICE}",
+    "create_port:allowed_address_pairs": f"({ADMIN}) or ({NET_MEMBER}) or {SERVICE}",
+    "get_port": f"({READER}) or ({NET_READER}) or {SERVICE}",
+    "update_port": f"({MEMBER}) or {SERVICE}",
+    "update_port:device_owner": _DEVICE,
+    "update_port:mac_address": f"({ADMIN}) or {SERVICE}",
+    "update_port:fixed_ips": _DEVICE,
+    "update_port:fixed_ips:ip_address": _DEVICE,
+    "update_port:fixed_ips:subnet_id": f"{_DEVICE} or {SHARED}",
+    "update_port:port_security_enabled": _DEVICE,
+    "update_port:binding:host_id": f"({ADMIN}) or {SERVICE}",
+    "update_port:binding:profile": SERVICE + f" or {ADMIN}",
+    "update_port:binding:vnic_type": f"({MEMBER}) or {SERVICE}",
+    "update_port:allowed_address_pairs": f"({ADMIN}) or ({NET_MEMBER}) or {SERVICE}",
+    "delete_port": f"({MEMBER}) or ({NET_MEMBER}) or {SERVICE}",
+    "create_security_group": MEMBER,
+    "get_security_group": f"({READER}) or {SHARED} or {SERVICE}",
+    "update_security_group": MEMBER,
+    "delete_security_group": MEMBER,
+    "create_security_group_rule": MEMBER,
+    "get_security_group_rule": f"({READER}) or (role:reader and {GROUP_OWNER}) or {SERVICE}",
+    "delete_security_group_rule": f"({MEMBER}) or (role:member and {GROUP_OWNER})",
+    "get_agent": ADMIN,
+    "update_agent": ADMIN,
+    "delete_agent": ADMIN,
+    "get_availability_zone": ANYBODY,
+    "get_quota": READER,
+    "update_quota": ADMIN,
+    "delete_quota": ADMIN,
+    "get_network_ip_availability": ADMIN,
+}
+
+
+def _made(rules: Mapping[str, str]) -> Iterable[RuleDefault]:
+    for name, check in rules.items():
+        verb, _, noun = name.partition("_")
+        words = noun.replace("_", " ").replace(":", ", attribute ", 1)
+        yield DocumentedRuleDefault(
+            name,
+            check,
+            f"{verb.capitalize()} a {words}.",
+            [{"path": f"/v2.0/{noun.partition(':')[0]}s", "method": _METHODS[verb]}],
+        )
+
+
+_METHODS = {"create": "POST", "get": "GET", "update": "PUT", "delete": "DELETE"}
+
+RULES = list(_made(_RULES))

@@ -1,0 +1,149 @@
+"""What the resources of the network service share: hidden when marked, made singly or in batches, fenced removal."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from fabric.network.collection import NETWORKS, marked
+from fabric.runtime.caller import Caller
+from fabric.runtime.errors import StaleRevision
+from fabric.runtime.resource import Resource, copy_of
+from fabric.runtime.store import Record, Transaction
+from fabric.type.v1.query_pb2 import Filter, Query
+
+M = TypeVar("M", bound=Record)
+TRIES = 12
+
+Asked = tuple[
+    M, frozenset[str]
+]  # a resource to make, and the paths that the caller has set although they look unset
+
+
+class NetworkResource(Resource[M]):
+    """A Resource whose marked records are gone for callers.
+
+    Defaults, where an unset field is not the answer to "what did the caller say", look at given (paths).
+    """
+
+    narrow: dict[str, str] = {}  # filter path -> index that finds the candidates of a list
+
+    # -- rules to override
+
+    def admit(
+        self, caller: Caller, new: M, given: frozenset[str], txn: Transaction, earlier: Sequence[M]
+    ) -> None:
+        """Validate and complete a new resource; earlier: those of the same batch."""
+
+    def change(self, caller: Caller, new: M, old: M, txn: Transaction) -> None:
+        """Validate and complete a changed resource."""
+
+    # -- creation
+
+    async def make(self, message: M, given: FieldMask, caller: Caller) -> M:
+        """One."""
+        return (await self.make_all([(message, frozenset(given.paths))], caller))[0]
+
+    async def make_all(self, asked: Sequence[Asked[M]], caller: Caller) -> list[M]:
+        """All of them in one transaction, or none."""
+        for attempt in range(TRIES):
+            try:
+                made = await self._try(asked, caller)
+            except StaleRevision:
+                if attempt + 1 == TRIES:
+                    raise
+                await self.store.fresh(None)  # somebody else wrote: look again with what he wrote
+                continue
+            return [self.present(caller, self.kept(new)) for new in made]
+        raise AssertionError
+
+    async def _try(self, asked: Sequence[Asked[M]], caller: Caller) -> list[M]:
+        made: list[M] = []
+        async with self.store.transaction() as txn:
+            for message, given in asked:
+                new = copy_of(message)
+                self.name_it(caller, new)
+                self.enforce("create", caller, new)
+                self.admit(caller, new, given, txn, made)
+                txn.create(self.collection, new)
+                made.append(new)
+        return made
+
+    def name_it(self, caller: Caller, new: M) -> None:
+        """Say who it is and whose."""
+        new.meta.id = new.meta.id or str(uuid.uuid4())
+        self.own(caller, new)
+        new.meta.request_id = caller.request_id
+
+    def accept(self, caller: Caller, new: M, old: M | None, txn: Transaction) -> None:
+        if old is None:
+            self.admit(caller, new, frozenset(), txn, [])
+        else:
+            self.change(caller, new, old, txn)
+
+    # -- reads
+
+    def visible(self, caller: Caller, message: M) -> bool:
+        return not marked(message) and super().visible(caller, message)
+
+    def candidates(self, caller: Caller, asked: Query) -> list[M]:
+        """By the narrowest index that the filters name; else all for those who see all, else the project's."""
+        table = self.store.table(self.collection)
+        for part in asked.filters:
+            index = self.narrow.get(part.path)
+            if index is not None and part.op in (Filter.OP_UNSPECIFIED, Filter.OP_IN):
+                if index == "id":
+                    found = (self.store.find(self.collection, value) for value in part.values)
+                    return [message for message in found if message is not None]
+                return list({m.meta.id: m for value in part.values for m in table.by(index, value)}.values())
+        if sees_all(caller):
+            return list(table)
+        return self.reachable(caller)
+
+    def reachable(self, caller: Caller) -> list[M]:
+        """What somebody may see who does not see everything."""
+        return self.store.table(self.collection).by("project", caller.project_id)
+
+    def target(self, message: M) -> dict[str, Any]:
+        return {"project_id": message.meta.project_id, "tenant_id": message.meta.project_id}
+
+    def network_target(self, network_id: str) -> dict[str, Any]:
+        """What rules compare of the network that something is on."""
+        network = self.store.find(NETWORKS, network_id)
+        owner = network.meta.project_id if network is not None else ""
+        shared = network is not None and network.spec.shared
+        return {"network:project_id": owner, "network:tenant_id": owner, "shared": shared}
+
+    def require(self, caller: Caller, message: M, rules: Iterable[str]) -> None:
+        """Enforce the rules of single attributes."""
+        target: dict[str, Any] | None = None
+        for rule in rules:
+            target = self.target(message) if target is None else target
+            self.policy.enforce(caller, rule, target)
+
+
+def sees_all(caller: Caller) -> bool:
+    """Whether lists show every project's."""
+    return "admin" in caller.roles or "service" in caller.roles
+
+
+def changed(old: Record, new: Record, paths: Iterable[str]) -> set[str]:
+    """Which of the paths differ."""
+    return {path for path in paths if _at(old, path) != _at(new, path)}
+
+
+def _at(message: Any, path: str) -> Any:
+    for name in path.split("."):
+        message = getattr(message, name)
+    return message
+
+
+def plain(message: M) -> M:
+    """A copy as it rests: without etag and status."""
+    copy = copy_of(message)
+    copy.meta.etag = ""
+    if "status" in cast(Message, copy).DESCRIPTOR.fields_by_name:
+        copy.ClearField("status")
+    return copy

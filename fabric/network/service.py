@@ -1,0 +1,96 @@
+"""The gRPC services of networks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from fabric.network import collection
+from fabric.network.agent import Agents
+from fabric.network.default_group import DefaultGroups
+from fabric.network.ip_availability import IpAvailabilities
+from fabric.network.network import Networks
+from fabric.network.port import Ports
+from fabric.network.quota import QuotaSets
+from fabric.network.record import NetworkResource
+from fabric.network.security_group import SecurityGroupRules, SecurityGroups
+from fabric.network.subnet import Subnets
+from fabric.network.v1 import (
+    agent_pb2,
+    ip_availability_pb2,
+    network_pb2,
+    port_pb2,
+    quota_pb2,
+    security_group_pb2,
+    subnet_pb2,
+)
+from fabric.runtime.caller import Caller
+from fabric.runtime.client import Client
+from fabric.runtime.config import Config
+from fabric.runtime.policy import Policy
+from fabric.runtime.resource import methods, plural
+from fabric.runtime.rpc import Method, Server
+from fabric.runtime.store import Store
+
+COLLECTIONS = collection.COLLECTIONS
+LIMITS = collection.LIMITS
+PUBLIC: frozenset[str] = frozenset()
+
+
+def register(server: Server, store: Store, policy: Policy, config: Config, client: Client) -> None:
+    """Add the services to the server."""
+    groups = DefaultGroups(store)
+    networks = Networks(store, policy, config)
+    _add(server, network_pb2, "NetworkService", {"Network": networks})
+    _add(server, subnet_pb2, "SubnetService", {"Subnet": Subnets(store, policy)})
+    _add(server, port_pb2, "PortService", {"Port": Ports(store, policy, groups)})
+    _add(
+        server,
+        security_group_pb2,
+        "SecurityGroupService",
+        {
+            "SecurityGroup": SecurityGroups(store, policy, groups),
+            "SecurityGroupRule": SecurityGroupRules(store, policy, groups),
+        },
+    )
+    _add(server, agent_pb2, "AgentService", {"Agent": Agents(store, policy)})
+    for module, name, servant in (
+        (quota_pb2, "QuotaService", QuotaSets(store, policy)),
+        (ip_availability_pb2, "IpAvailabilityService", IpAvailabilities(store, policy, networks)),
+    ):
+        service = module.DESCRIPTOR.services_by_name[name]
+        server.add(service, methods(service, {}, servant))
+
+
+def _add(server: Server, module: Any, name: str, resources: Mapping[str, NetworkResource[Any]]) -> None:
+    service: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]
+    found = methods(service, resources)
+    for noun, resource in resources.items():
+        for rpc in service.methods:
+            if rpc.name == f"Create{noun}":
+                found[rpc.name] = _maker(resource)
+            elif rpc.name == f"BatchCreate{plural(noun)}":
+                found[rpc.name] = _batch_maker(resource, GetMessageClass(rpc.output_type))
+    server.add(service, found)
+
+
+def _maker(resource: NetworkResource[Any]) -> Method:
+    async def method(request: Any, caller: Caller) -> Any:
+        return await resource.make(_first(request), request.given_mask, caller)
+
+    return method
+
+
+def _batch_maker(resource: NetworkResource[Any], reply: Any) -> Method:
+    field = reply.DESCRIPTOR.fields_by_number[1].name
+
+    async def method(request: Any, caller: Caller) -> Any:
+        asked = [(_first(part), frozenset(part.given_mask.paths)) for part in request.requests]
+        return reply(**{field: await resource.make_all(asked, caller)})
+
+    return method
+
+
+def _first(request: Any) -> Any:
+    return getattr(request, request.DESCRIPTOR.fields_by_number[1].name)
