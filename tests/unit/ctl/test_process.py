@@ -71,7 +71,7 @@ def test_stop_kills_what_does_not_listen() -> None:
 
 async def test_end_is_seen_at_once_also_of_a_stranger(tmp_path: Path) -> None:
     command = f"sleep 60 & echo $! > {tmp_path / 'pid'}"
-    subprocess.run(["sh", "-c", command], check=True)  # noqa: ASYNC221 (it only forks)
+    subprocess.run(["sh", "-c", command], check=True)
     stranger = Process.of(int((tmp_path / "pid").read_text()))
     assert stranger is not None
     waiting = asyncio.create_task(stranger.gone())
@@ -82,7 +82,7 @@ async def test_end_is_seen_at_once_also_of_a_stranger(tmp_path: Path) -> None:
 
 
 async def test_what_is_gone_is_gone() -> None:
-    with subprocess.Popen(["true"]) as child:  # noqa: ASYNC220
+    with subprocess.Popen(["true"]) as child:
         process = Process(child.pid, 1, "another boot")
     await asyncio.wait_for(process.gone(), 1)
     assert process.rss_bytes() == 0

@@ -41,7 +41,7 @@ async def supervised(desk: Desk, *programs: Program) -> AsyncIterator[None]:
 
 async def until(look: Callable[[], T | None], timeout_s: float = 5) -> T:
     async with asyncio.timeout(timeout_s):
-        while not (found := look()):  # noqa: ASYNC110 (there is nothing that tells of it)
+        while not (found := look()):
             await asyncio.sleep(0.01)
     return found
 
