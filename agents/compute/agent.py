@@ -32,7 +32,7 @@ from fabric.runtime.reconcile import Loop
 log = structlog.get_logger(__name__)
 
 AGAIN = timedelta(0)
-_SOON = timedelta(milliseconds=100)
+_SOON = timedelta(milliseconds=200)
 _GUEST_POLL = timedelta(seconds=1)
 _UNPLUG_EVERY = timedelta(seconds=5)
 _TAP_POLL = timedelta(seconds=1)  # only in case that a change was missed
@@ -82,7 +82,7 @@ class ComputeAgent:
             self._node.clock, 2 * max(settings.stop_timeout, settings.soft_reboot_timeout) + _GUEST_POLL
         )
         self._failures = Failures(self._node.clock)
-        self._waits_for_taps: dict[str, float] = {}
+        self._waits: dict[str, float] = {}
         self._orphans: dict[str, float] = {}  # found without a want, since when
 
     async def run(self) -> None:
@@ -123,8 +123,8 @@ class ComputeAgent:
                 generation=want.server.meta.generation,
                 request_id=want.server.meta.request_id,
             )
-        if step is not Step.WAIT_FOR_TAPS:
-            self._waits_for_taps.pop(server_id, None)
+        if step not in (Step.WAIT, Step.WAIT_FOR_TAPS):
+            self._waits.pop(server_id, None)
         try:
             return await self._take(step, want, found, around)
         except (HypervisorRefused, ImageUnusable, PoolFull) as error:
@@ -154,9 +154,11 @@ class ComputeAgent:
             case Step.SETTLE | Step.UNPLUG:
                 return await self._settle(want, found, step)
             case Step.WAIT:
+                await self._wait(want, found, "WAITING_FOR_HYPERVISOR", "The hypervisor is changing it.")
                 return _SOON
             case Step.WAIT_FOR_TAPS:
-                return await self._wait_for_taps(want, found)
+                await self._wait(want, found, "WAITING_FOR_PORT", "A port is not ready on this node.")
+                return _TAP_POLL
             case Step.PRESS_BUTTON:
                 return await self._press_button(want, found)
             case Step.SUSPEND:
@@ -234,12 +236,11 @@ class ComputeAgent:
             await self._report_waiting(want, found, "WAITING_FOR_GUEST", "The guest was asked to power off.")
         return _GUEST_POLL
 
-    async def _wait_for_taps(self, want: pb.ServerWant, found: Found) -> timedelta:
-        server_id, now = want.server.meta.id, self._node.clock()
-        since = self._waits_for_taps.setdefault(server_id, now)
-        if now - since >= 1:
-            await self._report_waiting(want, found, "WAITING_FOR_PORT", "A port is not ready on this node.")
-        return _TAP_POLL
+    async def _wait(self, want: pb.ServerWant, found: Found, reason: str, message: str) -> None:
+        """Say what is waited for, once that takes longer than usual."""
+        now = self._node.clock()
+        if now - self._waits.setdefault(want.server.meta.id, now) >= 1:
+            await self._report_waiting(want, found, reason, message)
 
     async def _settle(self, want: pb.ServerWant, found: Found, step: Step) -> timedelta | None:
         server, server_id = want.server, want.server.meta.id
@@ -344,7 +345,7 @@ class ComputeAgent:
     def _forget(self, server_id: str) -> None:
         self._buttons.forget(server_id)
         self._failures.forget(server_id)
-        self._waits_for_taps.pop(server_id, None)
+        self._waits.pop(server_id, None)
         self._orphans.pop(server_id, None)
 
     def _ids(self) -> list[str]:
@@ -359,7 +360,7 @@ class ComputeAgent:
 
     async def _follow_taps(self) -> None:
         async for _ in self._node.tap_changes():
-            for server_id in list(self._waits_for_taps):
+            for server_id in list(self._waits):
                 self._loop.wake(server_id)
 
     async def _sweep(self) -> None:

@@ -62,7 +62,7 @@ class Found:
     nics: tuple[FoundNic, ...] = ()
     domain_name: str = ""
     why: str = ""  # why it is off or paused, as the hypervisor says: CRASHED, IOERROR...
-    going_off: bool = False  # it still runs, and cannot be kept from being off soon
+    in_between: bool = False  # the hypervisor is about to change it: not yet up, not yet off
 
 
 class ComputeDriver(Protocol):

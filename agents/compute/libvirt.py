@@ -230,7 +230,7 @@ class LibvirtDriver:
             return Found(NO_DOMAIN, has_disk) if has_disk or self._files.any_left(server_id) else None
         tree = ET.fromstring(dom.XMLDesc())
         marked = domain.parse_mark(tree)
-        power, why, going_off = _power(dom)
+        power, why, in_between = _power(dom)
         return Found(
             power=power,
             has_disk=self._files.exist(server_id),
@@ -238,7 +238,7 @@ class LibvirtDriver:
             nics=domain.parse_nics(tree),
             domain_name=dom.name(),
             why=why,
-            going_off=going_off,
+            in_between=in_between,
         )
 
     def _create(self, dom: libvirt.virDomain, server_id: str) -> None:
@@ -268,7 +268,7 @@ class LibvirtDriver:
 
 
 def _power(dom: libvirt.virDomain) -> tuple[Power, str, bool]:
-    """The power state, why it is what it is, and whether it is going off."""
+    """The power state, why it is what it is, and whether it is changing."""
     state, reason = dom.state()
     if state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_NOSTATE):
         if dom.hasManagedSaveImage():
@@ -276,7 +276,8 @@ def _power(dom: libvirt.virDomain) -> tuple[Power, str, bool]:
         return STOPPED, _OFF.get(reason, "") if state == libvirt.VIR_DOMAIN_SHUTOFF else "CRASHED", False
     if state == libvirt.VIR_DOMAIN_PAUSED and reason not in _BUSY_PAUSES:
         return PAUSED, "IOERROR" if reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR else "", False
-    return RUNNING, "", state == libvirt.VIR_DOMAIN_SHUTDOWN
+    starting = state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP
+    return RUNNING, "", starting or state == libvirt.VIR_DOMAIN_SHUTDOWN
 
 
 def _detach(dom: libvirt.virDomain, alias: str) -> None:

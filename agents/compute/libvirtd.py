@@ -24,6 +24,9 @@ _REDIRECTED = {
     "cache": "/var/cache/libvirt",
 }
 _REDIRECTED_LOG = "log"
+# libvirtd that was killed while it started a guest takes it, when it comes back, for one that is starting for
+# ever, and refuses even to destroy it. Such a guest has no process: what libvirtd remembers of it is removed.
+_FORGET_GHOSTS = "grep -ls \"^<domstatus .*pid='0'\" /run/libvirt/qemu/*.xml | xargs -r rm -f --"
 _LIBVIRTD_CONF = """\
 unix_sock_dir = "{directory}"
 unix_sock_rw_perms = "0700"
@@ -143,7 +146,7 @@ class PrivateLibvirtd:
         binds = [f'mount --bind "{self.directory / name}" {path}' for name, path in _REDIRECTED.items()]
         pid_file = self.directory / f"{daemon}.pid"
         run = f'exec {binary} --config "{self.directory}/etc/{daemon}.conf" --pid-file "{pid_file}"'
-        script = " && ".join([*binds, run])
+        script = " && ".join([*binds, f"{{ {_FORGET_GHOSTS}; }}", run])
         return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script]
 
     def _launch(self, daemon: str) -> None:

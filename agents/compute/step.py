@@ -29,7 +29,7 @@ class Step(enum.Enum):
     RESUME = enum.auto()  # from paused
     SUSPEND = enum.auto()
     PLUG = enum.auto()
-    WAIT = enum.auto()  # for something that is over soon
+    WAIT = enum.auto()  # for the hypervisor
     MARK = enum.auto()  # what was reached is written on the domain
     UNPLUG = enum.auto()  # the only step whose end is up to the guest: it comes last and settles meanwhile
     SETTLE = enum.auto()
@@ -57,7 +57,7 @@ def next_step(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
         return Step.MAKE_DISK if around.image_ready else Step.FETCH
     if found.power == NO_DOMAIN:
         return Step.DEFINE
-    if found.going_off:
+    if found.in_between:
         return Step.WAIT
     step = _power_step(server, found, around) or _nic_step(server, found, around)
     if step is not None and step is not Step.UNPLUG:

@@ -89,9 +89,11 @@ async def test_a_reboot_boots_it_once_more(machine: Machine, want: pb.ServerWant
     await machine.says(want, READY, times=2)
 
 
+@pytest.mark.parametrize("model", ["pc", "q35"])
 async def test_nics_are_plugged_in_and_out_of_the_running_guest(
-    machine: Machine, want: pb.ServerWant, nics: list[pb.Nic]
+    machine: Machine, want: pb.ServerWant, nics: list[pb.Nic], model: str
 ) -> None:
+    want.server.spec.image.properties["hw_machine_type"] = model
     want.server.nics.append(nics[0])
     await machine.reaches(want, ACTIVE)
     await machine.says(want, READY)

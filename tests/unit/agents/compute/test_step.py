@@ -90,8 +90,8 @@ def test_what_went_down_with_the_node_is_started_again() -> None:
     assert next_step(a_want(), found(STOPPED), replace(HERE, boot_id="boot-2")) == Step.START
 
 
-def test_what_is_going_off_is_waited_for() -> None:
-    assert next_step(a_want(generation=2), found(RUNNING, going_off=True), HERE) == Step.WAIT
+def test_what_the_hypervisor_is_about_to_change_is_waited_for() -> None:
+    assert next_step(a_want(generation=2), found(RUNNING, in_between=True), HERE) == Step.WAIT
 
 
 def test_only_a_new_power_intent_overrules_the_guest() -> None:
