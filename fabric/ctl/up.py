@@ -1,6 +1,7 @@
 """fabricctl up: the cloud of this machine, from nothing or where it stopped, to a server that answers."""
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -42,6 +43,10 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
     )
     try:
         config, new = settings.ensure(place, wish)
+        if os.geteuid() != 0 and (config.compute.driver, config.network.driver) != ("fake", "fake"):
+            raise settings.Refused(
+                "guests and networks need root; others may use --compute-driver fake --network-driver fake"
+            )
         with held(place.run / "up.lock") as won:
             if not won:
                 raise settings.Refused("another `fabricctl up` is at work here")
