@@ -50,8 +50,8 @@ def add(image: pb.Image, location: pb.Location, declared: pb.Declared, position:
     check_url(location.url)
     if any(location.url == known.url for known in image.view.locations):
         raise InvalidArgument("Duplicate location", field="url", reason="BAD_LOCATION")
-    check_declared(declared)
     _check_agrees(image, declared)
+    check_declared(declared)
     if not image.spec.locations and not image.upload.id:
         image.spec.declared.CopyFrom(declared)
     kept = list(image.spec.locations)

@@ -158,7 +158,19 @@ async def show(request: Request) -> Response:
     return Response(200, render([await get(request)], request)[0])
 
 
+def _no_empty_id(request: Request) -> None:
+    """/v2/images/ is the image whose id is empty, not the list."""
+    if request.path.endswith("/"):
+        raise Fault(404, "No image found with ID ", reason="IMAGE_NOT_FOUND")
+
+
+async def delete_nothing(request: Request) -> Response:
+    _no_empty_id(request)
+    raise Fault(405, "DELETE is not allowed here.", headers={"allow": "GET, HEAD, POST"})
+
+
 async def list_images(request: Request) -> Response:
+    _no_empty_id(request)
     dialect = request.api.dialect
     listing = dialect.listing(request, IMAGES)
     if not request.args("os_hidden"):
@@ -213,6 +225,7 @@ async def remove_tag(request: Request) -> Response:
 routes = [
     Route("GET", "/v2/images", list_images),
     Route("POST", "/v2/images", create),
+    Route("DELETE", "/v2/images", delete_nothing),
     Route("GET", "/v2/images/{image_id}", show),
     Route("DELETE", "/v2/images/{image_id}", delete),
     Route("POST", "/v2/images/{image_id}/actions/deactivate", deactivate),
