@@ -1,12 +1,16 @@
 """The methods of ComputeNodeRegistryService: what nodes there are, and whether they take servers."""
 
+import json
+from typing import Any
+
+from fabric.compute.aggregate import zones
 from fabric.compute.node import NODES, allocated, lives
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import compute_node_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import FailedPrecondition, InvalidArgument
 from fabric.runtime.resource import Resource, copy_of
-from fabric.runtime.store import Transaction
+from fabric.runtime.store import ROOT, Transaction
 from fabric.type.v1.query_pb2 import Query
 
 _API = "os_compute_api"
@@ -41,6 +45,7 @@ class ComputeNodes(Resource[pb.ComputeNode]):
         told.vcpus_used = used["compute.vcpus"]
         told.ram_mib_used = used["compute.ram_mib"]
         told.disk_gb_used = used["compute.disk_gb"]
+        told.availability_zone = zones(self.store).get(name, "")
         told.servers = self.store.table(SERVERS).count("node", name)
         return told
 
@@ -67,3 +72,32 @@ class ComputeNodes(Resource[pb.ComputeNode]):
             )
         if name in lives(self.store):
             raise FailedPrecondition(f"The compute agent of {name} is alive.", reason="NODE_ALIVE")
+
+    async def ListZones(self, request: pb.ListZonesRequest, caller: Caller) -> pb.ListZonesResponse:
+        self.policy.enforce(caller, f"{_API}:os-availability-zone:list", {})
+        alive, available = lives(self.store), dict[str, bool]()
+        for node in self.store.table(NODES):
+            name = node.meta.name
+            works = name in alive and not node.spec.forced_down and not node.spec.disabled
+            zone = zones(self.store).get(name, "")
+            available[zone] = available.get(zone, False) or works
+        return pb.ListZonesResponse(
+            zones=[pb.Zone(name=n, available=a) for n, a in sorted(available.items())]
+        )
+
+    async def ListLeaders(self, request: pb.ListLeadersRequest, caller: Caller) -> pb.ListLeadersResponse:
+        self.policy.enforce(caller, f"{_API}:os-services:list", {})
+        table = self.store.cache.table(f"{ROOT}/leaders")
+        return pb.ListLeadersResponse(
+            leaders=[
+                pb.Leader(loop=name, host=_leader(table.get(name)).rpartition(".")[0])
+                for name in sorted(table.ids())
+                if name.startswith("compute-")
+            ]
+        )
+
+
+def _leader(value: Any) -> str:
+    """host.pid of a leadership key's value."""
+    value = json.loads(value) if isinstance(value, str | bytes) else value
+    return str(value.get("leader", "")) if isinstance(value, dict) else ""

@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import re
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fabric.compute.v1 import keypair_pb2 as pb
 from fabric.runtime import query
@@ -51,13 +53,17 @@ class Keypairs:
         made.public_key = request.keypair.public_key.strip()
         if not made.public_key:
             if made.type != "ssh":
-                raise InvalidArgument("An x509 keypair needs its certificate.", field="public_key")
-            made.public_key, private_key = generate()
+                made.public_key, private_key = generate_certificate(made.user_id)
+            else:
+                made.public_key, private_key = generate()
         made.fingerprint = fingerprint(made.public_key, made.type)
         made.meta.id, made.meta.name = f"{made.user_id}:{name}", name
         made.meta.request_id = caller.request_id
+        owner, limit = f"user:{made.user_id}", self._store.quota(caller.project_id, "compute.key_pairs").limit
         try:
             async with self._store.transaction() as txn:
+                if self._store.quota(owner, "compute.key_pairs").limit != limit:
+                    txn.set_limit(owner, "compute.key_pairs", limit)  # that of the project they came with
                 txn.create(KEYPAIRS, made)
         except AlreadyExists as error:
             raise AlreadyExists(f"Key pair '{name}' already exists.", reason="KEY_PAIR_EXISTS") from error
@@ -71,10 +77,11 @@ class Keypairs:
     async def ListKeypairs(self, request: pb.ListKeypairsRequest, caller: Caller) -> pb.ListKeypairsResponse:
         user_id = request.user_id or caller.user_id
         self._enforce("index", caller, user_id)
-        page, marker = query.select(
-            self._store.table(KEYPAIRS).by("user_id", user_id), request.query, pb.Keypair
-        )
-        return pb.ListKeypairsResponse(keypairs=page, next_marker=marker)
+        asked = request.query
+        if asked.marker:
+            asked.marker = f"{user_id}:{asked.marker}"
+        page, marker = query.select(self._store.table(KEYPAIRS).by("user_id", user_id), asked, pb.Keypair)
+        return pb.ListKeypairsResponse(keypairs=page, next_marker=marker.partition(":")[2])
 
     async def DeleteKeypair(self, request: pb.DeleteKeypairRequest, caller: Caller) -> pb.Keypair:
         user_id = request.user_id or caller.user_id
@@ -109,6 +116,28 @@ def generate() -> tuple[str, str]:
         serialization.NoEncryption(),
     )
     return public.decode() + " Generated-by-fabric", private.decode()
+
+
+def generate_certificate(user_id: str) -> tuple[str, str]:
+    """A new certificate that signs itself, for client authentication, and its key: both PEM."""
+    key = generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user_id[:64])])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
 
 
 def fingerprint(public_key: str, kind: str) -> str:

@@ -1,15 +1,19 @@
 """The leader's loop of a server: place it, give it its ports, tell its node, release all when it goes."""
 
 import time
+from collections import Counter
 from datetime import timedelta
 
 import structlog
 
 from fabric.compute import placement
+from fabric.compute.aggregate import zones
 from fabric.compute.image_source import ImageSources
 from fabric.compute.nic import Nics
 from fabric.compute.node import NODES, allocated, capacity, lives
 from fabric.compute.server import SERVERS, nics_ready
+from fabric.compute.server_group import SERVER_GROUPS
+from fabric.compute.v1 import server_group_pb2
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.config import Config
 from fabric.runtime.errors import Conflict, FabricError, QuotaExceeded, Unavailable
@@ -19,6 +23,7 @@ from fabric.runtime.store import Store
 log = structlog.get_logger(__name__)
 
 _PATIENCE_S = 60.0  # how long a server waits for a node that would fit and is down
+_HOST_HINTS = frozenset({"same_host", "different_host"})
 _LOOK_AGAIN = timedelta(seconds=1)
 
 
@@ -51,10 +56,19 @@ class Lifecycle:
     # -- placing
 
     async def _place(self, server: pb.Server) -> timedelta | None:
-        choice = placement.choose(server, self._candidates(server))
+        group = self._group(server)
+        if group is None:
+            return await self._place_now(server, None)
+        async with self._store.lock(f"server group {group.meta.id}"):  # each sees where the one before went
+            return await self._place_now(server, group.spec)
+
+    async def _place_now(self, server: pb.Server, group: placement.Policy | None) -> timedelta | None:
+        candidates = self._candidates(server)
+        choice = placement.choose(server, candidates, group)
+        zones = {candidate.name: candidate.zone for candidate in candidates}
         for node in choice.nodes:
             placed = copy_of(server)
-            placed.node, placed.waiting = node, ""
+            placed.node, placed.waiting, placed.availability_zone = node, "", zones[node]
             try:
                 async with self._store.transaction() as txn:
                     txn.update(SERVERS, placed)
@@ -62,7 +76,7 @@ class Lifecycle:
                 continue
             log.info("server placed", server=server.meta.id, node=node)
             return timedelta(0)
-        if self._worth_waiting(server):
+        if self._worth_waiting(server, group):
             if server.waiting != "NODE_DOWN":
                 waiting = copy_of(server)
                 waiting.waiting = "NODE_DOWN"
@@ -73,7 +87,11 @@ class Lifecycle:
         return None
 
     def _candidates(self, server: pb.Server, *, as_if_alive: bool = False) -> list[placement.Candidate]:
-        alive = lives(self._store)
+        alive, zone_of = lives(self._store), zones(self._store)
+        servers = self._store.table(SERVERS)
+        group_id = server.spec.scheduler_hints.get("group", "")
+        members = Counter(member.node for member in servers.by("group", group_id)) if group_id else Counter()
+        named = not _HOST_HINTS.isdisjoint(server.spec.scheduler_hints)
         found = []
         for node in self._store.table(NODES):
             name = node.meta.name
@@ -82,18 +100,24 @@ class Lifecycle:
                     name=name,
                     alive=as_if_alive or (name in alive and not node.spec.forced_down),
                     enabled=not node.spec.disabled,
-                    zone=node.inventory.availability_zone,
+                    zone=zone_of.get(name, ""),
                     capacity=capacity(node.inventory, self._config.compute),
                     allocated=allocated(self._store, name),
+                    group_servers=members[name],
+                    server_ids=frozenset(s.meta.id for s in servers.by("node", name) if named),
                 )
             )
         return found
 
-    def _worth_waiting(self, server: pb.Server) -> bool:
+    def _group(self, server: pb.Server) -> server_group_pb2.ServerGroup | None:
+        group_id = server.spec.scheduler_hints.get("group", "")
+        return self._store.find(SERVER_GROUPS, group_id) if group_id else None
+
+    def _worth_waiting(self, server: pb.Server, group: placement.Policy | None) -> bool:
         age_s = time.time() - server.meta.create_time.seconds
         if age_s > _PATIENCE_S:
             return False
-        return bool(placement.choose(server, self._candidates(server, as_if_alive=True)).nodes)
+        return bool(placement.choose(server, self._candidates(server, as_if_alive=True), group).nodes)
 
     # -- ports
 

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fabric.compute.server import disk_gb
+from fabric.compute.v1 import server_group_pb2
 from fabric.compute.v1 import server_pb2 as pb
+
+Policy = server_group_pb2.ServerGroupSpec
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class Candidate:
     zone: str
     capacity: Mapping[str, int]
     allocated: Mapping[str, int]
+    group_servers: int = 0  # of the server's group, on this node
+    server_ids: frozenset[str] = frozenset()  # on this node; looked up only for hints that name servers
 
     def free(self, resource: str) -> int:
         """What is left of a resource."""
@@ -48,17 +53,25 @@ class Choice:
         return "; ".join(told) or "there is no compute node"
 
 
-def choose(server: pb.Server, candidates: Sequence[Candidate]) -> Choice:
-    """Filter, then weigh: most free memory first, then fewest virtual CPUs promised, then by name."""
+def choose(server: pb.Server, candidates: Sequence[Candidate], group: Policy | None = None) -> Choice:
+    """Filter, then weigh: what the group would rather have, most free memory, fewest virtual CPUs promised."""
+    occupied = any(candidate.group_servers for candidate in candidates)
     left: list[Candidate] = []
     removals: list[Removal] = []
     for candidate in candidates:
-        removal = _removal(server, candidate)
+        removal = _removal(server, candidate) or _group_removal(candidate, group, occupied)
         if removal is None:
             left.append(candidate)
         else:
             removals.append(removal)
-    left.sort(key=lambda c: (-c.free("compute.ram_mib"), c.allocated.get("compute.vcpus", 0), c.name))
+    left.sort(
+        key=lambda c: (
+            _reluctance(c, group),
+            -c.free("compute.ram_mib"),
+            c.allocated.get("compute.vcpus", 0),
+            c.name,
+        )
+    )
     return Choice([c.name for c in left], removals)
 
 
@@ -84,9 +97,36 @@ def _removal(server: pb.Server, candidate: Candidate) -> Removal | None:
         return Removal(
             "AvailabilityZone", name, f"it is in {candidate.zone}, not in {spec.availability_zone}"
         )
+    hints = spec.scheduler_hints
+    if "same_host" in hints and not candidate.server_ids & set(hints["same_host"].split(",")):
+        return Removal("SameHost", name, f"it has none of {hints['same_host']}")
+    if "different_host" in hints and candidate.server_ids & set(hints["different_host"].split(",")):
+        return Removal("DifferentHost", name, f"it has one of {hints['different_host']}")
     for resource, amount in demand(server).items():
         missing = amount - candidate.free(resource)
         if missing > 0:
             what = resource.removeprefix("compute.")
             return Removal("Capacity", name, f"{missing} {what} short of {amount}")
     return None
+
+
+def _group_removal(candidate: Candidate, group: Policy | None, occupied: bool) -> Removal | None:
+    if group is None:
+        return None
+    if group.policy == Policy.POLICY_AFFINITY and occupied and not candidate.group_servers:
+        return Removal("ServerGroupAffinity", candidate.name, "the group is on another node")
+    if group.policy == Policy.POLICY_ANTI_AFFINITY:
+        most = group.max_server_per_host or 1
+        if candidate.group_servers >= most:
+            return Removal(
+                "ServerGroupAntiAffinity", candidate.name, f"it has {candidate.group_servers} of the group"
+            )
+    return None
+
+
+def _reluctance(candidate: Candidate, group: Policy | None) -> int:
+    if group is not None and group.policy == Policy.POLICY_SOFT_AFFINITY:
+        return -candidate.group_servers
+    if group is not None and group.policy == Policy.POLICY_SOFT_ANTI_AFFINITY:
+        return candidate.group_servers
+    return 0

@@ -53,6 +53,7 @@ SERVERS = Collection(
     indexes={
         "node": lambda server: (server.node,),
         "spec.user_id": lambda server: (server.spec.user_id,),
+        "group": lambda server: (server.spec.scheduler_hints.get("group", ""),),
     },
     node=lambda server: server.node,
     want=pb.ServerWant,
@@ -87,6 +88,8 @@ def view(server: pb.Server) -> pb.ServerView:
     status, vm_state, power_state = _STATES[server.status.state]
     if server.HasField("fault") and vm_state == "building":
         status, vm_state, power_state = "ERROR", "error", 0
+    if server.spec.marked_error:
+        status, vm_state = "ERROR", "error"
     task_state = _task_state(server, vm_state)
     if task_state in ("rebooting", "rebooting_hard"):
         status = "REBOOT" if task_state == "rebooting" else "HARD_REBOOT"
@@ -99,6 +102,7 @@ def view(server: pb.Server) -> pb.ServerView:
         power_state=power_state,
         host_status=host_status,
         progress=progress,
+        addresses=[fixed.ip_address for nic in server.nics for fixed in nic.fixed_ips],
     )
 
 
@@ -135,6 +139,10 @@ def fault(server: pb.Server) -> pb.Fault | None:
         return pb.Fault(code=500, message=text, time=server.status.observe_time)
     if server.view.status == "ERROR" and server.HasField("fault"):
         return server.fault
+    if server.spec.marked_error:
+        return pb.Fault(
+            code=500, message="An administrator set the state to error.", time=server.meta.update_time
+        )
     return None
 
 
@@ -193,6 +201,7 @@ _POWER = {
 def change_power(server: pb.Server, action: str) -> None:
     """Ask for the power state that the action names. Raises FailedPrecondition."""
     check(server, action)
+    server.spec.marked_error = False
     server.spec.power = _POWER[action]
     server.spec.power_generation = server.meta.generation + 1
 
@@ -200,6 +209,7 @@ def change_power(server: pb.Server, action: str) -> None:
 def reboot(server: pb.Server, *, hard: bool) -> None:
     """Ask for one more reboot; a hard one also starts what is stopped, paused or suspended."""
     check(server, "hard reboot" if hard else "reboot")
+    server.spec.marked_error = False
     server.spec.reboot_count += 1
     server.spec.reboot_hard = hard
     if hard or server.spec.power != Power.POWER_RUNNING:

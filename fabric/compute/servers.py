@@ -48,6 +48,7 @@ _RULES = {
     "detach_port": "os-attach-interfaces:delete",
     "add_security_group": "os-security-groups:add",
     "remove_security_group": "os-security-groups:remove",
+    "reset_state": "os-admin-actions:reset_state",
 }
 _ACTION_NAMES = {"attach_port": "attach_interface", "detach_port": "detach_interface"}  # as Nova records them
 _POWER = ("start", "stop", "pause", "unpause", "suspend", "resume")
@@ -88,6 +89,10 @@ class Servers(Resource[pb.Server]):
     async def ListServers(self, request: pb.ListServersRequest, caller: Caller) -> pb.ListServersResponse:
         if request.query.all_projects:
             self.policy.enforce(caller, f"{_API}:servers:index:get_all_tenants", {})
+        if caller.is_admin:
+            if request.only_deleted:
+                return pb.ListServersResponse()
+            request.query.filters.extend(request.admin_filters)
         page, marker = await self.list(request.query, caller)
         return pb.ListServersResponse(servers=page, next_marker=marker)
 
@@ -148,8 +153,13 @@ class Servers(Resource[pb.Server]):
                 rules.reboot(changed, hard=request.reboot.hard)
             elif action == "lock":
                 changed.spec.locked, changed.spec.locked_reason = True, request.lock.reason
+                changed.spec.locked_by_admin = caller.project_id != server.meta.project_id
             elif action == "unlock":
+                self._check_unlock(server, caller)
                 changed.spec.locked, changed.spec.locked_reason = False, ""
+                changed.spec.locked_by_admin = False
+            elif action == "reset_state":
+                changed.spec.marked_error = request.reset_state.error
             elif action == "detach_port":
                 _take_port(changed, request.detach_port.port_id)
 
@@ -183,6 +193,12 @@ class Servers(Resource[pb.Server]):
         return pb.GetConsoleOutputResponse(output=output)
 
     # -- helpers
+
+    def _check_unlock(self, server: pb.Server, caller: Caller) -> None:
+        """What an administrator locked, only an administrator unlocks."""
+        if server.spec.locked_by_admin:
+            rule = f"{_API}:os-lock-server:unlock:unlock_override"
+            self.policy.enforce(caller, rule, self.target(server))
 
     async def _change(
         self, server: pb.Server, action: str, caller: Caller, change: Callable[[pb.Server], None]

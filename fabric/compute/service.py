@@ -2,14 +2,26 @@
 
 from typing import Any
 
+from fabric.compute.aggregate import AGGREGATES, Aggregates
 from fabric.compute.compute_node import ComputeNodes
 from fabric.compute.flavor import FLAVORS, Flavors
 from fabric.compute.instance_action import ACTIONS, InstanceActions
 from fabric.compute.keypair import KEYPAIRS, Keypairs
 from fabric.compute.node import NODES
+from fabric.compute.quota import LIMITS, QUOTA_LIMITS, Quotas
 from fabric.compute.server import SERVERS
+from fabric.compute.server_group import SERVER_GROUPS, ServerGroups
 from fabric.compute.servers import Servers
-from fabric.compute.v1 import compute_node_pb2, flavor_pb2, instance_action_pb2, keypair_pb2, server_pb2
+from fabric.compute.v1 import (
+    aggregate_pb2,
+    compute_node_pb2,
+    flavor_pb2,
+    instance_action_pb2,
+    keypair_pb2,
+    quota_pb2,
+    server_group_pb2,
+    server_pb2,
+)
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
 from fabric.runtime.policy import Policy
@@ -18,13 +30,8 @@ from fabric.runtime.rpc import Server
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
 
-COLLECTIONS = [SERVERS, NODES, FLAVORS, KEYPAIRS, ACTIONS]
-LIMITS = {
-    "compute.instances": 10,
-    "compute.cores": 20,
-    "compute.ram": 51200,
-    "compute.key_pairs": 100,
-}
+COLLECTIONS = [SERVERS, NODES, FLAVORS, KEYPAIRS, ACTIONS, SERVER_GROUPS, AGGREGATES, QUOTA_LIMITS]
+__all__ = ["COLLECTIONS", "LIMITS", "PUBLIC", "register"]
 PUBLIC = frozenset[str]()
 
 
@@ -32,13 +39,17 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     """Serve all of compute."""
     signer = Signer.of(config.controller.master_key_file)
     servers = Servers(store, policy, client, signer)
+    nodes = ComputeNodes(store, policy)
     keypairs, actions = Keypairs(store, policy), InstanceActions(store, policy)
     parts: list[tuple[Any, str, dict[str, Resource[Any]], object]] = [
         (server_pb2, "ServerService", {"Server": servers}, servers),
         (flavor_pb2, "FlavorService", {"Flavor": Flavors(store, policy)}, None),
         (keypair_pb2, "KeypairService", {}, keypairs),
         (instance_action_pb2, "InstanceActionService", {}, actions),
-        (compute_node_pb2, "ComputeNodeRegistryService", {"ComputeNode": ComputeNodes(store, policy)}, None),
+        (compute_node_pb2, "ComputeNodeRegistryService", {"ComputeNode": nodes}, nodes),
+        (server_group_pb2, "ServerGroupService", {"ServerGroup": ServerGroups(store, policy)}, None),
+        (aggregate_pb2, "AggregateService", {"Aggregate": Aggregates(store, policy)}, None),
+        (quota_pb2, "QuotaService", {}, Quotas(store, policy)),
     ]
     for module, name, resources, extra in parts:
         descriptor = module.DESCRIPTOR.services_by_name[name]

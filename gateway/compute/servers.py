@@ -1,278 +1,111 @@
-"""Compute API, section "Servers (servers)"."""
+"""Compute API, section "Servers (servers)": list, show, update, delete."""
 
-import hashlib
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
-from gateway.compute.links import bookmark, links
-from gateway.core.codec import Base64, Bool, Integer, JsonValue, Map, Text, Timestamp
-from gateway.core.crud import crud
-from gateway.core.fault import Invalid
+from gateway.compute import body, server_list, server_security_group
+from gateway.compute.reading import body_of, page
+from gateway.compute.server_table import BASIC, SERVERS, render
+from gateway.core.codec import JsonValue
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.core.table import Field, Table
 
-
-def addresses(server: pb.Server, request: Request) -> JsonValue:
-    """By network name: address, version, MAC and kind."""
-    found: dict[str, list[JsonValue]] = {}
-    for nic in server.nics:
-        entries = found.setdefault(nic.network_name, [])
-        for fixed in nic.fixed_ips:
-            entries.append(
-                {
-                    "version": fixed.ip_version,
-                    "addr": fixed.ip_address,
-                    "OS-EXT-IPS:type": "fixed",
-                    "OS-EXT-IPS-MAC:mac_addr": nic.mac_address,
-                }
-            )
-    return found  # type: ignore[return-value]
-
-
-def _image(server: pb.Server, request: Request) -> JsonValue:
-    image = server.spec.image
-    return {"id": image.id, "links": [bookmark(request, "images", image.id)]} if image.id else ""
-
-
-def _flavor_link(server: pb.Server, request: Request) -> JsonValue:
-    id_ = server.spec.flavor.id
-    return {"id": id_, "links": [bookmark(request, "flavors", id_)]}
-
-
-def _flavor_copy(server: pb.Server, request: Request) -> JsonValue:
-    flavor = server.spec.flavor
-    return {
-        "original_name": flavor.name,
-        "vcpus": flavor.vcpus,
-        "ram": flavor.ram_mib,
-        "disk": flavor.root_gb,
-        "ephemeral": flavor.ephemeral_gb,
-        "swap": flavor.swap_mib,
-        "extra_specs": dict(flavor.extra_specs),
-    }
-
-
-def _host_id(server: pb.Server, request: Request) -> JsonValue:
-    if not server.node:
-        return ""
-    return hashlib.sha224((server.meta.project_id + server.node).encode()).hexdigest()
-
-
-def _fault(server: pb.Server) -> dict[str, JsonValue] | None:
-    if server.view.status != "ERROR":
-        return None
-    if server.status.state == pb.ServerStatus.STATE_ERROR:
-        message, time = server.status.message or server.status.reason, server.status.observe_time
-    else:
-        message, time = server.fault.message, server.fault.time
-    return {"code": 500, "created": Timestamp("iso_z").to_json(time), "message": message}
-
-
-_ADMIN = "admin"
-
-SERVERS = Table(
-    singular="server",
-    plural="servers",
-    message=pb.Server,
-    service=ServerServiceStub,
-    fields=[
-        Field("id", "meta.id", sort=True),
-        Field("name", "meta.name", write="create update", required=True, codec=Text(255, min=1), sort=True),
-        Field("links", compute=lambda server, request: links(request, "servers", server.meta.id)),
-        Field("status", "view.status", detail_only=True),
-        Field("tenant_id", "meta.project_id", detail_only=True),
-        Field("user_id", "spec.user_id", detail_only=True),
-        Field("metadata", "spec.metadata", write="create", codec=Map(), detail_only=True),
-        Field("hostId", compute=_host_id, detail_only=True),
-        Field("image", compute=_image, detail_only=True),
-        Field("flavor", compute=_flavor_link, until="2.46", detail_only=True),
-        Field("flavor", compute=_flavor_copy, since="2.47", detail_only=True),
-        Field("created", "meta.create_time", codec=Timestamp("iso_z"), detail_only=True),
-        Field("updated", "meta.update_time", codec=Timestamp("iso_z"), detail_only=True),
-        Field("addresses", compute=addresses, detail_only=True),
-        Field("accessIPv4", "spec.access_ipv4", write="create update", detail_only=True),
-        Field("accessIPv6", "spec.access_ipv6", write="create update", detail_only=True),
-        Field(
-            "OS-DCF:diskConfig", "spec.disk_config", write="create update", default="MANUAL", detail_only=True
-        ),
-        Field("progress", "view.progress", codec=Integer(), detail_only=True),
-        Field(
-            "OS-EXT-AZ:availability_zone",
-            detail_only=True,
-            compute=lambda server, _: server.spec.availability_zone or ("nova" if server.node else ""),
-        ),
-        Field(
-            "config_drive",
-            "spec.config_drive",
-            write="create",
-            read=False,
-            codec=Bool(lenient=True, nullable=True),
-        ),
-        Field(
-            "config_drive",
-            detail_only=True,
-            compute=lambda server, _: "True" if server.spec.config_drive else "",
-        ),
-        Field("key_name", "spec.key_name", write="create", codec=Text(255, nullable=True), detail_only=True),
-        Field(
-            "OS-SRV-USG:launched_at", "status.launch_time", codec=Timestamp("nova"), detail_only=True
-        ),
-        Field("OS-SRV-USG:terminated_at", const=None, detail_only=True),
-        Field("security_groups", detail_only=True, compute=lambda server, _: [{"name": "default"}]),
-        Field("os-extended-volumes:volumes_attached", const=[], detail_only=True),
-        Field("OS-EXT-STS:task_state", "view.task_state", codec=Text(nullable=True), detail_only=True),
-        Field("OS-EXT-STS:vm_state", "view.vm_state", detail_only=True),
-        Field("OS-EXT-STS:power_state", "view.power_state", codec=Integer(), detail_only=True),
-        Field(
-            "OS-EXT-SRV-ATTR:host",
-            "node",
-            codec=Text(nullable=True),
-            visible_to=_ADMIN,
-            filter=True,
-            aliases=(),
-            detail_only=True,
-        ),
-        Field(
-            "OS-EXT-SRV-ATTR:hypervisor_hostname",
-            "node",
-            codec=Text(nullable=True),
-            visible_to=_ADMIN,
-            detail_only=True,
-        ),
-        Field(
-            "OS-EXT-SRV-ATTR:instance_name",
-            visible_to=_ADMIN,
-            detail_only=True,
-            compute=lambda server, _: server.status.domain_name or f"instance-{server.meta.id[:8]}",
-        ),
-        Field("user_data", "spec.user_data", write="create", read=False, codec=Base64(65535)),
-        Field("locked", "spec.locked", codec=Bool, since="2.9", detail_only=True),
-        Field(
-            "description",
-            "meta.description",
-            write="create update",
-            codec=Text(255, nullable=True),
-            since="2.19",
-            detail_only=True,
-        ),
-        Field("tags", "meta.tags", since="2.26", detail_only=True),
-    ],
+_UPDATE = body.Obj(
+    {
+        "name": body.label(),
+        "OS-DCF:diskConfig": body.word("AUTO", "MANUAL"),
+        "accessIPv4": body.address(4, empty=True),
+        "accessIPv6": body.address(6, empty=True),
+        "description": (body.maybe(body.text()), "2.19", ""),
+        "hostname": (body.text(63, 1, r"[a-zA-Z0-9]([a-zA-Z0-9\-]*[a-zA-Z0-9])?"), "2.90", ""),
+    },
+    least=1,
 )
+_PATHS = {
+    "name": "meta.name",
+    "OS-DCF:diskConfig": "spec.disk_config",
+    "accessIPv4": "spec.access_ipv4",
+    "accessIPv6": "spec.access_ipv6",
+    "description": "meta.description",
+    "hostname": "spec.hostname",
+}
 
 
-async def create(request: Request) -> Response:
-    """Answers when the server is recorded; its status tells the rest."""
-    body = dict(request.api.dialect.unwrap(SERVERS, request.json(), request))
-    image, flavor = body.pop("imageRef", ""), body.pop("flavorRef", None)
-    if not isinstance(flavor, (str, int)) or isinstance(flavor, bool):
-        raise Invalid("'flavorRef' is a required property", field="flavorRef")
-    networks = body.pop("networks", None)
-    groups = body.pop("security_groups", [])
-    lowest, most = body.pop("min_count", 1), body.pop("max_count", 1)
-    zone = body.pop("availability_zone", "")
-    message = SERVERS.parse_create(body, request)
-    _networks(message, networks)
-    for group in groups:
-        message.spec.security_groups.append(group["name"])
-    message.spec.availability_zone, _, message.spec.forced_node = str(zone or "").partition(":")
-    asked = pb.CreateServerRequest(
-        server=message,
-        flavor_id=str(flavor).rpartition("/")[2],
-        image_id=str(image).rpartition("/")[2],
-        min_count=int(lowest),
-        max_count=int(most),
-    )
-    reply = await request.call(request.stub(ServerServiceStub).CreateServer, asked)
-    server = reply.servers[0]
-    shown = {
-        "id": server.meta.id,
-        "links": links(request, "servers", server.meta.id),
-        "OS-DCF:diskConfig": server.spec.disk_config,
-        "security_groups": [{"name": "default"}],
-    }
-    location = f"{request.api_url}/v2.1/servers/{server.meta.id}"
-    return Response(202, {"server": shown}, {"location": location})
+async def find(request: Request) -> pb.Server:
+    """The server that the path names. Raises Fault 404."""
+    asked = pb.GetServerRequest(id=request.params["server_id"])
+    return await request.call(request.stub(ServerServiceStub).GetServer, asked)
 
 
-def _networks(message: pb.Server, networks: JsonValue) -> None:
-    if networks == "auto":
-        message.spec.auto_networks = True
-    elif networks == "none":
-        message.spec.no_networks = True
-    elif isinstance(networks, list):
-        for entry in networks:
-            if not isinstance(entry, dict):
-                raise Invalid("'networks' must be a list of objects.", field="networks")
-            message.spec.networks.add(
-                network_id=str(entry.get("uuid") or ""),
-                port_id=str(entry.get("port") or ""),
-                fixed_ip=str(entry.get("fixed_ip") or ""),
-                tag=str(entry.get("tag") or ""),
-            )
+async def write(request: Request, server: pb.Server, *paths: str) -> pb.Server:
+    """Change these fields of it, if nobody else has changed it since it was read."""
+    asked = pb.UpdateServerRequest(server=server, update_mask=FieldMask(paths=paths))
+    return await request.call(request.stub(ServerServiceStub).UpdateServer, asked)
+
+
+async def full(request: Request, server: pb.Server) -> dict[str, JsonValue]:
+    """All that an answer about one server says."""
+    shown = render([server], request, alone=True)
+    await server_security_group.describe(request, [server], shown)
+    return shown[0]
 
 
 async def show(request: Request) -> Response:
-    """With the fault of a failed server."""
-    reply = await request.call(
-        request.stub(ServerServiceStub).GetServer, pb.GetServerRequest(id=request.params["server_id"])
-    )
-    shown = SERVERS.render(reply, request)
-    if fault := _fault(reply):
-        shown["fault"] = fault
+    """One, with all details."""
+    return Response(200, {"server": await full(request, await find(request))})
+
+
+async def index(request: Request) -> Response:
+    """Ids, names and links."""
+    servers = await _list(request)
+    shown = SERVERS.render_list(servers, request, detail=False)
+    return Response(200, page(request, "servers", shown, [server.meta.id for server in servers]))
+
+
+async def detail(request: Request) -> Response:
+    """All that is known of each."""
+    servers = await _list(request)
+    shown = render(servers, request, alone=False)
+    await server_security_group.describe(request, servers, shown)
+    return Response(200, page(request, "servers", shown, [server.meta.id for server in servers]))
+
+
+async def _list(request: Request) -> list[pb.Server]:
+    try:
+        asked = server_list.asked(request)
+    except server_list.Empty:
+        return []
+    reply = await request.call(request.stub(ServerServiceStub).ListServers, asked)
+    return list(reply.servers)
+
+
+async def update(request: Request) -> Response:
+    """Name, description, addresses, host name, disk configuration."""
+    given = body_of(request, "server", _UPDATE)
+    changed = pb.Server()
+    changed.meta.id = request.params["server_id"]
+    for name, value in given.items():
+        holder, _, leaf = _PATHS[name].partition(".")
+        setattr(getattr(changed, holder), leaf, value or "")
+    server = await write(request, changed, *(_PATHS[name] for name in given))
+    shown = await full(request, server)
+    if request.microversion < (2, 75):
+        shown = {name: value for name, value in shown.items() if name in BASIC}
     return Response(200, {"server": shown})
 
 
-async def act(request: Request) -> Response:
-    """POST .../action: one key names the action."""
-    body = request.json()
-    if len(body) != 1:
-        raise Invalid("The body must name one action.")
-    name, value = next(iter(body.items()))
-    id_ = request.params["server_id"]
-    stub = request.stub(ServerServiceStub)
-    if name == "os-getConsoleOutput":
-        length = value.get("length") if isinstance(value, dict) else None
-        asked = pb.GetConsoleOutputRequest(id=id_, lines=int(length) if length else 0)
-        reply = await request.call(stub.GetConsoleOutput, asked)
-        return Response(200, {"output": reply.output.decode(errors="replace")})
-    action = _ACTIONS.get(name)
-    if action is None:
-        raise Invalid(f"There is no such action: {name[:64]}", field=name[:64])
-    message = pb.ActOnServerRequest(id=id_)
-    chosen = getattr(message, action)
-    chosen.SetInParent()
-    if action == "reboot":
-        kind = value.get("type") if isinstance(value, dict) else None
-        if kind not in ("SOFT", "HARD", "Soft", "Hard", "soft", "hard"):
-            raise Invalid("'type' must be SOFT or HARD.", field="type")
-        chosen.hard = str(kind).upper() == "HARD"
-    await request.call(stub.ActOnServer, message)
-    return Response(202)
+async def delete(request: Request) -> Response:
+    """It is gone when a GET says so."""
+    asked = pb.DeleteServerRequest(id=request.params["server_id"])
+    await request.call(request.stub(ServerServiceStub).DeleteServer, asked)
+    return Response(204)
 
-
-_ACTIONS = {
-    "os-start": "start",
-    "os-stop": "stop",
-    "reboot": "reboot",
-    "pause": "pause",
-    "unpause": "unpause",
-    "suspend": "suspend",
-    "resume": "resume",
-    "lock": "lock",
-    "unlock": "unlock",
-}
 
 routes = [
-    Route("POST", "/v2.1/servers", create),
+    Route("GET", "/v2.1/servers", index),
+    Route("GET", "/v2.1/servers/detail", detail),
     Route("GET", "/v2.1/servers/{server_id}", show),
-    *crud(
-        SERVERS,
-        "/v2.1",
-        only="list detail update delete",
-        detail=True,
-        item_id="server_id",
-        delete_status=204,
-    ),
-    Route("POST", "/v2.1/servers/{server_id}/action", act),
+    Route("PUT", "/v2.1/servers/{server_id}", update),
+    Route("DELETE", "/v2.1/servers/{server_id}", delete),
 ]

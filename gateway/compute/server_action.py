@@ -1,0 +1,180 @@
+"""Compute API, section "Servers - run an action"."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fabric.compute.v1 import server_pb2 as pb
+from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
+from gateway.compute import body, servers
+from gateway.compute.body import Rule, refuse
+from gateway.core.fault import Fault, Invalid
+from gateway.core.http import Request, Response
+from gateway.core.microversion import Range
+from gateway.core.route import Route
+
+Act = Callable[[Request, Any], Awaitable[Response]]
+
+
+async def run(request: Request, **action: Any) -> Response:
+    """ActOnServer with this action; it goes on after the answer."""
+    asked = pb.ActOnServerRequest(id=request.params["server_id"], **action)
+    await request.call(request.stub(ServerServiceStub).ActOnServer, asked)
+    return Response(202)
+
+
+async def _reboot(request: Request, value: Any) -> Response:
+    hard = value["type"].upper() == "HARD"
+    return await run(request, reboot=pb.ActOnServerRequest.Reboot(hard=hard))
+
+
+async def _lock(request: Request, value: Any) -> Response:
+    reason = (value or {}).get("locked_reason") or ""
+    return await run(request, lock=pb.ActOnServerRequest.Lock(reason=reason))
+
+
+async def _reset_state(request: Request, value: Any) -> Response:
+    return await run(request, reset_state=pb.ActOnServerRequest.ResetState(error=value["state"] == "error"))
+
+
+async def _add_group(request: Request, value: Any) -> Response:
+    group = pb.ActOnServerRequest.AddSecurityGroup(name=value["name"])
+    return await run(request, add_security_group=group)
+
+
+async def _remove_group(request: Request, value: Any) -> Response:
+    group = pb.ActOnServerRequest.RemoveSecurityGroup(name=value["name"])
+    return await run(request, remove_security_group=group)
+
+
+async def _delete(request: Request, value: Any) -> Response:
+    await servers.delete(request)
+    return Response(202)
+
+
+async def _console_output(request: Request, value: Any) -> Response:
+    length = (value or {}).get("length")
+    lines = 0 if length is None or length < 0 else length
+    if length == 0:
+        await servers.find(request)
+        return Response(200, {"output": ""})
+    asked = pb.GetConsoleOutputRequest(id=request.params["server_id"], lines=lines)
+    reply = await request.call(request.stub(ServerServiceStub).GetConsoleOutput, asked)
+    return Response(200, {"output": reply.output.decode(errors="replace").replace("\0", "")})
+
+
+async def _nothing(request: Request, value: Any) -> Response:
+    """What this cloud does not offer, said after the server was found."""
+    await servers.find(request)
+    raise Fault(501, "The requested functionality is not supported.", reason="NOT_SUPPORTED")
+
+
+def _plain(name: str) -> Act:
+    async def act(request: Request, value: Any) -> Response:
+        message = pb.ActOnServerRequest(id=request.params["server_id"])
+        getattr(message, name).SetInParent()
+        await request.call(request.stub(ServerServiceStub).ActOnServer, message)
+        return Response(202)
+
+    return act
+
+
+_GROUP = body.Obj({"name": body.text(255, 1)}, required=["name"], open=True)
+_CONSOLE = body.Obj({"type": body.text()}, required=["type"])
+_ADDRESS = body.Obj({"address": body.address()}, required=["address"], open=True)
+_REASON = body.Obj({"locked_reason": body.text(255, 1)})
+
+
+def _lock_body(value: Any, name: str, version: body.Version) -> Any:
+    return body.maybe(_REASON)(value, name, version) if version >= (2, 73) else None
+
+
+_REBOOT_TYPES = ("SOFT", "HARD", "Soft", "Hard", "soft", "hard")
+
+ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
+    "os-start": (_plain("start"), body.null, "", ""),
+    "os-stop": (_plain("stop"), body.null, "", ""),
+    "reboot": (_reboot, body.Obj({"type": body.word(*_REBOOT_TYPES)}, required=["type"]), "", ""),
+    "pause": (_plain("pause"), body.null, "", ""),
+    "unpause": (_plain("unpause"), body.null, "", ""),
+    "suspend": (_plain("suspend"), body.null, "", ""),
+    "resume": (_plain("resume"), body.null, "", ""),
+    "lock": (_lock, _lock_body, "", ""),
+    "unlock": (_plain("unlock"), body.null, "", ""),
+    "addSecurityGroup": (_add_group, _GROUP, "", ""),
+    "removeSecurityGroup": (_remove_group, _GROUP, "", ""),
+    "os-resetState": (
+        _reset_state,
+        body.Obj({"state": body.word("active", "error")}, required=["state"]),
+        "",
+        "",
+    ),
+    "forceDelete": (_delete, body.null, "", ""),
+    "os-getConsoleOutput": (
+        _console_output,
+        body.maybe(body.Obj({"length": body.maybe(body.integer(-1))})),
+        "",
+        "",
+    ),
+    # Known, and not offered yet.
+    "addFixedIp": (_nothing, body.Obj({"networkId": body.anything}, required=["networkId"]), "", "2.43"),
+    "removeFixedIp": (_nothing, _ADDRESS, "", "2.43"),
+    "addFloatingIp": (_nothing, _ADDRESS, "", "2.43"),
+    "removeFloatingIp": (_nothing, _ADDRESS, "", "2.43"),
+    "changePassword": (_nothing, body.Obj({"adminPass": body.text()}, required=["adminPass"]), "", ""),
+    "confirmResize": (_nothing, body.null, "", ""),
+    "createBackup": (_nothing, body.Obj(open=True), "", ""),
+    "createImage": (
+        _nothing,
+        body.Obj({"name": body.label(), "metadata": body.METADATA}, required=["name"]),
+        "",
+        "",
+    ),
+    "evacuate": (_nothing, body.Obj(open=True), "", ""),
+    "injectNetworkInfo": (_nothing, body.null, "", ""),
+    "migrate": (_nothing, body.anything, "", ""),
+    "os-getRDPConsole": (_nothing, _CONSOLE, "", "2.5"),
+    "os-getSPICEConsole": (_nothing, _CONSOLE, "", "2.5"),
+    "os-getSerialConsole": (_nothing, _CONSOLE, "", "2.5"),
+    "os-getVNCConsole": (_nothing, _CONSOLE, "", "2.5"),
+    "os-migrateLive": (_nothing, body.Obj(open=True), "", ""),
+    "rebuild": (_nothing, body.Obj({"imageRef": body.text()}, required=["imageRef"], open=True), "", ""),
+    "rescue": (_nothing, body.anything, "", ""),
+    "resetNetwork": (_nothing, body.null, "", ""),
+    "resize": (
+        _nothing,
+        body.Obj(
+            {"flavorRef": body.either(body.text(255, 1), body.integer(0))}, required=["flavorRef"], open=True
+        ),
+        "",
+        "",
+    ),
+    "restore": (_nothing, body.null, "", ""),
+    "revertResize": (_nothing, body.null, "", ""),
+    "shelve": (_nothing, body.null, "", ""),
+    "shelveOffload": (_nothing, body.null, "", ""),
+    "trigger_crash_dump": (_nothing, body.null, "2.17", ""),
+    "unrescue": (_nothing, body.null, "", ""),
+    "unshelve": (_nothing, body.anything, "", ""),
+}
+
+
+async def act(request: Request) -> Response:
+    """POST .../action: one key names the action."""
+    given = request.json()
+    if len(given) != 1:
+        raise Invalid("There is no such action: the body must name exactly one.")
+    name, value = next(iter(given.items()))
+    action, rule, since, until = ACTIONS.get(name, (None, body.null, "", ""))
+    if action is None:
+        raise Invalid(f"There is no such action: {name[:64]}", field=name[:64])
+    if request.microversion not in Range(since, until):
+        raise Fault(404, "The resource could not be found.", reason="NO_SUCH_ACTION")
+    if rule is not body.null and value is None and rule is not body.anything:
+        try:
+            rule(value, name, request.microversion)
+        except Invalid as error:
+            raise refuse(name, value, "None is not of type 'object'") from error
+    return await action(request, rule(value, name, request.microversion))
+
+
+routes = [Route("POST", "/v2.1/servers/{server_id}/action", act)]
