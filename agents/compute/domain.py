@@ -33,7 +33,6 @@ class Host:
     node: str
     virt_type: str  # kvm, qemu
     machine: str = "pc"
-    console_address: str = "127.0.0.1"
 
 
 def name(server_id: str) -> str:
@@ -68,7 +67,7 @@ def domain_xml(server: pb.Server, marks: Marks, disks: list[DiskFile], console_l
         devices.append(_disk(disk, number, bus if bus in _DISK_BUSES else "virtio"))
     for nic in server.nics:
         devices.append(interface(nic, properties.get("hw_vif_model", "virtio")))
-    _consoles(devices, console_log, host)
+    _consoles(devices, console_log)
     rng = ET.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
     balloon = ET.SubElement(devices, "memballoon", model="virtio")
@@ -191,12 +190,12 @@ def _disk(disk: DiskFile, number: int, bus: str) -> ET.Element:
     return element
 
 
-def _consoles(devices: ET.Element, console_log: str, host: Host) -> None:
+def _consoles(devices: ET.Element, console_log: str) -> None:
     serial = ET.SubElement(devices, "serial", type="pty")
     ET.SubElement(serial, "log", file=console_log, append="on")
     ET.SubElement(serial, "target", port="0")
-    graphics = ET.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes")
-    ET.SubElement(graphics, "listen", type="address", address=host.console_address)
+    graphics = ET.SubElement(devices, "graphics", type="vnc")
+    ET.SubElement(graphics, "listen", type="socket")  # in libvirt's own directory: no port to race for
     video = ET.SubElement(devices, "video")
     ET.SubElement(video, "model", type="vga")
 

@@ -59,9 +59,7 @@ class LibvirtDriver:
         self._directory = directory
         self._settings = settings
         self._files = ServerFiles(directory / "servers", availability_zone=settings.availability_zone)
-        self._host = domain.Host(
-            node, cpu.virt_type(settings.virt_type), settings.machine, settings.console_address
-        )
+        self._host = domain.Host(node, cpu.virt_type(settings.virt_type), settings.machine)
         self._connection = Connection(settings.connection_uri)
 
     def close(self) -> None:

@@ -12,7 +12,6 @@ class ComputeSettings:
     connection_uri: str = "qemu:///system"
     virt_type: str = "auto"  # kvm, qemu (software emulation), auto: kvm where the CPU can
     machine: str = "pc"  # pc hot-plugs without bridges; an image may ask for q35 by hw_machine_type
-    console_address: str = "127.0.0.1"  # where VNC servers listen
     reserved_ram_mib: int = 512  # for the node itself
     reserved_disk_gb: int = 1
     stop_timeout: timedelta = timedelta(seconds=60)  # for the guest to power itself off
