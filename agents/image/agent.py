@@ -25,6 +25,7 @@ Upload, Status = pb.Upload, pb.ImageStatus
 _STREAMS = (Upload.KIND_PUT, Upload.KIND_STAGE)
 _ARRIVE_S = 10.0  # within which the watch brings the want of a stream
 _BEGIN_S = 15.0  # within which the stream of a new upload must come
+_SKEW_S = 5.0  # by which the clocks of nodes may differ
 _REPORT_S = 60.0  # how long a complete upload waits for an absent etcd
 MISSING, BROKEN = "MISSING", "UPLOAD_BROKEN"
 
@@ -55,6 +56,7 @@ class ImageAgent:
         self._driver = driver
         self._downloader = downloader or Downloader()
         self._grace_s = orphan_grace.total_seconds()
+        self._started = time.time()
         self._images: Images | None = None
         self._loop: Loop | None = None
         self._going: dict[str, asyncio.Task[pb.ImageStatus]] = {}  # by image
@@ -151,10 +153,11 @@ class ImageAgent:
             self._begin(image, self._fetched(image))
             return None
         waited_s = time.monotonic() - self._since.setdefault(upload.id, time.monotonic())
-        if waited_s < _BEGIN_S:
+        died = upload.begin_time.ToSeconds() < self._started - _SKEW_S  # with the process before this one
+        if waited_s < _BEGIN_S and not died:
             return timedelta(seconds=_BEGIN_S - waited_s)
         self._since.pop(upload.id, None)
-        await self._fail(image, BROKEN, "The upload did not begin.")
+        await self._fail(image, BROKEN, "The upload broke, or did not begin.")
         return None
 
     async def _fail(self, image: pb.Image, reason: str, message: str) -> None:

@@ -16,13 +16,14 @@ from agents.image.agent import ImageAgent
 from agents.image.directory import DirectoryStore
 from agents.image.download import Downloader
 from agents.image.service import ImageStoreRpcs
+from agents.running import first_of
 from fabric.image import controller, policies, service
 from fabric.image.v1 import image_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
 from fabric.runtime.codec import Codec
 from fabric.runtime.config import Bootstrap, Config, Controller
-from fabric.runtime.errors import LeaseLost, Unauthenticated
+from fabric.runtime.errors import LeaseLost, Unauthenticated, Unavailable
 from fabric.runtime.etcd import Change, Etcd
 from fabric.runtime.node import Life, NodeCache, NodeStore
 from fabric.runtime.policy import Policy
@@ -68,6 +69,18 @@ class Agent:
         self._server = Server()
         ImageStoreRpcs(self.agent, self.driver, self._verifier, everywhere).add_to(self._server)
         await self._server.start("127.0.0.1:0")
+        self._working = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._live())]
+        await self._working.wait()
+
+    async def _live(self) -> None:
+        """One life after the other, as fabric-agent does it."""
+        while True:
+            with contextlib.suppress(LeaseLost, Unavailable):
+                await self._one_life()
+            await asyncio.sleep(0.1)
+
+    async def _one_life(self) -> None:
         codec = Codec()
         sign = node_pb2.Life(node=self.node, agent="image", address=f"127.0.0.1:{self._server.port}")
         life = Life(self._etcd, codec, sign, ttl_s=2)
@@ -76,16 +89,23 @@ class Agent:
             cache, life, codec, "images", pb.Image, pb.ImageStatus
         )
         ready = asyncio.Event()
-        self._tasks = [asyncio.create_task(life.hold(ready)), asyncio.create_task(cache.cache.run())]
-        await ready.wait()
-        await cache.cache.ready.wait()
-        self._tasks.append(asyncio.create_task(self.agent.run(store)))
+
+        async def work() -> None:
+            await ready.wait()
+            await cache.cache.ready.wait()
+            self._working.set()
+            await self.agent.run(store)
+
+        await first_of(
+            asyncio.create_task(life.hold(ready)),
+            asyncio.create_task(cache.cache.run()),
+            asyncio.create_task(work()),
+        )
 
     async def kill(self) -> None:
         for task in self._tasks:
             task.cancel()
-        with contextlib.suppress(LeaseLost):
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.stop(0)
         await self.agent.close()
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.functional.etcd import EtcdProcess
 from tests.functional.image.harness import Cloud
 
 MIB = 1 << 20
@@ -81,6 +82,20 @@ async def test_an_upload_whose_agent_dies_leaves_a_queued_image(cloud: Cloud) ->
     sock.close()
     await cloud.until(image["id"], "queued", within_s=40)
     assert cloud.agent.files() == []
+
+
+async def test_an_upload_outlives_a_restart_of_etcd(cloud: Cloud, etcd_process: EtcdProcess) -> None:
+    image = await cloud.image()
+    sock = await _begin_upload(cloud, image["id"])
+    await cloud.until(image["id"], "saving")
+    etcd_process.kill()
+    await asyncio.sleep(3)  # longer than the lease of the agent
+    etcd_process.start()
+    await asyncio.to_thread(sock.sendall, os.urandom(6 * MIB))
+    answer = await asyncio.to_thread(sock.recv, 100)
+    sock.close()
+    assert answer.startswith(b"HTTP/1.1 204"), answer
+    assert (await cloud.show(image["id"]))["status"] == "active"
 
 
 async def test_bytes_survive_a_restart_of_the_agent(cloud: Cloud) -> None:
