@@ -33,7 +33,6 @@ class Compute:
         self._settings = ComputeSettings(
             availability_zone=config.node.availability_zone,
             connection_uri=config.compute.libvirt_uri,
-            domain_log_directory=config.compute.libvirt_log_dir,
             reserved_ram_mib=config.compute.reserved_ram_mib,
             stop_timeout=timedelta(seconds=config.compute.stop_timeout_s),
             soft_reboot_timeout=timedelta(seconds=config.compute.soft_reboot_timeout_s),

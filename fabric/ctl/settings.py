@@ -79,7 +79,6 @@ def _sections(place: Place, wish: Wish) -> Sections:
         "compute": {
             "driver": wish.compute_driver or "libvirt",
             "libvirt_uri": f"qemu+unix:///system?socket={place.libvirt}/libvirt-sock",
-            "libvirt_log_dir": str(place.libvirt / "log/qemu"),
         },
         "network": {"driver": wish.network_driver or "linux"},
         "bootstrap": {

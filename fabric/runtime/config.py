@@ -82,7 +82,6 @@ class Compute:
 
     driver: str = opt("libvirt", "libvirt, or fake: servers that are only remembered, for scale tests.")
     libvirt_uri: str = opt("qemu:///system", "Connection to libvirt.")
-    libvirt_log_dir: str = opt("/var/log/libvirt/qemu", "Where libvirt logs of each domain, removed with it.")
     cpu_allocation_ratio: float = opt(16.0, "Virtual CPUs that are promised for each real one.")
     ram_allocation_ratio: float = opt(1.5, "Memory that is promised for each real byte.")
     disk_allocation_ratio: float = opt(1.0, "Disk that is promised for each real byte.")
