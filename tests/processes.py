@@ -35,10 +35,11 @@ class ProcessCloud:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.url = f"http://127.0.0.1:{self._ports['gateway']}"
         self.config = directory / "fabric.toml"
+        self.logs = directory / "log"  # as `fabricctl --state-dir` has it
 
     def start(self) -> None:
         """Start everything and wait until a token can be had."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         (self.directory / "master.key").write_bytes(Fernet.generate_key() + b"\n")
         self._etcd.start()
         self.config.write_text(self._toml())
@@ -51,7 +52,7 @@ class ProcessCloud:
         if name == "etcd":
             self._etcd.start()
             return
-        log = (self.directory / f"{name}.log").open("ab")
+        log = (self.logs / f"{name}.log").open("ab")
         words = [sys.executable, "-m", MODULES[name], "--config", str(self.config)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         self._running[name] = subprocess.Popen(words, stdout=log, stderr=log, cwd=ROOT, env=environment)
@@ -99,7 +100,7 @@ class ProcessCloud:
     def _login_works(self) -> bool:
         for name, process in self._running.items():
             if process.poll() is not None:
-                log = (self.directory / f"{name}.log").read_text()[-2000:]
+                log = (self.logs / f"{name}.log").read_text()[-2000:]
                 raise RuntimeError(f"{name} ended with {process.returncode}:\n{log}")
         try:
             with Http(self.url) as http:

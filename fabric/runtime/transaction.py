@@ -54,6 +54,7 @@ class Transaction:
         self._charges: dict[tuple[str, str], int] = {}
         self._limits: dict[tuple[str, str], int | None] = {}
         self._written: dict[str, _Written | str | None] = {}
+        self._done_at: int | None = None  # by a try whose answer was lost
         self.revision = 0  # after the commit
 
     async def __aenter__(self) -> Self:
@@ -261,6 +262,8 @@ class Transaction:
                 if outcome.succeeded:
                     self._take_over(outcome.revision, quotas)
                     return outcome.revision
+                if self._done_at is not None:
+                    return await self._catch_up(outcome.revision)
                 self._judge(outcome, set(keys))
         raise Conflict("The quota is contended; try again.", reason="QUOTA_CONTENDED")
 
@@ -307,20 +310,38 @@ class Transaction:
                 unsure = True
                 await asyncio.sleep(0.1)
                 continue
-            if not outcome.succeeded and unsure and self._is_done(outcome, loose):
-                return Outcome(True, max((kv.mod_revision for kv in outcome.found.values()), default=0), {})
+            if not outcome.succeeded and unsure:
+                self._done_at = self._find_done(outcome, loose)
             return outcome
 
-    def _is_done(self, outcome: Outcome, loose: set[str]) -> bool:
+    def _find_done(self, outcome: Outcome, loose: set[str]) -> int | None:
+        """The revision at which an earlier try, whose answer was lost, has been done; None: it has not.
+
+        A transaction that only deletes does not know its revision: that of the look is one that is surely later.
+        """
         own = [key for key in self._change.expect if key not in loose]
+        revision = None
         for key in own:
             found = outcome.found.get(key)
             if key in self._change.put:
                 if found is None or found.value != self._change.put[key]:
-                    return False
-            elif key in self._change.delete and found is not None:
-                return False
-        return any(key in self._change.put or key in self._change.delete for key in own)
+                    return None
+                revision = found.mod_revision
+            elif key in self._change.delete:
+                if found is not None:
+                    return None
+                revision = revision or outcome.revision
+        return revision
+
+    async def _catch_up(self, seen_at: int) -> int:
+        """What others have written since is not ours to take over: the watch brings it, with what we wrote."""
+        assert self._done_at is not None
+        self.revision = self._done_at
+        for kept in self._written.values():
+            if isinstance(kept, _Written):
+                kept.message.meta.etag = str(self.revision)
+        await self._store.fresh(seen_at)
+        return self.revision
 
     def _judge(self, outcome: Outcome, loose: set[str]) -> None:
         """Raise for what failed; return when only a quota was changed by somebody else."""

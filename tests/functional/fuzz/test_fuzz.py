@@ -65,11 +65,11 @@ def told(name: str, call: Call, answer: Answer) -> str:
 
 def test_each_refusal_was_one_line_in_the_log_and_nothing_broke(cloud: ProcessCloud) -> None:
     assert REFUSED
-    log = (cloud.directory / "gateway.log").read_bytes()
+    log = (cloud.logs / "gateway.log").read_bytes()
     several = [id_ for id_ in set(REFUSED[-2000:]) if log.count(id_.encode()) != 1]
     assert several == []
     for name in ("gateway", "controller", "agent"):
-        assert list(exceptions((cloud.directory / f"{name}.log").read_bytes())) == []
+        assert list(exceptions((cloud.logs / f"{name}.log").read_bytes())) == []
 
 
 def test_nothing_is_left_over(cloud: ProcessCloud) -> None:

@@ -32,6 +32,11 @@ class Machine:
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == "ready\n"
 
+    @property
+    def pid(self) -> int:
+        """A process whose namespaces are the machine's."""
+        return self._holder.pid
+
     def run(self, *argv: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command on the machine to its end."""
         inside = ["nsenter", "--target", str(self._holder.pid), "--net", "--mount", *argv]

@@ -38,9 +38,9 @@ def weathered(cloud: ProcessCloud, workers: Sequence[Churn], seed: int, rounds: 
             worker.end()
 
 
-def within_target(look: Callable[[], str]) -> None:
-    """Look until there is nothing to complain of; TARGET_S after the call that is a failure."""
-    deadline = time.monotonic() + TARGET_S
+def within_target(look: Callable[[], str], target_s: float = TARGET_S) -> None:
+    """Look until there is nothing to complain of; after the target that is a failure."""
+    deadline = time.monotonic() + target_s
     while complaint := look():
         assert time.monotonic() < deadline, complaint
         time.sleep(0.25)

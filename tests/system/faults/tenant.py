@@ -101,13 +101,16 @@ class Ports:
 class Churn(threading.Thread):
     """Creates and deletes at random, and remembers what was acknowledged; an answer that is lost tells nothing."""
 
-    def __init__(self, tenant: Tenant, kind: Kind, seed: int, *, most: int = 8) -> None:
+    def __init__(
+        self, tenant: Tenant, kind: Kind, seed: int, *, most: int = 8, pause_s: float = 0.02
+    ) -> None:
         super().__init__(daemon=True)
         self._http = tenant.login()
         self._kind = kind
         self._chance = random.Random(seed)
         self._seed = seed
         self._most = most
+        self._pause_s = pause_s
         self._stop_now = threading.Event()
         self._made = 0
         self.live: set[str] = set()  # acknowledged, and no delete was tried
@@ -121,7 +124,7 @@ class Churn(threading.Thread):
         try:
             while not self._stop_now.is_set():
                 self._step()
-                time.sleep(self._chance.uniform(0, 0.02))
+                time.sleep(self._chance.uniform(0, self._pause_s))
         finally:
             self._http.close()
 

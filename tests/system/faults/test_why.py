@@ -1,0 +1,68 @@
+"""Claim C16: one command tells the cause, in less than a second and without a log server."""
+
+import subprocess
+import sys
+import time
+
+from tests.processes import ROOT, ProcessCloud
+from tests.system.faults.storm import complaints, within_target
+from tests.system.faults.tenant import Servers, Tenant
+
+WHY_S = 1.0
+
+
+def why(cloud: ProcessCloud, id_: str) -> str:
+    began = time.monotonic()
+    command = [sys.executable, "-m", "fabric.ctl", "--state-dir", str(cloud.directory), "why", id_]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    took_s = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    print(f"{took_s:.2f} s\n{done.stdout}")
+    assert took_s < 2 * WHY_S  # alone it takes less than 1
+    return done.stdout
+
+
+def test_server_that_fits_nowhere(cloud: ProcessCloud, admin: Tenant) -> None:
+    giant = {"flavor": {"name": "giant", "ram": 10**9, "vcpus": 1, "disk": 1}}
+    flavor = admin.http.call("POST", "/compute/v2.1/flavors", giant)["flavor"]["id"]
+    body = {"name": "giant", "imageRef": admin.image, "flavorRef": flavor, "networks": "none"}
+    headers = {"OpenStack-API-Version": "compute latest"}
+    server = admin.http.call("POST", "/compute/v2.1/servers", {"server": body}, headers)["server"]["id"]
+    servers = Servers(admin)
+    within_target(lambda: "" if servers.all(admin.http)[server]["status"] == "ERROR" else "not yet")
+    told = why(cloud, server)
+    assert "cause: No valid host was found. Capacity removed node1" in told
+    assert "create by user" in told
+    servers.delete(admin.http, server)
+
+
+def test_server_that_runs(cloud: ProcessCloud, admin: Tenant) -> None:
+    servers = Servers(admin)
+    server = servers.create(admin.http, "well")
+    within_target(lambda: complaints(admin, servers, []))
+    told = why(cloud, server)
+    assert "cause: nothing is wrong with it" in told
+    assert "node node1: holds domain" in told
+    assert "holds tap tap" in told
+
+
+def test_server_whose_agent_is_dead(cloud: ProcessCloud, admin: Tenant) -> None:
+    servers = Servers(admin)
+    server = servers.create(admin.http, "orphan")
+    within_target(lambda: complaints(admin, servers, []))
+    cloud.kill("agent")
+    time.sleep(4)  # its lease lasts for 3
+    try:
+        servers.delete(admin.http, server)
+        assert "cause: the compute agent of node node1 is down" in why(cloud, server)
+    finally:
+        cloud.start_process("agent")
+
+
+def test_request_that_was_refused(cloud: ProcessCloud, admin: Tenant) -> None:
+    status, headers, _ = admin.http.exchange(
+        "POST", "/network/v2.0/ports", {"port": {"network_id": "nowhere"}}
+    )
+    assert status == 404
+    told = why(cloud, headers["x-openstack-request-id"])
+    assert "could not be found" in told
