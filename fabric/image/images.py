@@ -84,6 +84,17 @@ class Images(Resource[pb.Image]):
             raise self.missing(id_)
         return self.present(caller, image)
 
+    def present(self, caller: Caller, message: pb.Image) -> pb.Image:
+        """Where the bytes are is for those who may know it: a location may hold a password."""
+        if not message.view.locations or message.meta.project_id == caller.project_id:
+            return message
+        if self.policy.allows(caller, "get_image_location", self.target(message)):
+            return message
+        shown = copy_of(message)
+        del shown.view.locations[:]
+        del shown.spec.locations[:]
+        return shown
+
     def missing(self, id_: str) -> NotFound:
         return NotFound(f"No image found with ID {id_}", reason="IMAGE_NOT_FOUND", id=id_)
 
@@ -100,7 +111,9 @@ class Images(Resource[pb.Image]):
         self.enforce_list(caller)
         seen = self._listed(request, caller)
         page, marker = query.select(seen, self._marked(request.query, caller), pb.Image)
-        return pb.ListImagesResponse(images=page, next_marker=marker)
+        return pb.ListImagesResponse(
+            images=[self.present(caller, image) for image in page], next_marker=marker
+        )
 
     def _marked(self, asked: Query, caller: Caller) -> Query:
         if asked.marker:

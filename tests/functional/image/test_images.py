@@ -293,6 +293,15 @@ async def test_public_and_community_images(cloud: Cloud) -> None:
     assert changed.status_code == 403
 
 
+async def test_locations_are_for_the_owner(cloud: Cloud) -> None:
+    image = await cloud.image(visibility="community", data=b"x")
+    assert len(image["locations"]) == 1
+    assert (await cloud.show(image["id"], token="p2.member"))["locations"] == []
+    assert len((await cloud.show(image["id"], token=ADMIN))["locations"]) == 1
+    reply = await cloud.call("GET", f"/v2/images/{image['id']}/locations", token="p2.member")
+    assert reply.json() == []
+
+
 async def test_errors_are_web_pages_for_those_who_do_not_ask_for_json(cloud: Cloud) -> None:
     reply = await cloud.call("GET", f"/v2/images/{uuid.uuid4()}", headers={"Accept": "*/*"})
     assert reply.status_code == 404
