@@ -22,7 +22,7 @@ from fabric.image.v1 import image_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
 from fabric.runtime.codec import Codec
-from fabric.runtime.config import Bootstrap, Config, Controller
+from fabric.runtime.config import Bootstrap, Config, Controller, Image
 from fabric.runtime.errors import LeaseLost, Unauthenticated, Unavailable
 from fabric.runtime.etcd import Change, Etcd
 from fabric.runtime.node import Life, NodeCache, NodeStore
@@ -36,6 +36,7 @@ from gateway.core.upstream import Upstream
 from gateway.image.api import API
 from tests.functional.etcd import free_port
 
+MAX_BYTES = 20 << 20
 RAW = {"disk_format": "raw", "container_format": "bare"}
 
 
@@ -174,7 +175,9 @@ async def a_cloud(endpoint: str, directory: Path) -> AsyncIterator[Cloud]:
     key_file = directory / "master.key"
     key_file.write_bytes(Fernet.generate_key() + b"\n")
     config = Config(
-        controller=Controller(master_key_file=str(key_file)), bootstrap=Bootstrap(region="RegionOne")
+        controller=Controller(master_key_file=str(key_file)),
+        bootstrap=Bootstrap(region="RegionOne"),
+        image=Image(max_bytes=MAX_BYTES),
     )
     store = Store(etcd, Codec([key_file.read_bytes().strip()]), service.COLLECTIONS, limits=service.LIMITS)
     server = Server(authenticate=authenticate, freshness=store)

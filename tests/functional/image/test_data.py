@@ -1,6 +1,7 @@
 """Bytes in and out."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
@@ -8,8 +9,10 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import requests
+
 from tests.functional.etcd import EtcdProcess
-from tests.functional.image.harness import Cloud
+from tests.functional.image.harness import MAX_BYTES, Cloud
 
 MIB = 1 << 20
 
@@ -130,6 +133,17 @@ async def test_content_of_another_format_is_refused_and_noise_is_not(cloud: Clou
     assert image["virtual_size"] == 5 * MIB
     image = await cloud.image(disk_format="vmdk", data=os.urandom(1000))
     assert image["status"] == "active"
+
+
+async def test_too_many_bytes_are_refused_before_or_while_they_come(cloud: Cloud) -> None:
+    image = await cloud.image()
+    assert (await cloud.upload(image["id"], bytes(MAX_BYTES + 1))).status_code == 413
+    await cloud.until(image["id"], "queued")
+    with contextlib.suppress(requests.ConnectionError):  # it may still be sending when it is refused
+        reply = await cloud.upload(image["id"], (bytes(MIB) for _ in range(100)))  # of no known length
+        assert reply.status_code == 413
+    await cloud.until(image["id"], "queued")
+    assert cloud.agent.files() == []
 
 
 async def test_only_a_queued_image_takes_data(cloud: Cloud) -> None:
