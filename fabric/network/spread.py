@@ -1,0 +1,252 @@
+"""The leader's loops that tell nodes of networks, security groups and their members."""
+
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from fabric.network.collection import (
+    DHCP_OWNER,
+    MEMBERS,
+    NETWORKS,
+    PORTS,
+    RULES,
+    SECURITY_GROUPS,
+    SUBNETS,
+    marked,
+)
+from fabric.network.places import Places, place
+from fabric.network.record import plain
+from fabric.network.v1 import network_pb2, port_pb2, port_pb2_grpc, security_group_pb2, subnet_pb2
+from fabric.runtime.client import Client
+from fabric.runtime.errors import AlreadyExists
+from fabric.runtime.reconcile import Loop
+from fabric.runtime.store import ROOT, Collection, Store
+
+_NAMESPACE = uuid.UUID("5a0f6c1c-1d0a-4b7e-8d0c-7b1d2f6f7c11")
+
+
+class Spread:
+    """Wakes by what ports, networks, subnets, groups and rules say; writes only what differs."""
+
+    def __init__(self, store: Store, client: Client) -> None:
+        self._store = store
+        self._client = client
+        self._places = Places()
+        self._subnet_networks: dict[str, str] = {}  # of subnets that may be gone when their change is told
+        self._rule_groups: dict[str, tuple[str, str]] = {}  # the same for rules: group, remote group
+        self.networks = Loop("network.networks", self.reconcile_network, self._network_ids)
+        self.groups = Loop("network.groups", self.reconcile_group, self._group_ids)
+        self.members = Loop("network.members", self.reconcile_member, self._member_ids)
+
+    def begin(self) -> Callable[[], None]:
+        """Follow the tables; returns a function that ends it."""
+        table = self._store.table
+        ends = [
+            table(PORTS).subscribe(self._port_changed),
+            table(NETWORKS).subscribe(self.networks.wake),
+            table(SUBNETS).subscribe(self._subnet_changed),
+            table(SECURITY_GROUPS).subscribe(self.groups.wake),
+            table(RULES).subscribe(self._rule_changed),
+        ]
+
+        def end() -> None:
+            for stop in ends:
+                stop()
+
+        return end
+
+    # -- networks
+
+    async def reconcile_network(self, network_id: str) -> timedelta | None:
+        """The network, its subnets and its DHCP port on each node that hosts ports of it, and nowhere else."""
+        network = self._store.find(NETWORKS, network_id)
+        nodes = self._places.networks(network_id) if network is not None and not marked(network) else set()
+        want = None
+        if network is not None and nodes:
+            subnets = self._subnets(network_id)
+            want = network_pb2.NetworkWant(network=plain(network), subnets=[plain(s) for s in subnets])
+            dhcp = await self._dhcp_port(network, subnets)
+            if dhcp is not None:
+                want.dhcp_port.CopyFrom(plain(dhcp))
+        await self._tell(NETWORKS, network_id, want, nodes)
+        return None
+
+    def _subnets(self, network_id: str) -> list[subnet_pb2.Subnet]:
+        found = self._store.table(SUBNETS).by("network", network_id)
+        return sorted((s for s in found if not marked(s)), key=lambda s: s.meta.id)
+
+    async def _dhcp_port(
+        self, network: network_pb2.Network, subnets: list[subnet_pb2.Subnet]
+    ) -> port_pb2.Port | None:
+        """The port whose addresses every node's DHCP server has, made or changed to fit the subnets."""
+        served = [subnet.meta.id for subnet in subnets if subnet.spec.enable_dhcp]
+        port_id = dhcp_port_id(network.meta.id)
+        known = self._store.find(PORTS, port_id)
+        if not served and known is None:
+            return None
+        if known is not None and sorted({f.subnet_id for f in known.spec.fixed_ips}) == sorted(served):
+            return known if served else None
+        port = port_pb2.Port()
+        port.meta.id, port.meta.project_id = port_id, network.meta.project_id
+        if known is not None:
+            kept = [fixed for fixed in known.spec.fixed_ips if fixed.subnet_id in served]
+            port.spec.fixed_ips.extend(kept)
+            served = [id_ for id_ in served if id_ not in {fixed.subnet_id for fixed in kept}]
+        for subnet_id in served:
+            port.spec.fixed_ips.add(subnet_id=subnet_id)
+        changed: port_pb2.Port
+        if known is not None:
+            update = port_pb2.UpdatePortRequest(port=port, update_mask=FieldMask(paths=["spec.fixed_ips"]))
+            changed = await self._client.call(port_pb2_grpc.PortServiceStub, "UpdatePort", update)
+            return changed
+        port.spec.network_id = network.meta.id
+        port.spec.device_owner, port.spec.device_id = DHCP_OWNER, f"dhcp-{network.meta.id}"
+        port.spec.admin_state_up = True
+        given = FieldMask(paths=["spec.port_security_enabled", "spec.security_group_ids"])
+        create = port_pb2.CreatePortRequest(port=port, given_mask=given)
+        try:
+            changed = await self._client.call(port_pb2_grpc.PortServiceStub, "CreatePort", create)
+        except AlreadyExists as error:
+            if error.facts.get("index") != "id":
+                raise
+            await self._store.fresh(None)
+            return self._store.find(PORTS, port_id)
+        return changed
+
+    # -- groups
+
+    async def reconcile_group(self, group_id: str) -> timedelta | None:
+        """The group with its rules on each node that hosts ports of it."""
+        group = self._store.find(SECURITY_GROUPS, group_id)
+        nodes = self._places.groups(group_id) if group is not None else set()
+        want = None
+        if group is not None and nodes:
+            rules = sorted(self._store.table(RULES).by("group", group_id), key=lambda rule: rule.meta.id)
+            want = security_group_pb2.SecurityGroupWant(
+                security_group=_bare(group), rules=[plain(rule) for rule in rules]
+            )
+        await self._tell(SECURITY_GROUPS, group_id, want, nodes)
+        return None
+
+    async def reconcile_member(self, id_: str) -> timedelta | None:
+        """The addresses of a port on each node where a rule names one of its groups as remote: <group>.<port>."""
+        group_id, _, port_id = id_.partition(".")
+        port = self._store.find(PORTS, port_id)
+        want, nodes = None, set[str]()
+        if port is not None and not marked(port) and group_id in port.spec.security_group_ids:
+            want = member(group_id, port)
+            nodes = self._readers(group_id)
+        await self._tell(MEMBERS, id_, want, nodes)
+        return None
+
+    def _readers(self, group_id: str) -> set[str]:
+        """The nodes where rules name the group as remote."""
+        rules = self._store.table(RULES).by("remote", group_id)
+        named_by = {rule.spec.security_group_id for rule in rules}
+        return set[str]().union(*(self._places.groups(other) for other in named_by))
+
+    # -- what wakes what
+
+    def _port_changed(self, port_id: str) -> None:
+        port = self._store.find(PORTS, port_id)
+        if port is not None and port.spec.device_owner == DHCP_OWNER:
+            self.networks.wake(port.spec.network_id)
+        networks, groups, members = self._places.put(port_id, place(port) if port is not None else None)
+        for network_id in networks:
+            self.networks.wake(network_id)
+        for group_id in members:
+            self.members.wake(f"{group_id}.{port_id}")
+        for group_id in groups:
+            self.groups.wake(group_id)
+            for rule in self._store.table(RULES).by("group", group_id):
+                self._wake_members(rule.spec.remote_group_id)
+
+    def _subnet_changed(self, subnet_id: str) -> None:
+        subnet = self._store.find(SUBNETS, subnet_id)
+        if subnet is not None:
+            self._subnet_networks[subnet_id] = subnet.spec.network_id
+        network_id = self._subnet_networks.get(subnet_id)
+        if subnet is None:
+            self._subnet_networks.pop(subnet_id, None)
+        if network_id:
+            self.networks.wake(network_id)
+
+    def _rule_changed(self, rule_id: str) -> None:
+        rule = self._store.find(RULES, rule_id)
+        if rule is not None:
+            self._rule_groups[rule_id] = (rule.spec.security_group_id, rule.spec.remote_group_id)
+        group_id, remote_id = self._rule_groups.get(rule_id, ("", ""))
+        if rule is None:
+            self._rule_groups.pop(rule_id, None)
+        if group_id:
+            self.groups.wake(group_id)
+        self._wake_members(remote_id)
+
+    def _wake_members(self, group_id: str) -> None:
+        if group_id:
+            for port in self._store.table(PORTS).by("group", group_id):
+                self.members.wake(f"{group_id}.{port.meta.id}")
+
+    # -- telling
+
+    async def _tell(self, collection: Collection[Any], id_: str, want: Any, nodes: set[str]) -> None:
+        """Make the wants of exactly these nodes this one, in one transaction, or write nothing."""
+        wanted = self._store.wanted
+        stale = [node for node in nodes if wanted(collection, node).get(id_) != want]
+        gone = [
+            node
+            for node in self._told(collection)
+            if node not in nodes and wanted(collection, node).get(id_) is not None
+        ]
+        if not stale and not gone:
+            return
+        async with self._store.transaction() as txn:
+            for node in stale:
+                txn.want(collection, node, id_, want)
+            for node in gone:
+                txn.unwant(collection, node, id_)
+
+    def _told(self, collection: Collection[Any]) -> set[str]:
+        """The nodes that have ever been told of the collection."""
+        head, tail = f"{ROOT}/{collection.service}/node/", f"/want/{collection.name}"
+        parents = self._store.cache.parents()
+        return {p[len(head) : -len(tail)] for p in parents if p.startswith(head) and p.endswith(tail)}
+
+    def _told_ids(self, collection: Collection[Any]) -> Iterable[str]:
+        for node in self._told(collection):
+            yield from self._store.wanted(collection, node).ids()
+
+    def _network_ids(self) -> set[str]:
+        return {*self._store.table(NETWORKS).ids(), *self._told_ids(NETWORKS)}
+
+    def _group_ids(self) -> set[str]:
+        return {*self._store.table(SECURITY_GROUPS).ids(), *self._told_ids(SECURITY_GROUPS)}
+
+    def _member_ids(self) -> set[str]:
+        remotes = {rule.spec.remote_group_id for rule in self._store.table(RULES)} - {""}
+        ports = self._store.table(PORTS)
+        current = {f"{id_}.{port.meta.id}" for id_ in remotes for port in ports.by("group", id_)}
+        return {*current, *self._told_ids(MEMBERS)}
+
+
+def dhcp_port_id(network_id: str) -> str:
+    """The id of a network's DHCP port: always the same."""
+    return str(uuid.uuid5(_NAMESPACE, network_id))
+
+
+def member(group_id: str, port: port_pb2.Port) -> security_group_pb2.GroupMember:
+    """What a port adds to a group that is named as remote."""
+    addresses = [fixed.ip_address for fixed in port.spec.fixed_ips]
+    addresses += [pair.ip_address for pair in port.spec.allowed_address_pairs]
+    return security_group_pb2.GroupMember(
+        security_group_id=group_id, port_id=port.meta.id, addresses=sorted(set(addresses))
+    )
+
+
+def _bare(group: security_group_pb2.SecurityGroup) -> security_group_pb2.SecurityGroup:
+    bare = plain(group)
+    bare.ClearField("rules")
+    return bare
