@@ -86,6 +86,10 @@ async def _send(request: Request, begun: pb.BeginUploadResponse, size: int) -> N
         await call
     except grpc.aio.AioRpcError as error:
         raise from_rpc(error, request.api.dialect.statuses) from error
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise
+        raise Fault(503, "The image agent is gone, try again later.") from None  # its end of the call broke
     finally:
         call.cancel()  # nothing, when it is done
 
