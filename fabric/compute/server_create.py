@@ -4,11 +4,14 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from fabric.compute.aggregate import zones
 from fabric.compute.flavor import FLAVORS
 from fabric.compute.keypair import KEYPAIRS
-from fabric.compute.server import LIFECYCLE
+from fabric.compute.quota import check_user
+from fabric.compute.server import LIFECYCLE, SERVERS, charges
+from fabric.compute.server_group import SERVER_GROUPS
 from fabric.compute.v1 import flavor_pb2
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.image.v1 import image_pb2, image_pb2_grpc
@@ -22,12 +25,11 @@ from fabric.network.v1 import (
 )
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
-from fabric.runtime.errors import Exhausted, FailedPrecondition, InvalidArgument, NotFound
-from fabric.runtime.store import Store
+from fabric.runtime.errors import Exhausted, FailedPrecondition, InvalidArgument, NotFound, QuotaExceeded
+from fabric.runtime.store import UNLIMITED, Store
 from fabric.type.v1.query_pb2 import Filter, Query
 
 GIB = 1 << 30
-MOST_METADATA = 128
 MOST_USER_DATA = 65535  # bytes of its base64 form
 _UNFIT = re.compile(r"[^a-z0-9-]+")
 
@@ -44,12 +46,14 @@ class ServerCreation:
         template = pb.Server()
         template.CopyFrom(request.server)
         spec = template.spec
-        _check_plain(template)
+        limit = self._store.quota(caller.project_id, "compute.metadata_items").limit
+        _check_plain(template, limit)
         self._fill_flavor(spec, request.flavor_id, caller)
         await self._fill_image(spec, request.image_id, caller)
         self._fill_key(spec, caller)
+        self._check_placing(spec)
         await self._fill_groups(spec, caller)
-        lowest, count = max(1, request.min_count), max(1, request.min_count, request.max_count)
+        count = self._count(request, spec, caller)
         if count > 1 and any(asked.port_id or asked.fixed_ip for asked in spec.networks):
             raise InvalidArgument(
                 "Only one server can be made with a given port or address.", field="max_count"
@@ -61,8 +65,59 @@ class ServerCreation:
         template.meta.project_id = caller.project_id
         template.meta.request_id = caller.request_id
         template.meta.finalizers[:] = [LIFECYCLE]
+        self._check_group(spec, caller, count)
         made = [self._copy(template, index, count) for index in range(count)]
-        return made if count > 1 or lowest > 1 else made[:1]
+        check_user(self._store, made, caller.user_id)
+        return made
+
+    def _count(self, request: pb.CreateServerRequest, spec: pb.ServerSpec, caller: Caller) -> int:
+        """As many as the quota allows, from min_count to max_count. Raises QuotaExceeded."""
+        lowest, most = max(1, request.min_count), max(1, request.min_count, request.max_count)
+        if most == 1:
+            return 1
+        one = pb.Server(spec=spec)
+        for resource, amount in charges(one).items():
+            quota = self._store.quota(caller.project_id, str(resource))
+            if quota.limit != UNLIMITED and amount:
+                most = min(most, max(lowest, (quota.limit - quota.usage) // amount))
+        return most
+
+    def _check_placing(self, spec: pb.ServerSpec) -> None:
+        """The zone and the node that are named exist."""
+        known = zones(self._store)
+        if spec.availability_zone and spec.availability_zone not in known.values():
+            raise InvalidArgument(
+                "The requested availability zone is not available",
+                reason="AVAILABILITY_ZONE_NOT_FOUND",
+                field="availability_zone",
+            )
+        if spec.forced_node and spec.forced_node not in known:
+            raise InvalidArgument(
+                f"Compute host {spec.forced_node} could not be found.",
+                reason="COMPUTE_HOST_NOT_FOUND",
+                field="host",
+            )
+
+    def _check_group(self, spec: pb.ServerSpec, caller: Caller, count: int) -> None:
+        """The server group exists and has room."""
+        group_id_ = spec.scheduler_hints.get("group", "")
+        if not group_id_:
+            return
+        group = self._store.find(SERVER_GROUPS, group_id_)
+        if group is None or not (caller.is_admin or group.meta.project_id == caller.project_id):
+            raise InvalidArgument(
+                f"Instance group {group_id_} could not be found.",
+                reason="SERVER_GROUP_NOT_FOUND",
+                field="group",
+            )
+        limit = self._store.quota(caller.project_id, "compute.server_group_members").limit
+        members = self._store.table(SERVERS).count("group", group_id_)
+        if limit != UNLIMITED and members + count > limit:
+            raise QuotaExceeded(
+                "Quota exceeded, too many servers in group",
+                resource="compute.server_group_members",
+                limit=limit,
+            )
 
     def _copy(self, template: pb.Server, index: int, count: int) -> pb.Server:
         server = pb.Server()
@@ -261,16 +316,21 @@ def hostname(name: str, server_id: str) -> str:
     return fit.strip("-") or f"server-{server_id}"
 
 
-def _check_plain(server: pb.Server) -> None:
-    spec = server.spec
-    if not 0 < len(server.meta.name.strip()) <= 255:
-        raise InvalidArgument("A server's name has 1 to 255 characters.", field="name")
-    if len(spec.metadata) > MOST_METADATA:
+def check_metadata(metadata: Mapping[str, str], limit: int) -> None:
+    """Raise Exhausted for more items than the project may give a server."""
+    if limit != UNLIMITED and len(metadata) > limit:
         raise Exhausted(
-            f"Maximum number of metadata items exceeds {MOST_METADATA}",
+            f"Maximum number of metadata items exceeds {limit}",
             reason="METADATA_LIMIT_EXCEEDED",
             field="metadata",
         )
+
+
+def _check_plain(server: pb.Server, metadata_limit: int) -> None:
+    spec = server.spec
+    if not 0 < len(server.meta.name.strip()) <= 255:
+        raise InvalidArgument("A server's name has 1 to 255 characters.", field="name")
+    check_metadata(spec.metadata, metadata_limit)
     check_user_data(spec.user_data)
 
 

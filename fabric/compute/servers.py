@@ -9,14 +9,14 @@ from fabric.compute import instance_action
 from fabric.compute import server as rules
 from fabric.compute.node import lives
 from fabric.compute.server import SERVERS
-from fabric.compute.server_create import MOST_METADATA, ServerCreation, group_id
+from fabric.compute.server_create import ServerCreation, check_metadata, group_id
 from fabric.compute.v1 import node_pb2, node_pb2_grpc
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.network.v1 import port_pb2, port_pb2_grpc, security_group_pb2, security_group_pb2_grpc
+from fabric.runtime import query
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client, Clients
 from fabric.runtime.errors import (
-    Exhausted,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -103,17 +103,26 @@ class Servers(Resource[pb.Server]):
             asked.sorts.add(path="meta.id", descending=True)
         return super().candidates(caller, asked)
 
+    async def list(self, asked: Query, caller: Caller) -> tuple[list[pb.Server], str]:
+        """As every resource, but the policy is asked once for each project: all its servers are alike."""
+        self.enforce_list(caller)
+        seen, allowed = [], {caller.project_id: True}
+        for server in self.candidates(caller, asked):
+            project_id = server.meta.project_id
+            if project_id not in allowed:
+                allowed[project_id] = self.visible(caller, server)
+            if allowed[project_id]:
+                seen.append(server)
+        return query.select(seen, asked, pb.Server)
+
     def accept(self, caller: Caller, new: pb.Server, old: pb.Server | None, txn: Transaction) -> None:
         """Name, description, metadata, tags, addresses, host name and disk configuration may change."""
         assert old is not None
         if not 0 < len(new.meta.name.strip()) <= 255:
             raise InvalidArgument("A server's name has 1 to 255 characters.", field="name")
-        if len(new.spec.metadata) > MOST_METADATA:
-            raise Exhausted(
-                f"Maximum number of metadata items exceeds {MOST_METADATA}",
-                reason="METADATA_LIMIT_EXCEEDED",
-                field="metadata",
-            )
+        check_metadata(
+            new.spec.metadata, self.store.quota(old.meta.project_id, "compute.metadata_items").limit
+        )
         if len(new.meta.tags) > 50:
             raise InvalidArgument("The number of tags exceeded the per-server limit 50", field="tags")
         allowed = copy_of(old)

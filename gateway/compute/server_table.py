@@ -32,7 +32,7 @@ def addresses(server: pb.Server, request: Request) -> JsonValue:
                     "OS-EXT-IPS-MAC:mac_addr": mac,
                 }
             )
-    return found  # type: ignore[return-value]
+    return found
 
 
 def _image(server: pb.Server, request: Request) -> JsonValue:
