@@ -3,15 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 
+import structlog
+
 from agents.image.agent import ImageAgent
 from agents.image.download import Downloader
 from agents.image.driver import ImageStore
+from fabric.image.v1 import image_pb2
 from fabric.image.v1 import store_pb2 as pb
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import InvalidArgument
+from fabric.runtime.errors import FabricError, InvalidArgument
 from fabric.runtime.resource import methods
 from fabric.runtime.rpc import Server
 from fabric.runtime.ticket import Verifier
+
+log = structlog.get_logger(__name__)
 
 _IDLE_S = 600.0  # a stream that stands still for so long is broken
 
@@ -34,16 +39,26 @@ class ImageStoreRpcs:
 
     async def WriteImage(
         self, stream: AsyncIterator[pb.WriteImageRequest], caller: Caller
-    ) -> pb.WriteImageResponse:
+    ) -> AsyncIterator[pb.WriteImageResponse]:
         messages = aiter(stream)
+        try:
+            yield pb.WriteImageResponse(status=await self._take(messages))
+        except FabricError as error:
+            log.info("upload refused", reason=error.reason, cause=error.message)
+            code, _ = error.code.value
+            refusal = pb.WriteImageResponse.Refusal(code=code, reason=error.reason, message=error.message)
+            yield pb.WriteImageResponse(refusal=refusal)
+        async for _ in _data(messages):  # until the other side has read the answer
+            pass
+
+    async def _take(self, messages: AsyncIterator[pb.WriteImageRequest]) -> image_pb2.ImageStatus:
         try:
             first = await anext(messages)
         except StopAsyncIteration:
             raise InvalidArgument("The first message must have the ticket.", field="ticket") from None
         claims = self._verifier.check(first.ticket, may="write")
         image_id, upload_id = _claim(claims, "image"), _claim(claims, "upload")
-        status = await self._agent.take(image_id, upload_id, _data(messages), first.size_bytes)
-        return pb.WriteImageResponse(status=status)
+        return await self._agent.take(image_id, upload_id, _data(messages), first.size_bytes)
 
     async def ReadImage(
         self, request: pb.ReadImageRequest, caller: Caller

@@ -1,6 +1,7 @@
 """Image API v2, section "Image data": bytes between clients and image agents, in constant memory."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
@@ -11,7 +12,7 @@ from fabric.image.v1 import image_pb2 as pb
 from fabric.image.v1 import store_pb2
 from fabric.image.v1.image_pb2_grpc import ImageServiceStub
 from fabric.image.v1.store_pb2_grpc import ImageStoreServiceStub
-from gateway.core.fault import Fault, Invalid, from_rpc
+from gateway.core.fault import STATUSES, Fault, Invalid, from_rpc
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 
@@ -72,26 +73,36 @@ def _size(request: Request) -> int:
 
 
 async def _send(request: Request, begun: pb.BeginUploadResponse, size: int) -> None:
+    """Stream the body to the agent until it has answered. Raises Fault."""
     call = _agent(request, begun.address).WriteImage(
         timeout=_STREAM_S, metadata=(("x-request-id", request.request_id),)
     )
+    answer = asyncio.ensure_future(call.read())
     try:
-        try:
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the answer says why
             await call.write(store_pb2.WriteImageRequest(ticket=begun.ticket, size_bytes=size))
             async for data in _chunks(request.body()):
+                if answer.done():
+                    break
                 await call.write(store_pb2.WriteImageRequest(data=data))
             await call.done_writing()
-        except asyncio.InvalidStateError:
-            pass  # the agent has had enough; its answer says why
-        await call
+        reply = await answer
     except grpc.aio.AioRpcError as error:
-        raise from_rpc(error, request.api.dialect.statuses) from error
-    except asyncio.CancelledError:
-        if (task := asyncio.current_task()) is None or task.cancelling():
-            raise
-        raise Fault(503, "The image agent is gone, try again later.") from None  # its end of the call broke
+        raise Fault(503, "The image agent is gone, try again later.", reason="AGENT_GONE") from error
     finally:
+        answer.cancel()
         call.cancel()  # nothing, when it is done
+    if reply is _EOF or reply.HasField("refusal"):
+        raise _refused(request, store_pb2.WriteImageResponse() if reply is _EOF else reply)
+
+
+def _refused(request: Request, reply: store_pb2.WriteImageResponse) -> Fault:
+    refusal = reply.refusal
+    code = next((code for code in grpc.StatusCode if code.value[0] == refusal.code), grpc.StatusCode.UNKNOWN)
+    tables = (request.api.dialect.statuses, STATUSES)
+    keys = ((code, refusal.reason), code)
+    status = next((table[key] for table in tables for key in keys if key in table), 500)
+    return Fault(status, refusal.message, reason=refusal.reason, code=code)
 
 
 async def _chunks(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
