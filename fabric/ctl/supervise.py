@@ -13,7 +13,7 @@ from fabric.ctl.lock import held
 from fabric.ctl.place import Place
 from fabric.ctl.plan import SUPERVISOR, owns_libvirt, programs
 from fabric.ctl.process import Process
-from fabric.ctl.supervisor import Supervisor
+from fabric.ctl.supervisor import Supervisor, become_subreaper
 from fabric.runtime import log as logging
 from fabric.runtime.config import load
 
@@ -36,6 +36,7 @@ def run(place: Place, _: argparse.Namespace) -> int:
         myself.save(place.desk.pid_file(SUPERVISOR))
         if owns_libvirt(place, config):
             PrivateLibvirtd(place.libvirt).configure()
+        become_subreaper()
         asyncio.run(_until_told(Supervisor(place.desk, programs(place, config))))
         place.desk.pid_file(SUPERVISOR).unlink(missing_ok=True)
     return 0

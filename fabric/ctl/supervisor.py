@@ -5,8 +5,10 @@ Its end, also by SIGKILL, leaves them running; the next supervisor adopts them b
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,13 @@ DELAYS_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 NEEDS_INTERVAL_S = 0.05
 LOG_BYTES = 32 * 1024 * 1024
 LOGS_KEPT = 3
+EXITS_KEPT = 1000
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+def become_subreaper() -> None:
+    """Be the parent of orphans below: libvirtd waits for its QEMUs to be reaped, and init may be slow."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @dataclass
@@ -40,9 +49,11 @@ class Supervisor:
     def __init__(self, desk: Desk, programs: list[Program]) -> None:
         self._desk = desk
         self._programs = programs
+        self._exits: dict[int, int] = {}  # wait statuses of programs that the orphanage met first
 
     async def run(self) -> None:
         """Forever; cancel to stop supervising. The programs run on."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._bury)
         async with asyncio.TaskGroup() as group:
             for program in self._programs:
                 group.create_task(self._keep(program), name=program.name)
@@ -64,7 +75,7 @@ class Supervisor:
             log.warning(
                 "program ended",
                 program=program.name,
-                status=reap(process),
+                status=self._reap(process),
                 lived_s=round(lived_s, 2),
                 restart_in_s=delay_s,
             )
@@ -79,19 +90,25 @@ class Supervisor:
             waited = True
             await asyncio.sleep(NEEDS_INTERVAL_S)
 
+    def _bury(self) -> None:
+        """Reap whoever has ended: also the orphans of what we run, which come to us (become_subreaper)."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._exits[ended[0]] = ended[1]
+                if len(self._exits) > EXITS_KEPT:
+                    del self._exits[next(iter(self._exits))]
+
+    def _reap(self, child: Process) -> int | None:
+        """Exit status, negative for a signal; None for an adopted process: only init learns it."""
+        self._bury()
+        status = self._exits.pop(child.pid, None)
+        return None if status is None else os.waitstatus_to_exitcode(status)
+
     async def _rotate_logs(self) -> None:
         while True:
             for path in self._desk.logs.glob("*.log"):
                 rotate(path, LOG_BYTES, LOGS_KEPT)
             await asyncio.sleep(60)
-
-
-def reap(child: Process) -> int | None:
-    """Exit status, negative for a signal; None for an adopted process: only init learns it."""
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
-    except ChildProcessError:
-        return None
 
 
 def rotate(path: Path, limit_bytes: int, kept: int) -> None:

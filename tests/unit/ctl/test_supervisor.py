@@ -14,7 +14,7 @@ import pytest
 
 from fabric.ctl.process import Process
 from fabric.ctl.program import Desk, Program, answers_tcp, answers_unix
-from fabric.ctl.supervisor import DELAYS_S, LIVED_WELL_S, Backoff, Supervisor, reap, rotate
+from fabric.ctl.supervisor import DELAYS_S, LIVED_WELL_S, Backoff, Supervisor, rotate
 
 T = TypeVar("T")
 SLEEPER = Program("sleeper", ("sleep", "60"))
@@ -125,7 +125,7 @@ def test_stop_says_how_it_went(desk: Desk) -> None:
     process = desk.start(SLEEPER)
     assert desk.stop("sleeper", 5) is True
     assert desk.stop("sleeper", 5) is None
-    assert reap(process) == -signal.SIGTERM
+    assert os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1]) == -signal.SIGTERM
     assert not desk.pid_file("sleeper").exists()
 
 
