@@ -44,7 +44,8 @@ class Connection(asyncio.Protocol):
         """Status, headers and body of the answer."""
         assert self._transport is not None
         self._parser = httptools.HttpResponseParser(self)
-        self._headers, self._body = {}, []
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
         self._reply = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._reply
