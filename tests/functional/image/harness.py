@@ -59,7 +59,7 @@ class Agent:
     """The image agent of a node; it can be killed and started again on its directory."""
 
     def __init__(self, etcd: Etcd, directory: Path, verifier: Verifier, node: str = "node1") -> None:
-        self._etcd, self._verifier, self.node = etcd, verifier, node
+        self._etcd, self.verifier, self.node = etcd, verifier, node
         self.driver = DirectoryStore(directory)
         self.directory = directory
         self._tasks: list[asyncio.Task[Any]] = []
@@ -68,7 +68,7 @@ class Agent:
         everywhere = Downloader(allowed=lambda _: True)
         self.agent = ImageAgent(self.driver, everywhere, orphan_grace=timedelta(seconds=1))
         self._server = Server()
-        ImageStoreRpcs(self.agent, self.driver, self._verifier, everywhere).add_to(self._server)
+        ImageStoreRpcs(self.agent, self.driver, self.verifier, everywhere).add_to(self._server)
         await self._server.start("127.0.0.1:0")
         self._working = asyncio.Event()
         self._tasks = [asyncio.create_task(self._live())]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import requests
 
 from tests.functional.etcd import EtcdProcess
-from tests.functional.image.harness import MAX_BYTES, Cloud
+from tests.functional.image.harness import MAX_BYTES, Agent, Cloud
 
 MIB = 1 << 20
 
@@ -107,6 +107,25 @@ async def test_bytes_survive_a_restart_of_the_agent(cloud: Cloud) -> None:
     await cloud.agent.start()
     reply = await cloud.call("GET", f"/v2/images/{image['id']}/file")
     assert reply.content == b"hello"
+
+
+async def test_with_an_agent_gone_others_take_new_images(cloud: Cloud, tmp_path: Path) -> None:
+    other = Agent(cloud.store.etcd, tmp_path / "other", cloud.agent.verifier, "node2")
+    old = await cloud.image(data=b"old")
+    await cloud.agent.kill()
+    await other.start()
+    try:
+        async with asyncio.timeout(10):  # until the lease of the dead one is gone
+            while {life.node for life in cloud.store.lives()} != {"node2"}:
+                await asyncio.sleep(0.05)
+        assert (await cloud.call("GET", f"/v2/images/{old['id']}/file")).status_code == 503
+        new = await cloud.image(data=b"new")
+        assert (await cloud.call("GET", f"/v2/images/{new['id']}/file")).content == b"new"
+        assert len(other.files()) == 1
+        await cloud.agent.start()
+        assert (await cloud.call("GET", f"/v2/images/{old['id']}/file")).content == b"old"
+    finally:
+        await other.kill()
 
 
 async def test_a_qcow2_that_refers_to_other_files_is_refused(cloud: Cloud, tmp_path: Path) -> None:
