@@ -4,7 +4,7 @@ from gateway.core.dialect import Api
 from gateway.core.discovery import ApiVersion
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.network import networks
+from gateway.network import networks, ports, security_groups, subnets
 from gateway.network.dialect import NetworkDialect
 
 V2 = ApiVersion("v2.0", "v2.0/")
@@ -34,5 +34,8 @@ API = Api(
         Route("GET", "/", versions, public=True),
         Route("GET", "/v2.0", resources, public=True),
         *networks.routes,
+        *subnets.routes,
+        *ports.routes,
+        *security_groups.routes,
     ],
 )
