@@ -164,6 +164,11 @@ class Request:
             pieces.append(piece)
         self.raw = b"".join(pieces)
 
+    @property
+    def upstream(self) -> Upstream:
+        """The channels, for calls in nobody's name."""
+        return self._upstream
+
     def stub(self, kind: type[StubT], address: str = "") -> StubT:
         """The stub of a service of the controllers, or of the agent at host:port."""
         return self._upstream.stub(kind, address)

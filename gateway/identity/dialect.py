@@ -1,0 +1,135 @@
+"""Identity API v3: how it words bodies, lists and errors."""
+
+from typing import ClassVar, NoReturn
+
+import grpc
+
+from fabric.type.v1 import query_pb2
+from gateway.core.codec import JsonValue, Text
+from gateway.core.dialect import Dialect, Listing
+from gateway.core.fault import Fault, Invalid, Statuses
+from gateway.core.http import Request, Response
+from gateway.core.table import Table
+
+Code = grpc.StatusCode
+Filter = query_pb2.Filter
+_INEXACT = {  # name__contains and the like: the operator, how the value is quoted for a regular expression
+    "equals": Filter.OP_IN,
+    "iequals": Filter.OP_ICONTAINS,
+    "contains": Filter.OP_CONTAINS,
+    "icontains": Filter.OP_ICONTAINS,
+    "startswith": Filter.OP_PREFIX,
+    "istartswith": Filter.OP_ICONTAINS,
+    "endswith": Filter.OP_SUFFIX,
+    "iendswith": Filter.OP_ICONTAINS,
+}
+_TAGS = {
+    "tags": Filter.OP_ALL,
+    "tags-any": Filter.OP_IN,
+    "not-tags": Filter.OP_NOT_ALL,
+    "not-tags-any": Filter.OP_NOT_IN,
+}
+
+
+class Blank(Text):
+    """Text that may be given as null and is then empty in answers."""
+
+    def __init__(self, max: int = 65535) -> None:
+        super().__init__(max, nullable=True)
+        self.plain = True
+
+    def to_json(self, value: str) -> JsonValue:
+        return value
+
+
+class IdentityDialect(Dialect):
+    """Lists have links; attributes without a field are kept; errors are {"error": {code, title, message}}."""
+
+    statuses: ClassVar[Statuses] = {
+        Code.FAILED_PRECONDITION: 409,
+        Code.RESOURCE_EXHAUSTED: 403,
+        Code.UNIMPLEMENTED: 501,
+    }
+    max_limit = 10_000
+
+    def unknown_attributes(self, table: Table, names: list[str], operation: str) -> NoReturn:
+        shown = ", ".join(f"'{name[:64]}'" for name in names)
+        verb = "was" if len(names) == 1 else "were"
+        raise Invalid(
+            f"Additional properties are not allowed ({shown} {verb} unexpected)", field=names[0][:64]
+        )
+
+    def not_writable(self, table: Table, name: str, operation: str) -> None:
+        """Clients send back what they were shown."""
+
+    # -- lists
+
+    def listing(self, request: Request, table: Table) -> Listing:
+        listing = Listing()
+        for name in dict.fromkeys(name for name, _ in request.query):
+            values = request.args(name)
+            if name == "limit":
+                listing.query.limit = self.limit(values[-1])
+            elif name == "marker":
+                listing.query.marker = values[-1]
+            elif name == "sort_key":
+                directions = request.args("sort_dir")
+                for index, key in enumerate(values):
+                    direction = directions[index] if index < len(directions) else "asc"
+                    self.sort(listing.query, table, key, direction)
+            elif name != "sort_dir":
+                self.condition(request, table, listing, name, values)
+        return listing
+
+    def condition(
+        self, request: Request, table: Table, listing: Listing, name: str, values: list[str]
+    ) -> None:
+        filters = listing.query.filters
+        if name in _TAGS and "tags" in table.shape.by_name:
+            wanted = [tag for value in values for tag in value.split(",")]
+            filters.add(path="meta.tags", op=_TAGS[name], values=wanted)
+            return
+        base, _, operator = name.partition("__")
+        column = table.filters.get(base)
+        if column is None or not column.field.path:
+            return
+        if operator in _INEXACT:
+            filters.add(path=column.field.path, op=_INEXACT[operator], values=values[-1:])
+        elif not operator:
+            wanted = [form for value in values[-1:] for form in _filter_values(column.codec, value, name)]
+            filters.add(path=column.field.path, op=Filter.OP_IN, values=wanted)
+
+    def page(
+        self, request: Request, table: Table, items: list[JsonValue], listing: Listing, next_marker: str
+    ) -> JsonValue:
+        following = self.next_url(request, next_marker) if next_marker else None
+        return collection(request, table.plural, items, following)
+
+    # -- errors
+
+    def fault(self, request: Request, fault: Fault) -> Response:
+        if fault.status == 401:
+            fault.headers.setdefault("vary", "X-Auth-Token")
+        return super().fault(request, fault)
+
+    def fault_body(self, request: Request, fault: Fault) -> JsonValue:
+        return {"error": {"code": fault.status, "message": fault.message, "title": fault.title}}
+
+
+def _filter_values(codec: object, value: str, name: str) -> list[str]:
+    """null and the empty string are the same."""
+    found: list[str] = codec.filter_values(value, name)  # type: ignore[attr-defined]
+    return found
+
+
+def collection(
+    request: Request, plural: str, items: list[JsonValue], following: str | None = None
+) -> dict[str, JsonValue]:
+    """The body of a list."""
+    return {plural: items, "links": {"next": following, "self": own_url(request), "previous": None}}
+
+
+def own_url(request: Request) -> str:
+    """The URL that was asked for."""
+    query = "&".join(f"{name}={value}" for name, value in request.query)
+    return f"{request.base_url}{request.path}{'?' if query else ''}{query}"
