@@ -89,7 +89,7 @@ class ProcessCloud:
         self._etcd.close()
 
     def wait_for_service(self, timeout_s: float = 60) -> None:
-        """Return when the administrator can log in."""
+        """Return when the first users can log in."""
         wait_for(self._login_works, timeout_s, f"the cloud in {self.directory} to answer")
 
     def rss_bytes(self) -> Mapping[str, int]:
@@ -105,6 +105,7 @@ class ProcessCloud:
         try:
             with Http(self.url) as http:
                 http.login("admin", PASSWORD, "admin")
+                http.login("demo", DEMO_PASSWORD, "demo")  # the last that the bootstrap makes
         except (OSError, RuntimeError):
             return False
         return True

@@ -19,7 +19,7 @@ VICTIMS = ("gateway", "controller", "agent", "etcd")
 def storm(cloud: ProcessCloud, chance: random.Random, rounds: int, victims: Sequence[str] = VICTIMS) -> None:
     """kill -9, a while without it or none, and start again; so many times."""
     for _ in range(rounds):
-        time.sleep(chance.uniform(0.1, 1.0))
+        time.sleep(chance.uniform(0.2, 2.0))
         victim = chance.choice(victims)
         cloud.kill(victim)
         time.sleep(chance.choice([0.0, chance.uniform(0, 0.7)]))

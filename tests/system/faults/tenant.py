@@ -98,13 +98,13 @@ class Ports:
         return {port["id"]: port for port in ports if port["device_owner"] != "network:dhcp"}
 
 
-class Churn(threading.Thread):
+class Churn:
     """Creates and deletes at random, and remembers what was acknowledged; an answer that is lost tells nothing."""
 
     def __init__(
         self, tenant: Tenant, kind: Kind, seed: int, *, most: int = 8, pause_s: float = 0.02
     ) -> None:
-        super().__init__(daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._http = tenant.login()
         self._kind = kind
         self._chance = random.Random(seed)
@@ -120,7 +120,11 @@ class Churn(threading.Thread):
         self.over_quota = 0
         self.surprises: list[str] = []  # answers that no fault explains
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def _run(self) -> None:
         try:
             while not self._stop_now.is_set():
                 self._step()
@@ -131,7 +135,7 @@ class Churn(threading.Thread):
     def end(self) -> None:
         """Stop after what is under way."""
         self._stop_now.set()
-        self.join()
+        self._thread.join()
 
     def _step(self) -> None:
         if len(self.live) < self._most and self._chance.random() < 0.6:
