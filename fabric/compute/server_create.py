@@ -30,6 +30,7 @@ from fabric.runtime.store import UNLIMITED, Store
 from fabric.type.v1.query_pb2 import Filter, Query
 
 GIB = 1 << 30
+MOST_AT_ONCE = 500  # what fits into one transaction
 MOST_USER_DATA = 65535  # bytes of its base64 form
 _UNFIT = re.compile(r"[^a-z0-9-]+")
 
@@ -75,6 +76,9 @@ class ServerCreation:
         lowest, most = max(1, request.min_count), max(1, request.min_count, request.max_count)
         if most == 1:
             return 1
+        if lowest > MOST_AT_ONCE:
+            raise InvalidArgument(f"At most {MOST_AT_ONCE} servers are made at once.", field="min_count")
+        most = min(most, MOST_AT_ONCE)
         one = pb.Server(spec=spec)
         for resource, amount in charges(one).items():
             quota = self._store.quota(caller.project_id, str(resource))

@@ -21,8 +21,9 @@ _TRUE, _FALSE = {"true", "1", "on", "yes", "t", "y"}, {"false", "0", "off", "no"
 
 
 def refuse(name: str, value: JsonValue, why: str) -> Invalid:
-    """The error of a value that is not allowed."""
-    return Invalid(f"Invalid input for field/attribute {name}. Value: {shown(value)}. {why}", field=name)
+    """The error of a value that is not allowed; of an object only the names are repeated, not what may be secret."""
+    told = "{" + ", ".join(map(shown, list(value)[:5])) + "}" if isinstance(value, dict) else shown(value)
+    return Invalid(f"Invalid input for field/attribute {name[:64]}. Value: {told}. {why}", field=name[:64])
 
 
 def text(most: int = 255, least: int = 0, pattern: str | None = None) -> Rule:

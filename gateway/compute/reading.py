@@ -82,9 +82,10 @@ def time_form(text: str, name: str) -> str:
     """An ISO 8601 time in UTC. Raises Invalid."""
     try:
         found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-    except ValueError as error:
+        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise refuse(name, text, f"'{text[:40]}' is not a 'date-time'") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    return found.isoformat()
 
 
 def page(

@@ -23,9 +23,9 @@ def _time(request: Request, name: str, default: datetime) -> datetime:
         return default
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise refuse(name, text, "Datetime is in invalid format") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _period(request: Request) -> tuple[datetime, datetime]:

@@ -1,0 +1,221 @@
+"""Servers from their creation to their end."""
+
+import uuid
+
+import pytest
+
+from tests.functional.compute.api import Compute
+from tests.processes import wait_for
+
+
+def test_a_server_boots_and_goes(demo: Compute) -> None:
+    id_ = demo.boot(metadata={"a": "b"})
+    server = demo.show(id_)
+    assert server["metadata"] == {"a": "b"}
+    assert server["OS-EXT-STS:power_state"] == 1
+    assert server["addresses"]["net"][0]["OS-EXT-IPS-MAC:mac_addr"].startswith("fa:16:3e:")
+    assert server["security_groups"] == [{"name": "default"}]
+    assert server["OS-EXT-AZ:availability_zone"] == "nova"
+    assert demo.status("DELETE", f"/servers/{id_}") == 204
+    demo.gone(id_)
+    assert demo.status("DELETE", f"/servers/{id_}") == 404
+
+
+@pytest.mark.parametrize(
+    ("actions", "status"),
+    [
+        (["os-stop"], "SHUTOFF"),
+        (["os-stop", "os-start"], "ACTIVE"),
+        (["pause"], "PAUSED"),
+        (["pause", "unpause"], "ACTIVE"),
+        (["suspend"], "SUSPENDED"),
+        (["suspend", "resume"], "ACTIVE"),
+    ],
+)
+def test_power_actions_reach_their_state(demo: Compute, actions: list[str], status: str) -> None:
+    id_ = demo.boot()
+    between = {"os-stop": "SHUTOFF", "pause": "PAUSED", "suspend": "SUSPENDED"}
+    for action in actions:
+        demo.act(id_, action)
+        demo.settle(id_, between.get(action, "ACTIVE"))
+    assert demo.show(id_)["status"] == status
+
+
+def test_reboots_come_back(demo: Compute) -> None:
+    id_ = demo.boot()
+    for kind in ("SOFT", "HARD"):
+        demo.act(id_, "reboot", {"type": kind})
+        demo.settle(id_, "ACTIVE")
+    demo.act(id_, "os-stop")
+    demo.settle(id_, "SHUTOFF")
+    demo.act(id_, "reboot", {"type": "HARD"})
+    demo.settle(id_, "ACTIVE")
+
+
+def test_what_cannot_be_done_in_a_state_is_a_conflict(demo: Compute) -> None:
+    id_ = demo.boot()
+    status, message = demo.refused("POST", f"/servers/{id_}/action", {"os-start": None})
+    assert (status, message) == (409, f"Cannot 'start' instance {id_} while it is in vm_state active")
+
+
+def test_a_locked_server_is_left_alone(demo: Compute, admin: Compute) -> None:
+    id_ = demo.boot()
+    demo.act(id_, "lock", {"locked_reason": "mine"}, version="2.73")
+    assert demo.show(id_, version="2.73")["locked_reason"] == "mine"
+    assert demo.refused("POST", f"/servers/{id_}/action", {"os-stop": None})[0] == 409
+    assert demo.refused("DELETE", f"/servers/{id_}")[0] == 409
+    demo.act(id_, "unlock")
+    admin.act(id_, "lock")
+    assert demo.refused("POST", f"/servers/{id_}/action", {"unlock": None})[0] == 403
+    admin.act(id_, "unlock")
+
+
+def test_an_interface_comes_and_goes(demo: Compute) -> None:
+    id_ = demo.boot()
+    body = {"interfaceAttachment": {"net_id": demo.network}}
+    port = demo.call("POST", f"/servers/{id_}/os-interface", body)["interfaceAttachment"]
+    wait_for(lambda: len(demo.addresses(id_)) == 2, 10, "the second address")
+    assert port["fixed_ips"][0]["ip_address"] in demo.addresses(id_)
+    listed = demo.call("GET", f"/servers/{id_}/os-interface")["interfaceAttachments"]
+    assert {entry["port_id"] for entry in listed} >= {port["port_id"]}
+    demo.call("DELETE", f"/servers/{id_}/os-interface/{port['port_id']}")
+    wait_for(lambda: len(demo.addresses(id_)) == 1, 10, "one address")
+    path = f"/network/v2.0/ports/{port['port_id']}"
+    wait_for(lambda: demo.http.exchange("GET", path)[0] == 404, 10, "the port to go")
+
+
+def test_a_port_of_the_user_outlives_the_server(demo: Compute) -> None:
+    body = {"port": {"network_id": demo.network}}
+    port = demo.http.call("POST", "/network/v2.0/ports", body)["port"]["id"]
+    id_ = demo.boot(networks=[{"port": port}])
+    assert demo.http.call("GET", f"/network/v2.0/ports/{port}")["port"]["device_id"] == id_
+    assert demo.refused("POST", "/servers", {"server": demo.wish(networks=[{"port": port}])})[0] == 409
+    demo.call("DELETE", f"/servers/{id_}")
+    demo.gone(id_)
+    assert demo.http.call("GET", f"/network/v2.0/ports/{port}")["port"]["device_id"] == ""
+    demo.http.call("DELETE", f"/network/v2.0/ports/{port}")
+
+
+def test_actions_are_remembered_after_the_end(demo: Compute) -> None:
+    id_ = demo.boot()
+    demo.act(id_, "os-stop")
+    demo.settle(id_, "SHUTOFF")
+    demo.call("DELETE", f"/servers/{id_}")
+    demo.gone(id_)
+    actions = demo.call("GET", f"/servers/{id_}/os-instance-actions", version="2.51")["instanceActions"]
+    assert [action["action"] for action in actions] == ["delete", "stop", "create"]
+    path = f"/servers/{id_}/os-instance-actions/{actions[2]['request_id']}"
+    (event,) = demo.call("GET", path, version="2.51")["instanceAction"]["events"]
+    assert event["result"] == "Success"
+
+
+def test_several_servers_are_made_at_once(demo: Compute) -> None:
+    wish = demo.wish(min_count=2, max_count=3, return_reservation_id=True)
+    reservation = demo.call("POST", "/servers", {"server": wish})["reservation_id"]
+    found = demo.call("GET", f"/servers?reservation_id={reservation}")["servers"]
+    assert sorted(server["name"] for server in found) == ["s-1", "s-2", "s-3"]
+
+
+def test_too_much_is_refused_whole(demo: Compute) -> None:
+    status, message = demo.refused("POST", "/servers", {"server": demo.wish(min_count=11)})
+    assert status == 403
+    assert "instances" in message
+    assert demo.call("GET", "/servers")["servers"] == []
+
+
+def test_the_console_is_read_from_the_node(demo: Compute) -> None:
+    id_ = demo.boot()
+    assert id_ in demo.act(id_, "os-getConsoleOutput", {"length": 5})["output"]
+
+
+def test_a_server_of_others_does_not_exist(demo: Compute, admin: Compute) -> None:
+    id_ = demo.boot()
+    assert admin.show(id_)["OS-EXT-SRV-ATTR:host"] == "node1"
+    assert id_ not in {server["id"] for server in admin.call("GET", "/servers")["servers"]}
+    everywhere = admin.call("GET", "/servers?all_tenants=1")["servers"]
+    assert id_ in {server["id"] for server in everywhere}
+    assert demo.refused("GET", "/servers?all_tenants=1")[0] == 403
+    assert demo.refused("GET", f"/servers/{uuid.uuid4()}")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("name=web", ["web-1", "web-2"]),
+        ("name=%5Eweb-1%24", ["web-1"]),
+        ("status=active", ["web-1", "web-2", "db"]),
+        ("status=error", []),
+        ("sort_key=display_name&sort_dir=asc", ["db", "web-1", "web-2"]),
+        ("sort_key=display_name&sort_dir=asc&limit=1", ["db"]),
+        ("host=nowhere", ["web-1", "web-2", "db"]),  # only administrators' lists take notice
+        ("changes-since=2100-01-01T00:00:00Z", []),
+        ("ip=10.1.", ["web-1", "web-2", "db"]),
+        ("limit=0", []),
+    ],
+)
+def test_lists_are_filtered(demo: Compute, query: str, names: list[str]) -> None:
+    for name in ("web-1", "web-2", "db"):
+        demo.boot(name=name)
+    found = [server["name"] for server in demo.call("GET", f"/servers/detail?{query}")["servers"]]
+    assert found == names if "sort" in query else sorted(found) == sorted(names)
+
+
+def test_pages_follow_their_links(demo: Compute) -> None:
+    ids = {demo.create() for _ in range(3)}
+    seen, path = set(), "/servers?limit=2"
+    while path:
+        page = demo.call("GET", path)
+        seen |= {server["id"] for server in page["servers"]}
+        links = page.get("servers_links", [])
+        path = links[0]["href"].partition("/compute/v2.1")[2] if links else ""
+    assert seen == ids
+
+
+def test_metadata_and_tags_change_item_by_item(demo: Compute) -> None:
+    base = f"/servers/{demo.create()}"
+    demo.call("POST", f"{base}/metadata", {"metadata": {"a": "1", "b": "2"}})
+    demo.call("PUT", f"{base}/metadata/a", {"meta": {"a": "3"}})
+    demo.call("DELETE", f"{base}/metadata/b")
+    assert demo.call("GET", f"{base}/metadata")["metadata"] == {"a": "3"}
+    assert demo.refused("GET", f"{base}/metadata/b")[0] == 404
+    assert demo.status("PUT", f"{base}/tags/x", version="2.26") == 201
+    assert demo.status("PUT", f"{base}/tags/x", version="2.26") == 204
+    demo.call("PUT", f"{base}/tags", {"tags": ["y", "z"]}, version="2.26")
+    assert demo.status("DELETE", f"{base}/tags/x", version="2.26") == 404
+    assert demo.call("GET", f"{base}/tags", version="2.26")["tags"] == ["y", "z"]
+    assert demo.status("GET", f"{base}/tags") == 404
+
+
+def test_an_operator_marks_a_server_as_broken_and_sound(demo: Compute, admin: Compute) -> None:
+    id_ = demo.boot()
+    admin.act(id_, "os-resetState", {"state": "error"})
+    assert demo.show(id_)["status"] == "ERROR"
+    admin.act(id_, "os-resetState", {"state": "active"})
+    assert demo.show(id_)["status"] == "ACTIVE"
+    assert demo.refused("POST", f"/servers/{id_}/action", {"os-resetState": {"state": "error"}})[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"name": ""}, "name"),
+        ({"foo": 1}, "foo"),
+        ({"flavorRef": "none"}, "Flavor"),
+        ({"imageRef": "b4376cdd-f30a-4ca1-abac-f4aba1ecbc9b"}, "Image"),
+        ({"imageRef": "x"}, "imageRef"),
+        ({"networks": [{"uuid": "b4376cdd-f30a-4ca1-abac-f4aba1ecbc9b"}]}, "Network"),
+        ({"networks": [{"fixed_ip": "1.2.3.4"}]}, "networks"),
+        ({"key_name": "none"}, "key_name"),
+        ({"availability_zone": "none"}, "availability zone"),
+        ({"security_groups": [{"name": "none"}]}, "Security group"),
+        ({"user_data": "%%"}, "user_data"),
+        ({"metadata": {"a": 1}}, "a"),
+        ({"accessIPv4": "1.2"}, "accessIPv4"),
+        ({"min_count": 3, "max_count": 2}, "min_count"),
+    ],
+)
+def test_a_wrong_wish_names_what_is_wrong(demo: Compute, change: dict[str, object], names: str) -> None:
+    status, message = demo.refused("POST", "/servers", {"server": demo.wish(**change)})
+    assert status == 400
+    assert names in message
+    assert demo.call("GET", "/servers")["servers"] == []
