@@ -18,7 +18,13 @@ from tests.bench.load import Connection, Target, run, simple
 from tests.http_client import Http, login
 from tests.processes import DEMO_PASSWORD, PASSWORD, ProcessCloud
 
-UNLIMITED = -1
+UNLIMITED = """
+[quota]
+"network.port" = -1
+"compute.instances" = -1
+"compute.cores" = -1
+"compute.ram" = -1
+"""
 
 
 @dataclass
@@ -189,11 +195,8 @@ async def ask(connection: Connection, target: Target, method: str, path: str, bo
 
 
 def prepare(bench: Bench) -> tuple[str, str, str]:
-    """A network, an image and a flavor; no limits."""
+    """A network, an image and a flavor."""
     admin = bench.admin
-    unlimited = {"instances": UNLIMITED, "cores": UNLIMITED, "ram": UNLIMITED}
-    admin.call("PUT", f"/compute/v2.1/os-quota-sets/{admin.project_id}", {"quota_set": unlimited})
-    admin.call("PUT", f"/network/v2.0/quotas/{admin.project_id}", {"quota": {"port": UNLIMITED}})
     network = admin.call("POST", "/network/v2.0/networks", {"network": {"name": "bench"}})["network"]["id"]
     subnet = {"network_id": network, "ip_version": 4, "cidr": "10.64.0.0/16"}
     admin.call("POST", "/network/v2.0/subnets", {"subnet": subnet})
@@ -230,7 +233,10 @@ def main() -> None:
     arguments = parser.parse_args()
     report = Report()
     print(f"{platform.platform()}, Python {platform.python_version()}\n")
-    with tempfile.TemporaryDirectory(prefix="fabric-bench-") as directory, ProcessCloud(Path(directory)) as cloud:
+    with (
+        tempfile.TemporaryDirectory(prefix="fabric-bench-") as directory,
+        ProcessCloud(Path(directory), extra=UNLIMITED) as cloud,
+    ):
         uvloop.run(measure(Bench(cloud, report, arguments.scale), arguments.only))
     if arguments.json:
         arguments.json.write_text(json.dumps(report.rows, indent=1))
