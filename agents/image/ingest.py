@@ -61,16 +61,17 @@ class Ingest:
 
     async def verify(self) -> pb.ImageStatus:
         """What the bytes are. Staged ones may have a problem; for others it is raised as InvalidArgument."""
+        size = self._part.size_bytes
         found = await inspect(await self._part.file(), self._image.spec.disk_format)
         status = pb.ImageStatus(
             state=Status.STATE_STORED,
             upload_id=self._image.upload.id,
             observed_generation=self._image.meta.generation,
-            size_bytes=self._part.size_bytes,
+            size_bytes=size,
             checksum=self._md5.hexdigest(),
             hash_algo=HASH_ALGO,
             hash_value=self._sha512.hexdigest(),
-            virtual_size_bytes=found.virtual_size_bytes,
+            virtual_size_bytes=size if found.format == "raw" else found.virtual_size_bytes,  # not in sectors
             format=found.format,
         )
         if found.problem is not None:
