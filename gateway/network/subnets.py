@@ -2,7 +2,7 @@
 
 from fabric.network.v1 import subnet_pb2 as pb
 from fabric.network.v1.subnet_pb2_grpc import SubnetServiceStub
-from gateway.core.codec import Cidr, Integer, IpAddress, List, Text
+from gateway.core.codec import Cidr, IpAddress, List, Text
 from gateway.core.table import Field, Object, Table
 from gateway.network.codec import IpVersion
 from gateway.network.resource import BOOL, BOTH, Resource, first_fields, shown, standard_fields
