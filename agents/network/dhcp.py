@@ -124,7 +124,9 @@ def _hosts(served: set[str], port: port_pb2.Port) -> Iterator[str]:
     six = [f"[{address}]" for address in chosen.values() if ":" in address]
     if not chosen:
         return
-    head = f"{port.spec.mac_address},set:port-{port.meta.id}"
+    head = port.spec.mac_address
+    if port.spec.extra_dhcp_opts:
+        head += f",set:port-{port.meta.id}"
     host = _host_name(port, next(iter(chosen.values())))
     yield ",".join([head, *six, *four[:1], host])
     for address in four[1:]:  # a second IPv4 subnet of the network
@@ -135,6 +137,14 @@ def _host_name(port: port_pb2.Port, address: str) -> str:
     if _LABEL.fullmatch(port.spec.dns_name):
         return port.spec.dns_name
     return "host-" + address.replace(".", "-").replace(":", "-").strip("-")
+
+
+def may_reload(hosts: str) -> bool:
+    """Whether a server that has read these hosts may be told to read them again.
+
+    dnsmasq 2.90 dies of SIGHUP (it frees memory that it does not own) once it has answered a host that has a tag.
+    """
+    return ",set:" not in hosts
 
 
 def _names(port: port_pb2.Port, domain: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ from fabric.runtime.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 _STOP_S = 3.0
+_TOLD = "told"  # file with the digest of the hosts, options and names that the server was told to read
 
 
 @dataclass(frozen=True)
@@ -118,25 +119,33 @@ class DnsmasqDhcp:
         )
         directory = self._directory(network_id)
         wanted = {"hosts": files.hosts, "options": files.options, "names": files.names}
-        before = server.written or await asyncio.to_thread(_read, directory, list(wanted))
+        before = server.written or await asyncio.to_thread(_read, directory, [*wanted, _TOLD])
+        wanted[_TOLD] = _digest("".join(wanted.values()))  # written last: the server knows of the others
         changed = {key: text for key, text in wanted.items() if before.get(key) != text}
+        told = changed.pop(_TOLD, None)
         if changed:
             await asyncio.to_thread(_write, directory, changed)
-        server.written = wanted
-        started = await self._ensure_process(network_id, server, files.configuration)
-        if changed and not started and server.pid is not None:
-            os.kill(server.pid, signal.SIGHUP)
+        reload = dhcp.may_reload(before.get("hosts", ""))
+        started = await self._ensure_process(
+            network_id, server, files.configuration, anew=told is not None and not reload
+        )
+        if told is not None:
+            if not started and server.pidfd is not None:
+                signal.pidfd_send_signal(server.pidfd, signal.SIGHUP)
             await self._release(server, before.get("hosts", ""), files.hosts)
+            await asyncio.to_thread(_write, directory, {_TOLD: told})
+        server.written = wanted
 
-    async def _ensure_process(self, network_id: str, server: _Server, configuration: str) -> bool:
-        """True: a new process was started."""
+    async def _ensure_process(
+        self, network_id: str, server: _Server, configuration: str, *, anew: bool
+    ) -> bool:
+        """True: a new process was started. anew: the one that runs, if any, will not do."""
         directory = self._directory(network_id)
-        digest = hashlib.sha256(configuration.encode()).hexdigest()[:16]
-        path = directory / f"dnsmasq-{digest}.conf"
+        path = directory / f"dnsmasq-{_digest(configuration)}.conf"
         pid = server.pid if server.pidfd is not None else None
         if pid is None or not _runs_with(pid, path):
             pid = await asyncio.to_thread(_find_process, directory)
-        if pid is not None and _runs_with(pid, path):
+        if pid is not None and _runs_with(pid, path) and not anew:
             self._watch(network_id, server, pid)
             return False
         self._unwatch(server)
@@ -211,6 +220,10 @@ class DnsmasqDhcp:
             network_id = server.want.network.meta.id
             own = [fixed.ip_address for fixed in server.want.dhcp_port.spec.fixed_ips]
             await netns.run(name.namespace(network_id), lambda: dhcp_release.send(gone, own))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _read(directory: Path, names: Sequence[str]) -> dict[str, str]:

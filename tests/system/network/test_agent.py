@@ -59,7 +59,7 @@ class Site:
         inspection = Inspection(state_dir)
         try:
             async with asyncio.timeout(20):
-                while await inspection.holdings():  # noqa: ASYNC110  (the kernel does not tell)
+                while await inspection.holdings():
                     await asyncio.sleep(0.05)
         finally:
             await inspection.close()
