@@ -50,20 +50,20 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
         with held(place.run / "up.lock") as won:
             if not won:
                 raise settings.Refused("another `fabricctl up` is at work here")
-            if _runs(place, config):
+            guest = not arguments.without_guest and _wants_guest(place, config)
+            if not guest and _runs(place, config):
                 print(
                     f"the cloud runs already at {config.bootstrap.public_url}; `fabricctl status` tells more"
                 )
                 print("\n".join(_usage(place)))
                 return 0
-            return _bring_up(place, config, progress, new=new, guest=not arguments.without_guest)
+            return _bring_up(place, config, progress, new=new, guest=guest)
     except (settings.Refused, ApiError, RuntimeError, TookTooLong) as error:
         print(f"fabricctl up: {error}\nlogs: {place.logs}", file=sys.stderr)
         return 1
 
 
 def _bring_up(place: Place, config: Config, progress: Progress, *, new: bool, guest: bool) -> int:
-    guest = guest and config.compute.driver == "libvirt" and not _done(place).exists()
     progress.say(f"{'new configuration' if new else 'configuration'} {place.config}, logs in {place.logs}")
     image = first_server.GuestImage(place)
     if guest:
@@ -85,6 +85,11 @@ def _runs(place: Place, config: Config) -> bool:
     if not place.desk.find(SUPERVISOR):
         return False
     return all(check() == "ok" for check in checks(place, config).values())
+
+
+def _wants_guest(place: Place, config: Config) -> bool:
+    """Whether the main job can be done here and was not yet, or not to its end."""
+    return config.compute.driver == "libvirt" and not _done(place).exists()
 
 
 def _done(place: Place) -> Path:

@@ -74,13 +74,13 @@ class _Bootstrap:
         roles = dict(zip(ROLE_NAMES, await asyncio.gather(*map(self._role, ROLE_NAMES)), strict=True))
         for prior, implied in IMPLIED:
             await self._imply(roles[prior], roles[implied])
+        await self._catalog()  # before anybody can log in
         admin = await self._user("admin", settings.admin_password)
         for place in ({"project_id": projects["admin"]}, {"domain_id": DEFAULT_DOMAIN}, {"system": True}):
             await self._grant(user_id=admin, role_id=roles["admin"], **place)
         if settings.demo_password:
             demo = await self._user("demo", settings.demo_password)
             await self._grant(user_id=demo, role_id=roles["member"], project_id=projects["demo"])
-        await self._catalog()
 
     async def _project(self, name: str) -> str:
         if found := self._store.owner(PROJECTS, "name", f"{DEFAULT_DOMAIN}/{name}"):
