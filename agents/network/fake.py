@@ -5,7 +5,7 @@ A node that makes nothing and says yes at once. For scale tests without a kernel
 
 from collections.abc import Callable, Mapping, Sequence
 
-from agents.network import name
+from agents.network import dhcp, name
 from agents.network.driver import Drivers, Holding
 from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
 from fabric.runtime.errors import NotFound
@@ -102,9 +102,12 @@ class FakeFilter:
 
     async def find(self) -> list[Holding]:
         found = [
-            Holding("filter", name.tap(port_id), "port", name.tap(port_id)[3:]) for port_id in self._ports
-        ]
-        return found + [Holding("group", group_id, "security_group", group_id) for group_id in self._groups]
+            Holding("filter", name.tap(port_id), "port", port_id[:11]) for port_id in self._ports
+        ]  # no more of the id than the real one keeps
+        rules = (rule.spec for want in self._groups.values() for rule in want.rules)
+        for group_id in {rule.remote_group_id for rule in rules if rule.remote_group_id}:
+            found += [Holding("set", f"m{v}-{group_id}", "security_group", group_id) for v in (4, 6)]
+        return found
 
     async def close(self) -> None:
         return
@@ -117,8 +120,7 @@ class FakeDhcp:
         self._networks: dict[str, network_pb2.NetworkWant] = {}
 
     async def ensure(self, want: network_pb2.NetworkWant, ports: Sequence[port_pb2.Port]) -> None:
-        served = any(subnet.spec.enable_dhcp for subnet in want.subnets) and want.HasField("dhcp_port")
-        if served:
+        if dhcp.serves(want):
             self._networks[want.network.meta.id] = want
         else:
             self._networks.pop(want.network.meta.id, None)

@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
@@ -32,9 +33,13 @@ _IFF_TAP, _IFF_NO_PI = 0x2, 0x1000
 
 
 class NetlinkSwitch:
-    """The namespace and the mount namespace in which it is made are the node's."""
+    """The network and the mount namespace in which it is made are the node's.
 
-    def __init__(self) -> None:
+    names_dir says which namespaces are ours: they have no alias, and /run/netns may be shared with others.
+    """
+
+    def __init__(self, names_dir: Path) -> None:
+        self._names_dir = names_dir
         self._thread = ThreadPoolExecutor(1, "netlink")
         self._netlink: IPRoute | None = None
         self._unwanted: set[str] = set()  # taps that the next removal takes
@@ -94,6 +99,8 @@ class NetlinkSwitch:
     def _ensure_namespace(self, want: network_pb2.NetworkWant) -> None:
         network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
         namespace, device = name.namespace(network_id), name.link(network_id)
+        self._names_dir.mkdir(parents=True, exist_ok=True)
+        (self._names_dir / namespace).touch()
         netns.create(namespace)
         if self._link(device) is None:
             self._make_veth(namespace, device, want.dhcp_port.spec.mac_address)
@@ -113,7 +120,9 @@ class NetlinkSwitch:
 
     def _remove_namespace(self, network_id: str) -> None:
         self._remove_link(name.link(network_id))
-        netns.remove(name.namespace(network_id))
+        if (self._names_dir / name.namespace(network_id)).exists():
+            netns.remove(name.namespace(network_id))
+            (self._names_dir / name.namespace(network_id)).unlink()
 
     def _ensure_tap(self, port: port_pb2.Port, mtu: int) -> None:
         device = name.tap(port.meta.id)
@@ -195,7 +204,8 @@ class NetlinkSwitch:
             kind = next((kind for prefix, kind in kinds if device.startswith(prefix)), None)
             if kind is not None and owner is not None:
                 found.append(Holding(kind, device, *owner))
-        for namespace in netns.names(name.NAMESPACE):
+        ours = sorted(path.name for path in self._names_dir.iterdir()) if self._names_dir.exists() else []
+        for namespace in filter(netns.exists, ours):
             found.append(Holding("namespace", namespace, "network", namespace.removeprefix(name.NAMESPACE)))
         return found
 

@@ -29,14 +29,6 @@ def exists(name: str) -> bool:
         return False
 
 
-def names(prefix: str) -> list[str]:
-    """Names of the namespaces that begin with this."""
-    try:
-        return sorted(path.name for path in RUN.iterdir() if path.name.startswith(prefix))
-    except FileNotFoundError:
-        return []
-
-
 def create(name: str) -> None:
     """Make the namespace if it is not there; blocking."""
     if exists(name):

@@ -21,4 +21,4 @@ def real_drivers(settings: NetworkSettings, state_dir: Path) -> Drivers:
             user=settings.dnsmasq_user,
         )
     )
-    return Drivers(NetlinkSwitch(), NftablesFilter(), dhcp)
+    return Drivers(NetlinkSwitch(state_dir / "namespaces"), NftablesFilter(), dhcp)

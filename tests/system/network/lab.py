@@ -22,10 +22,10 @@ from pyroute2 import IPRoute
 from agents.network import host, netns
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.metadata_http import Documents
-from agents.network.name import namespace, tap
+from agents.network.name import tap
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2, subnet_pb2
+from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
 from tests.unit.agents.node_store import MemoryNodeStore
 
 Result = TypeVar("Result")
@@ -33,6 +33,7 @@ State = port_pb2.PortStatus
 
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF = 0x400454CA
+_SIOCSIFFLAGS = 0x8914
 _namespaces: set[str] = set()  # made by the test that runs
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,8 +44,8 @@ def own_namespace() -> Iterator[None]:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     assert _libc.unshare(_CLONE_NEWNET) == 0
     try:
-        with contextlib.closing(IPRoute()) as netlink:
-            netlink.link("set", index=1, state="up")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+            fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", 1))
         yield
     finally:
         assert _libc.setns(home, _CLONE_NEWNET) == 0
@@ -67,6 +68,7 @@ def clean(state_dir: Path) -> None:
             pid = int(pid_file.read_text())
             if str(pid_file) in Path(f"/proc/{pid}/cmdline").read_text():
                 os.kill(pid, signal.SIGKILL)
+    _namespaces.update(path.name for path in state_dir.glob("**/namespaces/*"))
     while _namespaces:
         netns.remove(_namespaces.pop())
 
@@ -126,77 +128,6 @@ async def running(
         with contextlib.suppress(asyncio.CancelledError):
             await task
         await drivers.close()
-
-
-def a_subnet(
-    network_id: str, cidr: str = "10.0.0.0/24", *, gateway: str = "10.0.0.1", **spec: object
-) -> subnet_pb2.Subnet:
-    subnet = subnet_pb2.Subnet()
-    subnet.meta.id = str(uuid.uuid4())
-    version = 6 if ":" in cidr else 4
-    subnet.spec.MergeFrom(
-        subnet_pb2.SubnetSpec(
-            network_id=network_id,
-            ip_version=version,
-            cidr=cidr,
-            gateway_ip=gateway,
-            **{"enable_dhcp": True, **spec},  # type: ignore[arg-type]
-        )
-    )
-    return subnet
-
-
-def a_network(
-    *subnets: subnet_pb2.Subnet, network_id: str, dhcp: tuple[str, ...] = ("10.0.0.2",), mtu: int = 1450
-) -> network_pb2.NetworkWant:
-    """dhcp: the DHCP port's address in each subnet."""
-    want = network_pb2.NetworkWant(subnets=subnets)
-    _namespaces.add(namespace(network_id))
-    want.network.meta.id = network_id
-    want.network.meta.generation = 1
-    want.network.spec.mtu = mtu
-    want.network.spec.admin_state_up = True
-    if dhcp:
-        want.dhcp_port.CopyFrom(
-            a_port(network_id, [(s, a) for s, a in zip(subnets, dhcp, strict=True)], owner="network:dhcp")
-        )
-    return want
-
-
-def a_port(
-    network_id: str,
-    addresses: list[tuple[subnet_pb2.Subnet, str]],
-    *,
-    groups: list[str] | None = None,
-    owner: str = "compute:nova",
-    secure: bool = True,
-) -> port_pb2.Port:
-    port = port_pb2.Port()
-    port.meta.id = str(uuid.uuid4())
-    port.meta.generation = 1
-    raw = uuid.UUID(port.meta.id).bytes
-    port.spec.network_id = network_id
-    port.spec.mac_address = "fa:16:3e:" + raw[:3].hex(":")
-    port.spec.admin_state_up = True
-    port.spec.device_owner = owner
-    port.spec.port_security_enabled = secure
-    port.spec.security_group_ids.extend(groups or [])
-    for subnet, address in addresses:
-        port.spec.fixed_ips.add(subnet_id=subnet.meta.id, ip_address=address)
-    return port
-
-
-def a_group(*rules: dict[str, object], group_id: str) -> security_group_pb2.SecurityGroupWant:
-    want = security_group_pb2.SecurityGroupWant()
-    want.security_group.meta.id = group_id
-    want.security_group.spec.stateful = True
-    for fields in rules:
-        rule = want.rules.add()
-        rule.meta.id = str(uuid.uuid4())
-        rule.spec.MergeFrom(
-            security_group_pb2.SecurityGroupRuleSpec(security_group_id=group_id, **fields)  # type: ignore[arg-type]
-        )
-    return want
 
 
 class Guest:

@@ -12,19 +12,8 @@ from agents.network.inspection import Inspection
 from agents.network.nftables import NftablesFilter
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import port_pb2, security_group_pb2
-from tests.system.network.lab import (
-    Cloud,
-    Guest,
-    a_group,
-    a_network,
-    a_port,
-    a_subnet,
-    echo,
-    eventually,
-    reaches,
-    running,
-    until,
-)
+from tests.system.network.lab import Cloud, Guest, echo, eventually, reaches, running, until
+from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
 
 ANY_OUT: list[dict[str, object]] = [
     {"direction": "egress", "ethertype": ethertype} for ethertype in ("IPv4", "IPv6")

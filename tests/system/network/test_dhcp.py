@@ -12,7 +12,8 @@ from pathlib import Path
 from agents.network import netns
 from agents.network.name import bridge, namespace
 from tests.system.network.dhcp_client import obtain
-from tests.system.network.lab import Cloud, Guest, Text, a_network, a_port, a_subnet, running, until
+from tests.system.network.lab import Cloud, Guest, Text, running, until
+from tests.unit.agents.network.wants import a_network, a_port, a_subnet
 
 
 async def test_a_port_gets_its_address_and_its_metadata(tmp_path: Path) -> None:

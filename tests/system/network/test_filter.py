@@ -10,18 +10,8 @@ from pathlib import Path
 
 from fabric.network.v1 import port_pb2, security_group_pb2
 from tests.system.network.dhcp_client import obtain
-from tests.system.network.lab import (
-    Cloud,
-    Guest,
-    a_group,
-    a_network,
-    a_port,
-    a_subnet,
-    echo,
-    eventually,
-    reaches,
-    running,
-)
+from tests.system.network.lab import Cloud, Guest, echo, eventually, reaches, running
+from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
 
 ANY_OUT: list[dict[str, object]] = [{"direction": "egress", "ethertype": kind} for kind in ("IPv4", "IPv6")]
 UDP_IN = {

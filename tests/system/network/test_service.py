@@ -16,7 +16,8 @@ from agents.network.dns_relay import DnsRelay
 from agents.network.name import namespace
 from fabric.network.v1 import port_pb2
 from tests.system.network.dhcp_client import obtain
-from tests.system.network.lab import Cloud, Guest, a_network, a_port, a_subnet, eventually, running, until
+from tests.system.network.lab import Cloud, Guest, eventually, running, until
+from tests.unit.agents.network.wants import a_network, a_port, a_subnet
 
 
 def copy_of(port: port_pb2.Port) -> port_pb2.Port:

@@ -1,0 +1,151 @@
+"""What every backend of the network agent must do, checked on the fake and on the kernel."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agents.network.driver import Drivers, Holding
+from agents.network.fake import fake_drivers
+from agents.network.name import bridge, tap
+from agents.network.real import real_drivers
+from agents.network.settings import NetworkSettings
+from fabric.network.v1 import port_pb2, security_group_pb2
+from fabric.runtime.errors import NotFound
+from tests.system.network.lab import clean, own_namespace
+from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
+
+
+@pytest.fixture(params=["fake", "kernel"])
+async def drivers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Drivers]:
+    if request.param == "fake":
+        yield fake_drivers()
+        return
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with own_namespace():
+        drivers = real_drivers(NetworkSettings(), tmp_path)
+        yield drivers
+        for holding in await drivers.switch.find():
+            if holding.owner_kind == "network":
+                await drivers.dhcp.remove(holding.owner_id)
+                await drivers.switch.remove_network(holding.owner_id)
+        await drivers.close()
+        clean(tmp_path)
+
+
+class Site:
+    """One network with one port in one group, of which members of another are let in."""
+
+    def __init__(self) -> None:
+        self.network_id, self.group_id, self.remote_id = (str(uuid.uuid4()) for _ in range(3))
+        self.subnet = a_subnet(self.network_id)
+        self.network = a_network(self.subnet, network_id=self.network_id)
+        self.port = a_port(self.network_id, [(self.subnet, "10.0.0.5")], groups=[self.group_id])
+        rule: dict[str, object] = {
+            "direction": "ingress",
+            "ethertype": "IPv4",
+            "remote_group_id": self.remote_id,
+        }
+        self.group = a_group(rule, group_id=self.group_id)
+        self.member = security_group_pb2.GroupMember(
+            security_group_id=self.remote_id, port_id="p", addresses=["10.0.0.7", "fd00::7", "10.9.0.0/24"]
+        )
+
+
+def kinds(held: list[Holding]) -> list[str]:
+    return sorted(holding.kind for holding in held)
+
+
+async def test_a_network_is_there_once_and_then_not(drivers: Drivers) -> None:
+    site = Site()
+    await drivers.switch.remove_network(site.network_id)
+    for _ in range(2):
+        await drivers.switch.ensure_network(site.network)
+        held = await drivers.switch.find()
+        assert kinds(held) == ["bridge", "link", "namespace"]
+        assert {holding.owner_id for holding in held} == {site.network_id}
+        assert bridge(site.network_id) in {holding.name for holding in held}
+    site.network.ClearField("dhcp_port")
+    await drivers.switch.ensure_network(site.network)
+    assert kinds(await drivers.switch.find()) == ["bridge"]
+    for _ in range(2):
+        await drivers.switch.remove_network(site.network_id)
+        assert await drivers.switch.find() == []
+
+
+async def test_a_port_needs_its_network(drivers: Drivers) -> None:
+    site = Site()
+    with pytest.raises(NotFound):
+        await drivers.switch.ensure_port(site.port, 1450)
+    await drivers.switch.ensure_network(site.network)
+    for _ in range(2):
+        await drivers.switch.ensure_port(site.port, 1450)
+        taps = [holding for holding in await drivers.switch.find() if holding.kind == "tap"]
+        assert taps == [Holding("tap", tap(site.port.meta.id), "port", site.port.meta.id)]
+    for _ in range(2):
+        await drivers.switch.remove_port(site.port.meta.id)
+        assert "tap" not in kinds(await drivers.switch.find())
+
+
+async def test_many_ports_go_at_once(drivers: Drivers) -> None:
+    site = Site()
+    await drivers.switch.ensure_network(site.network)
+    ports = [a_port(site.network_id, [(site.subnet, f"10.0.0.{i}")]) for i in range(10, 15)]
+    for port in ports:
+        await drivers.switch.ensure_port(port, 1450)
+    await asyncio.gather(*(drivers.switch.remove_port(port.meta.id) for port in ports))
+    assert "tap" not in kinds(await drivers.switch.find())
+
+
+async def test_filters_say_what_they_hold_and_then_nothing(drivers: Drivers) -> None:
+    site, filter_ = Site(), drivers.filter
+    await filter_.ensure_network(site.network)
+    await filter_.ensure_member("m", site.member)
+    await filter_.ensure_group(site.group)
+    await filter_.ensure_port(site.port)
+    held = await filter_.find()
+    assert Holding("filter", tap(site.port.meta.id), "port", site.port.meta.id[:11]) in held
+    assert Holding("set", f"m4-{site.remote_id}", "security_group", site.remote_id) in held
+    assert not await filter_.resync()
+    await filter_.adopt([site.network], [site.group], {"m": site.member}, [site.port])
+    assert not await filter_.resync()
+    await filter_.remove_port(site.port.meta.id)
+    await filter_.remove_group(site.group_id)
+    await filter_.remove_member("m")
+    await filter_.remove_network(site.network_id)
+    await filter_.forget_unknown()
+    assert await filter_.find() == []
+
+
+async def test_a_port_without_security_has_no_filter(drivers: Drivers) -> None:
+    site, filter_ = Site(), drivers.filter
+    await filter_.ensure_group(site.group)
+    await filter_.ensure_port(site.port)
+    plain = port_pb2.Port()
+    plain.CopyFrom(site.port)
+    plain.spec.port_security_enabled = False
+    await filter_.ensure_port(plain)
+    assert "filter" not in kinds(await filter_.find())
+
+
+async def test_what_was_not_adopted_stays_until_it_is_forgotten(drivers: Drivers) -> None:
+    site, filter_ = Site(), drivers.filter
+    await filter_.adopt([site.network], [site.group], {"m": site.member}, [site.port])
+    await filter_.adopt([], [], {}, [])
+    await filter_.forget_unknown()
+    assert await filter_.find() == []
+
+
+async def test_dhcp_runs_only_where_a_subnet_wants_it(drivers: Drivers) -> None:
+    site = Site()
+    await drivers.switch.ensure_network(site.network)
+    await drivers.dhcp.ensure(site.network, [site.port])
+    assert kinds(await drivers.dhcp.find()) == ["dhcp"]
+    site.network.subnets[0].spec.enable_dhcp = False
+    await drivers.dhcp.ensure(site.network, [site.port])
+    assert await drivers.dhcp.find() == []
+    await drivers.dhcp.remove(site.network_id)
