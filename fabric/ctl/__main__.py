@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from fabric.ctl.place import place
+from fabric.runtime import log
 from fabric.runtime.config import ConfigError
 
 COMMANDS = {
@@ -41,6 +42,7 @@ def run(argv: list[str]) -> int:
             importlib.import_module(f"fabric.ctl.{name}").add(command)
     arguments = parser.parse_args(argv)
     module = importlib.import_module(f"fabric.ctl.{arguments.command}")
+    log.configure("fabricctl", "warning", "console")
     os.environ["no_grpc_proxy"] = "127.0.0.1,localhost,::1"  # noqa: SIM112 (its name; a proxy is not for these)
     try:
         return int(module.run(place(arguments.state_dir, arguments.config), arguments))

@@ -12,7 +12,7 @@ def ssh_banner(network_id: str, address: str) -> str | None:
 
     def ask() -> str:
         with socket.create_connection((address, 22), timeout=TIMEOUT_S) as connection:
-            return connection.recv(256).decode(errors="replace").strip()
+            return connection.recv(256).partition(b"\r\n")[0].decode(errors="replace")  # RFC 4253, 4.2
 
     try:
         return netns.call(name.namespace(network_id), ask) or None
