@@ -23,6 +23,12 @@ LIMITS = {
     "compute.key_pairs": 100,
     "compute.server_groups": 10,
     "compute.server_group_members": 10,
+    # Kept and told for old clients; the network service has the limits that hold.
+    "compute.fixed_ips": UNLIMITED,
+    "compute.floating_ips": UNLIMITED,
+    "compute.networks": UNLIMITED,
+    "compute.security_groups": UNLIMITED,
+    "compute.security_group_rules": UNLIMITED,
 }
 MAX_LIMIT = 2**31 - 1
 DEFAULT = "default"

@@ -51,9 +51,7 @@ def _shown(request: Request, aggregate: pb.Aggregate, *, brief: bool = False) ->
 
 async def _find(request: Request) -> pb.Aggregate:
     id_ = request.params["id"]
-    if not id_.isascii() or not id_.isdigit():
-        raise Invalid(f"Invalid aggregate id {id_[:40]!r}: not a number.", field="id")
-    asked = pb.GetAggregateRequest(id=str(int(id_)))
+    asked = pb.GetAggregateRequest(id=id_)
     return await request.call(request.stub(AggregateServiceStub).GetAggregate, asked)
 
 

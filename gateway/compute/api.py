@@ -4,6 +4,7 @@ import dataclasses
 
 from gateway.compute import (
     aggregates,
+    audit,
     extensions,
     flavors,
     hypervisors,
@@ -36,7 +37,7 @@ VERSIONS = Microversions("compute", "2.1", "2.96", legacy="x-openstack-nova-api-
 _PARTS = (
     servers, server_create, server_action, server_metadata, server_interface, server_history, server_parts,
     server_groups, flavors, keypairs, quotas, zones, aggregates, hypervisors, services, usage, extensions,
-    migrations, images, networks, security_groups,
+    migrations, images, networks, security_groups, audit,
 )  # fmt: skip
 
 

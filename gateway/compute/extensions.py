@@ -1,6 +1,6 @@
 """Compute API, section "Extensions": the list that Nova has told since there are no extensions any more."""
 
-from gateway.compute.quotas import limits
+from gateway.compute.reading import learn_roles
 from gateway.core.codec import JsonValue
 from gateway.core.fault import Fault
 from gateway.core.http import Request, Response
@@ -21,12 +21,25 @@ _KNOWN = {
     "OS-SCH-HNT": "SchedulerHints",
     "OS-SRV-USG": "ServerUsage",
     "os-admin-actions": "AdminActions",
+    "os-admin-password": "AdminPassword",
+    "os-agents": "Agents",
     "os-aggregates": "Aggregates",
     "os-attach-interfaces": "AttachInterfaces",
     "os-availability-zone": "AvailabilityZone",
     "os-block-device-mapping-v2-boot": "BlockDeviceMappingV2Boot",
+    "os-cells": "Cells",
+    "os-certificates": "Certificates",
+    "os-cloudpipe": "Cloudpipe",
     "os-config-drive": "ConfigDrive",
+    "os-console-auth-tokens": "ConsoleAuthTokens",
     "os-console-output": "ConsoleOutput",
+    "os-consoles": "Consoles",
+    "os-create-backup": "CreateBackup",
+    "os-createserverext": "Createserverext",
+    "os-deferred-delete": "DeferredDelete",
+    "os-evacuate": "Evacuate",
+    "os-extended-evacuate-find-host": "ExtendedEvacuateFindHost",
+    "os-extended-floating-ips": "ExtendedFloatingIps",
     "os-extended-hypervisors": "ExtendedHypervisors",
     "os-extended-networks": "ExtendedNetworks",
     "os-extended-quotas": "ExtendedQuotas",
@@ -40,17 +53,32 @@ _KNOWN = {
     "os-flavor-manage": "FlavorManage",
     "os-flavor-rxtx": "FlavorRxtx",
     "os-flavor-swap": "FlavorSwap",
+    "os-fixed-ips": "FixedIPs",
+    "os-floating-ip-dns": "FloatingIpDns",
+    "os-floating-ip-pools": "FloatingIpPools",
+    "os-floating-ips": "FloatingIps",
+    "os-floating-ips-bulk": "FloatingIpsBulk",
+    "os-fping": "Fping",
     "os-hide-server-addresses": "HideServerAddresses",
     "os-hosts": "Hosts",
     "os-hypervisor-status": "HypervisorStatus",
     "os-hypervisors": "Hypervisors",
     "os-instance-actions": "InstanceActions",
+    "os-instance_usage_audit_log": "OSInstanceUsageAuditLog",
     "os-keypairs": "Keypairs",
+    "os-lock-server": "LockServer",
+    "os-migrate-server": "MigrateServer",
     "os-migrations": "Migrations",
     "os-multiple-create": "MultipleCreate",
     "os-networks": "Networks",
+    "os-networks-associate": "NetworkAssociationSupport",
+    "os-pause-server": "PauseServer",
+    "os-personality": "Personality",
+    "os-preserve-ephemeral-rebuild": "PreserveEphemeralOnRebuild",
     "os-quota-class-sets": "QuotaClasses",
     "os-quota-sets": "Quotas",
+    "os-rescue": "Rescue",
+    "os-security-group-default-rules": "SecurityGroupDefaultRules",
     "os-security-groups": "SecurityGroups",
     "os-server-diagnostics": "ServerDiagnostics",
     "os-server-external-events": "ServerExternalEvents",
@@ -61,12 +89,17 @@ _KNOWN = {
     "os-server-sort-keys": "ServerSortKeys",
     "os-server-start-stop": "ServerStartStop",
     "os-services": "Services",
+    "os-shelve": "Shelve",
     "os-simple-tenant-usage": "SimpleTenantUsage",
+    "os-suspend-server": "SuspendServer",
     "os-tenant-networks": "TenantNetworks",
     "os-used-limits": "UsedLimits",
     "os-used-limits-for-admin": "UsedLimitsForAdmin",
     "os-user-data": "UserData",
     "os-user-quotas": "UserQuotas",
+    "os-virtual-interfaces": "VirtualInterfaces",
+    "os-volume-attachment-update": "VolumeAttachmentUpdate",
+    "os-volumes": "Volumes",
 }
 
 
@@ -83,13 +116,13 @@ def _shown(alias: str) -> dict[str, JsonValue]:
 
 async def index(request: Request) -> Response:
     """All."""
-    await limits(request)  # the token is looked at there
+    await learn_roles(request)
     return Response(200, {"extensions": [_shown(alias) for alias in _KNOWN]})
 
 
 async def show(request: Request) -> Response:
     """One."""
-    await limits(request)
+    await learn_roles(request)
     alias = request.params["alias"]
     if alias not in _KNOWN:
         raise Fault(404, f"Extension {alias[:64]} could not be found.", reason="EXTENSION_NOT_FOUND")

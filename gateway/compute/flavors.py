@@ -10,7 +10,7 @@ from fabric.compute.v1.flavor_pb2_grpc import FlavorServiceStub
 from fabric.type.v1.query_pb2 import Filter
 from gateway.compute import body
 from gateway.compute.links import links
-from gateway.compute.reading import body_of, change, limit_of, marker_of, number_of, page
+from gateway.compute.reading import body_of, change, limit_of, marker_of, number_of, only_admins, page
 from gateway.core.codec import Bool, JsonValue, Map, Number, Text
 from gateway.core.fault import Fault, Invalid
 from gateway.core.http import Request, Response
@@ -267,9 +267,8 @@ def _access(flavor: pb.Flavor) -> Response:
 
 async def access(request: Request) -> Response:
     """Which projects may use a flavor that is not public."""
+    await only_admins(request, "os-flavor-access")
     flavor = await _find(request)
-    if "admin" not in request.roles:
-        raise Fault(403, "Policy doesn't allow os_compute_api:os-flavor-access to be performed.")
     if flavor.spec.public:
         raise Fault(404, "Access list not available for public flavors.", reason="FLAVOR_IS_PUBLIC")
     return _access(flavor)
@@ -279,6 +278,7 @@ async def act(request: Request) -> Response:
     """addTenantAccess, removeTenantAccess."""
     rule = body.Obj({"addTenantAccess": _TENANT, "removeTenantAccess": _TENANT}, least=1)
     given = rule(request.json(), "body", request.microversion)
+    await only_admins(request, "os-flavor-access:add_tenant_access")
     name, value = next(iter(given.items()))
     project = value["tenant"]
 

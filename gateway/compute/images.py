@@ -1,14 +1,17 @@
-"""Compute API, section "Images" (until 2.35; metadata until 2.38): a thin proxy of the Image API, to read."""
+"""Compute API, section "Images" (until 2.35; metadata until 2.38): a thin proxy of the Image API."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.image.v1 import image_pb2 as pb
 from fabric.image.v1.image_pb2_grpc import ImageServiceStub
 from fabric.type.v1.query_pb2 import Filter
+from gateway.compute import body
 from gateway.compute.links import links
-from gateway.compute.reading import limit_of, marker_of, page, time_form
+from gateway.compute.reading import body_of, change, limit_of, marker_of, page, time_form
 from gateway.core.codec import JsonValue, Timestamp
-from gateway.core.fault import Fault
+from gateway.core.fault import Fault, Invalid
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 
@@ -117,6 +120,11 @@ async def delete(request: Request) -> Response:
     return Response(204)
 
 
+async def nothing(request: Request) -> Response:
+    """DELETE /images/ names no image."""
+    raise Fault(404, "Image could not be found.", reason="IMAGE_NOT_FOUND")
+
+
 async def metadata(request: Request) -> Response:
     """Its properties."""
     return Response(200, {"metadata": dict((await _find(request)).spec.properties)})
@@ -130,12 +138,68 @@ async def metadata_item(request: Request) -> Response:
     return Response(200, {"meta": {key: found[key]}})
 
 
+async def _change(request: Request, changed: Callable[[pb.Image], None]) -> pb.Image:
+    async def write(image: pb.Image) -> pb.Image:
+        asked = pb.UpdateImageRequest(image=image, update_mask=FieldMask(paths=["spec.properties"]))
+        return await request.call(request.stub(ImageServiceStub).UpdateImage, asked)
+
+    return await change(lambda: _find(request), write, changed)
+
+
+async def add_metadata(request: Request) -> Response:
+    """Add and overwrite."""
+    given = body_of(request, "metadata", body.METADATA)
+    image = await _change(request, lambda image: image.spec.properties.update(given))
+    return Response(200, {"metadata": dict(image.spec.properties)})
+
+
+async def replace_metadata(request: Request) -> Response:
+    """These and no others."""
+    given = body_of(request, "metadata", body.METADATA)
+
+    def changed(image: pb.Image) -> None:
+        image.spec.properties.clear()
+        image.spec.properties.update(given)
+
+    image = await _change(request, changed)
+    return Response(200, {"metadata": dict(image.spec.properties)})
+
+
+async def set_metadata_item(request: Request) -> Response:
+    """One, named twice."""
+    meta, key = body_of(request, "meta", body.METADATA), request.params["key"]
+    if len(meta) != 1:
+        raise Invalid("Request body contains too many items", field="meta")
+    if key not in meta:
+        raise Invalid("Request body and URI mismatch", field="meta")
+    await _change(request, lambda image: image.spec.properties.update(meta))
+    return Response(200, {"meta": meta})
+
+
+async def delete_metadata_item(request: Request) -> Response:
+    """One."""
+    key = request.params["key"]
+
+    def changed(image: pb.Image) -> None:
+        if key not in image.spec.properties:
+            raise Fault(404, f"Metadata item {key[:64]} was not found", reason="METADATA_NOT_FOUND")
+        del image.spec.properties[key]
+
+    await _change(request, changed)
+    return Response(204)
+
+
 _BASE, _UNTIL = "/v2.1/images", "2.35"
 routes = [
     Route("GET", _BASE, index, until=_UNTIL),
+    Route("DELETE", _BASE, nothing, until=_UNTIL),
     Route("GET", f"{_BASE}/detail", detail, until=_UNTIL),
     Route("GET", f"{_BASE}/{{image_id}}", show, until=_UNTIL),
     Route("DELETE", f"{_BASE}/{{image_id}}", delete, until=_UNTIL),
     Route("GET", f"{_BASE}/{{image_id}}/metadata", metadata, until="2.38"),
+    Route("POST", f"{_BASE}/{{image_id}}/metadata", add_metadata, until="2.38"),
+    Route("PUT", f"{_BASE}/{{image_id}}/metadata", replace_metadata, until="2.38"),
     Route("GET", f"{_BASE}/{{image_id}}/metadata/{{key}}", metadata_item, until="2.38"),
+    Route("PUT", f"{_BASE}/{{image_id}}/metadata/{{key}}", set_metadata_item, until="2.38"),
+    Route("DELETE", f"{_BASE}/{{image_id}}/metadata/{{key}}", delete_metadata_item, until="2.38"),
 ]

@@ -33,8 +33,7 @@ _KEYPAIR = body.Obj(
     {
         "name": (_OLD_NAME, "2.1", "2.91"),
         "name ": (_NEW_NAME, "2.92", ""),
-        "public_key": (body.text(65535), "2.1", "2.91"),
-        "public_key ": (body.text(65535, 1), "2.92", ""),
+        "public_key": body.text(65535, 1),
         "type": (_TYPE, "2.2", ""),
         "user_id": (body.text(255), "2.10", ""),
     },

@@ -21,7 +21,7 @@ _NETWORK = (
     "floating_ips",
     "security_groups",
     "security_group_rules",
-)  # until 2.35; never limited here
+)  # until 2.35; told, without effect
 _LIMIT = body.integer(-1)
 _WRITTEN: dict[str, body.Rule | tuple[body.Rule, str, str]] = dict.fromkeys(_KEPT, _LIMIT)
 _WRITTEN |= dict.fromkeys(_FILES, (_LIMIT, "", "2.56"))
@@ -86,7 +86,7 @@ async def defaults(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """Of a project, or of a user in it."""
     given = body_of(request, "quota_set", _SET)
-    limits = {_PREFIX + name: limit for name, limit in given.items() if name in (*_KEPT, *_FILES)}
+    limits = {_PREFIX + name: limit for name, limit in given.items() if name in _WRITTEN}
     asked = pb.UpdateQuotasRequest(
         project_id=request.params["project_id"],
         user_id=request.arg("user_id"),
@@ -125,13 +125,13 @@ async def show_class(request: Request) -> Response:
 async def update_class(request: Request) -> Response:
     """Set the defaults."""
     given = body_of(request, "quota_class_set", _CLASS)
-    limits = {_PREFIX + name: limit for name, limit in given.items() if name in (*_KEPT, *_FILES)}
+    limits = {_PREFIX + name: limit for name, limit in given.items() if name in _WRITTEN}
     if request.params["id"] != "default":
         limits = {}
     asked = pb.UpdateDefaultQuotasRequest(limits=limits)
     reply = await request.call(request.stub(QuotaServiceStub).UpdateDefaultQuotas, asked)
     shown = _limits(reply.quotas, _class_names(request.microversion))
-    shown |= {name: given[name] for name in shown if name in given}
+    shown |= {name: given[name] for name in shown if name in given}  # also of a class without effect
     return Response(200, {"quota_class_set": shown})
 
 

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from fabric.compute.v1 import quota_pb2
+from fabric.compute.v1.quota_pb2_grpc import QuotaServiceStub
 from gateway.compute.body import Obj, Rule, Version, refuse
 from gateway.core.codec import JsonValue
 from gateway.core.fault import Fault, Invalid
@@ -99,6 +101,20 @@ def page(
         href = f"{request.base_url}{request.path}?{urlencode([*pairs, ('marker', ids[-1])])}"
         body[f"{name}_links"] = [{"rel": "next", "href": href}]
     return body
+
+
+async def learn_roles(request: Request) -> None:
+    """Have the roles of the caller in request.roles, where no other call has told them yet."""
+    asked = quota_pb2.GetDefaultQuotasRequest()
+    await request.call(request.stub(QuotaServiceStub).GetDefaultQuotas, asked)
+
+
+async def only_admins(request: Request, rule: str) -> None:
+    """Raise Fault 403 for others, before anything else is looked at."""
+    await learn_roles(request)
+    if "admin" not in request.roles:
+        text = f"Policy doesn't allow os_compute_api:{rule} to be performed."
+        raise Fault(403, text, reason="PERMISSION_DENIED")
 
 
 async def change(

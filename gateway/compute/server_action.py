@@ -62,10 +62,18 @@ async def _console_output(request: Request, value: Any) -> Response:
     return Response(200, {"output": reply.output.decode(errors="replace").replace("\0", "")})
 
 
-async def _nothing(request: Request, value: Any) -> Response:
-    """What this cloud does not offer, said after the server was found."""
-    await servers.find(request)
-    raise Fault(501, "The requested functionality is not supported.", reason="NOT_SUPPORTED")
+def _nothing(*states: str) -> Act:
+    """What this cloud does not offer; where it would not fit the server's state, that is said first."""
+
+    async def act(request: Request, value: Any) -> Response:
+        server = await servers.find(request)
+        name, state = next(iter(request.json())), server.view.vm_state
+        if states and state not in states:
+            text = f"Cannot '{name}' instance {server.meta.id} while it is in vm_state {state}"
+            raise Fault(409, text, reason="INSTANCE_INVALID_STATE")
+        raise Fault(501, "The requested functionality is not supported.", reason="NOT_SUPPORTED")
+
+    return act
 
 
 def _plain(name: str) -> Act:
@@ -116,45 +124,60 @@ ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
         "",
     ),
     # Known, and not offered yet.
-    "addFixedIp": (_nothing, body.Obj({"networkId": body.anything}, required=["networkId"]), "", "2.43"),
-    "removeFixedIp": (_nothing, _ADDRESS, "", "2.43"),
-    "addFloatingIp": (_nothing, _ADDRESS, "", "2.43"),
-    "removeFloatingIp": (_nothing, _ADDRESS, "", "2.43"),
-    "changePassword": (_nothing, body.Obj({"adminPass": body.text()}, required=["adminPass"]), "", ""),
-    "confirmResize": (_nothing, body.null, "", ""),
-    "createBackup": (_nothing, body.Obj(open=True), "", ""),
+    "addFixedIp": (_nothing(), body.Obj({"networkId": body.anything}, required=["networkId"]), "", "2.43"),
+    "removeFixedIp": (_nothing(), _ADDRESS, "", "2.43"),
+    "addFloatingIp": (_nothing(), _ADDRESS, "", "2.43"),
+    "removeFloatingIp": (_nothing(), _ADDRESS, "", "2.43"),
+    "changePassword": (
+        _nothing("active"),
+        body.Obj({"adminPass": body.text()}, required=["adminPass"]),
+        "",
+        "",
+    ),
+    "confirmResize": (_nothing("resized"), body.null, "", ""),
+    "createBackup": (_nothing("active", "stopped", "paused", "suspended"), body.Obj(open=True), "", ""),
     "createImage": (
-        _nothing,
+        _nothing("active", "stopped", "paused", "suspended"),
         body.Obj({"name": body.label(), "metadata": body.METADATA}, required=["name"]),
         "",
         "",
     ),
-    "evacuate": (_nothing, body.Obj(open=True), "", ""),
-    "injectNetworkInfo": (_nothing, body.null, "", ""),
-    "migrate": (_nothing, body.anything, "", ""),
-    "os-getRDPConsole": (_nothing, _CONSOLE, "", "2.5"),
-    "os-getSPICEConsole": (_nothing, _CONSOLE, "", "2.5"),
-    "os-getSerialConsole": (_nothing, _CONSOLE, "", "2.5"),
-    "os-getVNCConsole": (_nothing, _CONSOLE, "", "2.5"),
-    "os-migrateLive": (_nothing, body.Obj(open=True), "", ""),
-    "rebuild": (_nothing, body.Obj({"imageRef": body.text()}, required=["imageRef"], open=True), "", ""),
-    "rescue": (_nothing, body.anything, "", ""),
-    "resetNetwork": (_nothing, body.null, "", ""),
+    "evacuate": (_nothing("active", "stopped", "error"), body.Obj(open=True), "", ""),
+    "injectNetworkInfo": (_nothing(), body.null, "", ""),
+    "migrate": (_nothing("active", "stopped"), body.anything, "", ""),
+    "os-getRDPConsole": (_nothing(), _CONSOLE, "", "2.5"),
+    "os-getSPICEConsole": (_nothing(), _CONSOLE, "", "2.5"),
+    "os-getSerialConsole": (_nothing(), _CONSOLE, "", "2.5"),
+    "os-getVNCConsole": (_nothing(), _CONSOLE, "", "2.5"),
+    "os-migrateLive": (_nothing("active", "paused"), body.Obj(open=True), "", ""),
+    "rebuild": (
+        _nothing("active", "stopped", "error"),
+        body.Obj({"imageRef": body.text()}, required=["imageRef"], open=True),
+        "",
+        "",
+    ),
+    "rescue": (_nothing("active", "stopped", "error"), body.anything, "", ""),
+    "resetNetwork": (_nothing(), body.null, "", ""),
     "resize": (
-        _nothing,
+        _nothing("active", "stopped"),
         body.Obj(
             {"flavorRef": body.either(body.text(255, 1), body.integer(0))}, required=["flavorRef"], open=True
         ),
         "",
         "",
     ),
-    "restore": (_nothing, body.null, "", ""),
-    "revertResize": (_nothing, body.null, "", ""),
-    "shelve": (_nothing, body.null, "", ""),
-    "shelveOffload": (_nothing, body.null, "", ""),
-    "trigger_crash_dump": (_nothing, body.null, "2.17", ""),
-    "unrescue": (_nothing, body.null, "", ""),
-    "unshelve": (_nothing, body.anything, "", ""),
+    "restore": (_nothing("soft-delete"), body.null, "", ""),
+    "revertResize": (_nothing("resized"), body.null, "", ""),
+    "shelve": (_nothing("active", "stopped", "paused", "suspended"), body.null, "", ""),
+    "shelveOffload": (_nothing("shelved"), body.null, "", ""),
+    "trigger_crash_dump": (
+        _nothing("active", "paused", "rescued", "resized", "error"),
+        body.null,
+        "2.17",
+        "",
+    ),
+    "unrescue": (_nothing("rescued"), body.null, "", ""),
+    "unshelve": (_nothing("shelved", "shelved_offloaded"), body.anything, "", ""),
 }
 
 

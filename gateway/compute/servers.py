@@ -20,7 +20,6 @@ _UPDATE = body.Obj(
         "description": (body.maybe(body.text()), "2.19", ""),
         "hostname": (body.text(63, 1, r"[a-zA-Z0-9]([a-zA-Z0-9\-]*[a-zA-Z0-9])?"), "2.90", ""),
     },
-    least=1,
 )
 _PATHS = {
     "name": "meta.name",
@@ -88,7 +87,8 @@ async def update(request: Request) -> Response:
     for name, value in given.items():
         holder, _, leaf = _PATHS[name].partition(".")
         setattr(getattr(changed, holder), leaf, value or "")
-    server = await write(request, changed, *(_PATHS[name] for name in given))
+    paths = [_PATHS[name] for name in given]
+    server = await write(request, changed, *paths) if paths else await find(request)
     shown = await full(request, server)
     if request.microversion < (2, 75):
         shown = {name: value for name, value in shown.items() if name in BASIC}

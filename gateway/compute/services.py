@@ -209,12 +209,8 @@ async def hosts(request: Request) -> Response:
 
 async def host(request: Request) -> Response:
     """What it has, what is used, and by which project."""
-    name = request.params["host_name"]
-    for node in await nodes(request):
-        if node.meta.name == name:
-            break
-    else:
-        raise Fault(404, f"Compute host {name[:64]} could not be found.", reason="HOST_NOT_FOUND")
+    node = await _host_node(request)
+    name = node.meta.name
     found, projects = node.inventory, dict[str, list[int]]()
     for server in (await servers_by_node(request, [name])).get(name, ()):
         flavor = server.spec.flavor
@@ -232,9 +228,43 @@ async def host(request: Request) -> Response:
     return Response(200, {"host": shown_})
 
 
+_HOST_CHANGED = body.Obj(
+    {
+        "status": body.word("enable", "disable", "Enable", "Disable", "ENABLE", "DISABLE"),
+        "maintenance_mode": body.word("enable", "disable", "Enable", "Disable", "ENABLE", "DISABLE"),
+    },
+    least=1,
+)
+
+
+async def _host_node(request: Request) -> pb.ComputeNode:
+    name = request.params["host_name"]
+    for node in await nodes(request):
+        if node.meta.name == name:
+            return node
+    raise Fault(404, f"Compute host {name[:64]} could not be found.", reason="HOST_NOT_FOUND")
+
+
+async def update_host(request: Request) -> Response:
+    """Enable or disable it."""
+    known = await nodes(request)
+    given = _HOST_CHANGED(request.json(), "body", request.microversion)
+    node = await _host_node(request) if known else None
+    if node is None or "maintenance_mode" in given:
+        raise Fault(501, "The requested functionality is not supported.", reason="NOT_SUPPORTED")
+    disabled = given["status"].lower() == "disable"
+
+    def changed(found: pb.ComputeNode) -> None:
+        found.spec.disabled, found.spec.disabled_reason = disabled, ""
+
+    await _change(request, lambda found: found.meta.id == node.meta.id, changed)
+    status = "disabled" if disabled else "enabled"
+    return Response(200, {"host": node.meta.name, "status": status})
+
+
 async def no_host_action(request: Request) -> Response:
     """Machines are not switched from here."""
-    await nodes(request)
+    await _host_node(request)
     raise Fault(501, "The requested functionality is not supported.", reason="NOT_SUPPORTED")
 
 
@@ -249,7 +279,7 @@ routes = [
     Route("DELETE", f"{_BASE}/{{service_id}}", delete),
     Route("GET", _HOSTS, hosts, until="2.42"),
     Route("GET", f"{_HOSTS}/{{host_name}}", host, until="2.42"),
-    Route("PUT", f"{_HOSTS}/{{host_name}}", no_host_action, until="2.42"),
+    Route("PUT", f"{_HOSTS}/{{host_name}}", update_host, until="2.42"),
     Route("GET", f"{_HOSTS}/{{host_name}}/startup", no_host_action, until="2.42"),
     Route("GET", f"{_HOSTS}/{{host_name}}/shutdown", no_host_action, until="2.42"),
     Route("GET", f"{_HOSTS}/{{host_name}}/reboot", no_host_action, until="2.42"),

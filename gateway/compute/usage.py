@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from fabric.compute.v1 import quota_pb2
 from fabric.compute.v1 import server_pb2 as pb
-from fabric.compute.v1.quota_pb2_grpc import QuotaServiceStub
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
 from gateway.compute.body import refuse
-from gateway.compute.reading import limit_of, marker_of
+from gateway.compute.reading import learn_roles, limit_of, marker_of
 from gateway.core.codec import JsonValue
 from gateway.core.fault import Fault, Invalid
 from gateway.core.http import Request, Response
@@ -95,8 +93,7 @@ async def _servers(request: Request, project: str, stop: datetime) -> list[pb.Se
 
 async def _may(request: Request, project: str, rule: str) -> None:
     """Learn who asks; only administrators ask for others."""
-    asked = quota_pb2.GetDefaultQuotasRequest()
-    await request.call(request.stub(QuotaServiceStub).GetDefaultQuotas, asked)
+    await learn_roles(request)
     if "admin" not in request.roles and (not project or project != request.project_id):
         text = f"Policy doesn't allow os_compute_api:os-simple-tenant-usage:{rule} to be performed."
         raise Fault(403, text, reason="PERMISSION_DENIED")
@@ -104,6 +101,8 @@ async def _may(request: Request, project: str, rule: str) -> None:
 
 async def index(request: Request) -> Response:
     """Of all projects."""
+    if request.path.endswith("/"):  # an empty project id
+        raise Fault(404, "The resource could not be found.", reason="NO_SUCH_PATH")
     start, stop = _period(request)
     await _may(request, "", "list")
     servers = await _servers(request, "", stop)
