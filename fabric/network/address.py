@@ -2,6 +2,7 @@
 
 import functools
 import ipaddress
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -140,7 +141,7 @@ def checked_pools(pools: Sequence[subnet_pb2.AllocationPool], net: IpNetwork) ->
             )
         found.append((int(first), int(last)))
     found.sort()
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         if after[0] <= before[1]:
             raise AlreadyExists(
                 f"Found overlapping allocation pools: {text(after[0], net.version)} for subnet {net}.",

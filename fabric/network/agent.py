@@ -12,7 +12,9 @@ from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgu
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 from fabric.type.v1 import node_pb2
+from fabric.type.v1.query_pb2 import Query
 
+DEFAULT_ZONE = "nova"
 NAMESPACE = uuid.UUID("7f0c9f7e-2c0a-4f0b-9c43-0c4b1f6a5d21")
 
 
@@ -25,8 +27,29 @@ class Agents(NetworkResource[pb.Agent]):
     """The rules of agents; their records are made by the controller's loop."""
 
     collection = AGENTS
-    policies = {"create": "update_agent", "get": "get_agent", "update": "update_agent", "delete": "delete_agent"}
+    policies = {
+        "create": "update_agent",
+        "get": "get_agent",
+        "update": "update_agent",
+        "delete": "delete_agent",
+    }
     narrow = {"meta.id": "id"}
+
+    def candidates(self, caller: Caller, asked: Query) -> list[pb.Agent]:
+        """As they are shown, since lists are filtered by what is computed."""
+        return [self.present(caller, agent) for agent in super().candidates(caller, asked)]
+
+    async def ListZones(self, request: pb.ListZonesRequest, caller: Caller) -> pb.ListZonesResponse:
+        """Anybody may know them."""
+        self.policy.enforce(caller, "get_availability_zone", {})
+        available: dict[str, bool] = {}
+        for agent in self.store.table(AGENTS):
+            zone = agent.spec.availability_zone or DEFAULT_ZONE
+            alive = agent.spec.admin_state_up and life_of(self.store, agent.spec.node) is not None
+            available[zone] = available.get(zone, False) or alive
+        return pb.ListZonesResponse(
+            zones=[pb.Zone(name=n, available=a) for n, a in sorted(available.items())]
+        )
 
     def present(self, caller: Caller, message: pb.Agent) -> pb.Agent:
         shown = copy_of(message)

@@ -44,7 +44,9 @@ class Chooser:
             chosen += [
                 self._own(subnet, mac)
                 for subnet in self._subnets.values()
-                if address.is_automatic(subnet) and subnet.meta.id not in met and _serves(subnet, device_owner)
+                if address.is_automatic(subnet)
+                and subnet.meta.id not in met
+                and _serves(subnet, device_owner)
             ]
         return chosen
 
@@ -67,7 +69,12 @@ class Chooser:
                     chosen[at] = left.pop(same.ip_address)
         final: list[pb.FixedIp] = []
         for fixed, kept in zip(asked, chosen, strict=True):
-            if kept is None and moved and fixed.ip_address in left and left[fixed.ip_address].subnet_id in own:
+            if (
+                kept is None
+                and moved
+                and fixed.ip_address in left
+                and left[fixed.ip_address].subnet_id in own
+            ):
                 continue  # made of the old MAC; its successor comes below
             final.append(_copy(kept) if kept else self._asked_for(fixed, mac, old.spec.device_owner))
         met = {fixed.subnet_id for fixed in final}

@@ -18,7 +18,9 @@ class IpAvailabilities:
         self._policy = policy
         self._networks = networks
 
-    async def GetIpAvailability(self, request: pb.GetIpAvailabilityRequest, caller: Caller) -> pb.IpAvailability:
+    async def GetIpAvailability(
+        self, request: pb.GetIpAvailabilityRequest, caller: Caller
+    ) -> pb.IpAvailability:
         self._policy.enforce(caller, "get_network_ip_availability", {"project_id": caller.project_id})
         return self._of(await self._networks.get(request.id, caller), 0)
 

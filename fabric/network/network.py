@@ -102,6 +102,9 @@ class Networks(NetworkResource[pb.Network]):
             for subnet in self.store.table(SUBNETS).by("network", message.meta.id)
             if not marked(subnet)
         )
+        hints = frozenset(message.spec.availability_zone_hints)
+        served = zones(self.store)
+        shown.status.availability_zones.extend(sorted(served & hints if hints else served))
         return shown
 
     # -- rules
@@ -127,7 +130,9 @@ class Networks(NetworkResource[pb.Network]):
     ) -> None:
         spec = new.spec
         asked = [path for path in _GUARDED if path in given or changed(new, pb.Network(), [path])]
-        plain = {p for p in asked if p in ("spec.shared", "spec.external", "spec.is_default") and not _bool(new, p)}
+        plain = {
+            p for p in asked if p in ("spec.shared", "spec.external", "spec.is_default") and not _bool(new, p)
+        }
         self.require(caller, new, (f"create_network:{_GUARDED[path]}" for path in asked if path not in plain))
         for name in ("admin_state_up", "port_security_enabled"):
             if f"spec.{name}" not in given:
@@ -157,12 +162,15 @@ class Networks(NetworkResource[pb.Network]):
         if not MIN_MTU <= new.spec.mtu <= MAX_MTU:
             raise InvalidArgument(
                 f"Invalid input for operation: '{new.spec.mtu}' is not in valid range "
-                f"{MIN_MTU} to {MAX_MTU}.", reason="INVALID_INPUT", field="mtu"
+                f"{MIN_MTU} to {MAX_MTU}.",
+                reason="INVALID_INPUT",
+                field="mtu",
             )
         if new.spec.mtu > self._config.mtu and new.spec.network_type in ("", "vxlan"):
             raise InvalidArgument(
                 f"Invalid input for operation: Requested MTU is too big, maximum is {self._config.mtu}.",
-                reason="INVALID_INPUT", field="mtu"
+                reason="INVALID_INPUT",
+                field="mtu",
             )
         subnets = self.store.table(SUBNETS).by("network", new.meta.id)
         if new.spec.mtu < 1280 and any(subnet.spec.ip_version == 6 for subnet in subnets):
@@ -177,7 +185,8 @@ class Networks(NetworkResource[pb.Network]):
         foreign = (
             port
             for port in self.store.table(PORTS).by("network", old.meta.id)
-            if port.meta.project_id != old.meta.project_id and not port.spec.device_owner.startswith("network:")
+            if port.meta.project_id != old.meta.project_id
+            and not port.spec.device_owner.startswith("network:")
         )
         if any(not marked(port) for port in foreign):
             raise FailedPrecondition(
@@ -201,20 +210,23 @@ class Networks(NetworkResource[pb.Network]):
         spec = new.spec
         if not spec.network_type and (spec.physical_network or spec.segmentation_id):
             raise InvalidArgument(
-                "Invalid input for operation: network_type required.", reason="INVALID_INPUT",
+                "Invalid input for operation: network_type required.",
+                reason="INVALID_INPUT",
                 field="provider:network_type",
             )
         spec.network_type = spec.network_type or "vxlan"
         if spec.network_type not in TYPES:
             raise InvalidArgument(
                 f"Invalid input for operation: network_type value '{spec.network_type}' not supported.",
-                reason="INVALID_INPUT", field="provider:network_type",
+                reason="INVALID_INPUT",
+                field="provider:network_type",
             )
         problem = _segment_problem(spec)
         if problem:
             raise InvalidArgument(
                 f"Invalid input for operation: {problem[0]} for {spec.network_type} network.",
-                reason="INVALID_INPUT", field=f"provider:{problem[1]}",
+                reason="INVALID_INPUT",
+                field=f"provider:{problem[1]}",
             )
         if spec.network_type == "vxlan" and not spec.segmentation_id:
             spec.segmentation_id = self._free_vni(taken)

@@ -31,7 +31,19 @@ _UPDATE_RULES = {
     "spec.vnic_type": "binding:vnic_type",
 }
 VNIC_TYPES = frozenset(
-    ["normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "accelerator-direct", "accelerator-direct-physical", "remote-managed", "vdpa"]
+    [
+        "normal",
+        "direct",
+        "macvtap",
+        "baremetal",
+        "direct-physical",
+        "virtio-forwarder",
+        "smart-nic",
+        "accelerator-direct",
+        "accelerator-direct-physical",
+        "remote-managed",
+        "vdpa",
+    ]
 )
 
 
@@ -115,7 +127,12 @@ class Ports(NetworkResource[pb.Port]):
         self.enforce("create", caller, new)
 
     def admit(
-        self, caller: Caller, new: pb.Port, given: frozenset[str], txn: Transaction, earlier: Sequence[pb.Port]
+        self,
+        caller: Caller,
+        new: pb.Port,
+        given: frozenset[str],
+        txn: Transaction,
+        earlier: Sequence[pb.Port],
     ) -> None:
         spec, on = new.spec, network(self, caller, new.spec.network_id)
         txn.expect(NETWORKS, on)
@@ -257,7 +274,10 @@ class Ports(NetworkResource[pb.Port]):
         return await super().delete(id_, caller)
 
     def check_delete(self, caller: Caller, old: pb.Port, txn: Transaction) -> None:
-        if old.spec.device_owner.startswith("network:router") or old.spec.device_owner == "network:floatingip":
+        if (
+            old.spec.device_owner.startswith("network:router")
+            or old.spec.device_owner == "network:floatingip"
+        ):
             raise FailedPrecondition(
                 f"Port {old.meta.id} cannot be deleted directly via the port API: has device owner "
                 f"{old.spec.device_owner}.",
@@ -281,9 +301,7 @@ class Ports(NetworkResource[pb.Port]):
 
     # -- rules
 
-    def _check_groups(
-        self, caller: Caller, new: pb.Port, txn: Transaction, before: frozenset[str]
-    ) -> None:
+    def _check_groups(self, caller: Caller, new: pb.Port, txn: Transaction, before: frozenset[str]) -> None:
         groups = list(dict.fromkeys(new.spec.security_group_ids))
         new.spec.security_group_ids[:] = groups
         for id_ in groups:
@@ -362,7 +380,9 @@ def network(ports: Ports, caller: Caller, network_id: str) -> network_pb2.Networ
         }
         if ports.policy.allows(caller, "get_network", target):
             return found
-    raise NotFound(f"Network {network_id} could not be found.", reason="NETWORK_NOT_FOUND", field="network_id")
+    raise NotFound(
+        f"Network {network_id} could not be found.", reason="NETWORK_NOT_FOUND", field="network_id"
+    )
 
 
 def address_or_network(value: str) -> str:
@@ -452,4 +472,3 @@ def _check_options(spec: pb.PortSpec) -> None:
 def _check_vnic(spec: pb.PortSpec) -> None:
     if spec.vnic_type not in VNIC_TYPES:
         raise address.invalid(f"'{spec.vnic_type}' is not in {sorted(VNIC_TYPES)}", "binding:vnic_type")
-

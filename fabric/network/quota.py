@@ -3,7 +3,7 @@
 from fabric.network.collection import LIMITS
 from fabric.network.v1 import quota_pb2 as pb
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import FailedPrecondition, InvalidArgument
+from fabric.runtime.errors import InvalidArgument, NotFound
 from fabric.runtime.policy import Policy
 from fabric.runtime.store import ROOT, UNLIMITED, Store
 
@@ -22,7 +22,9 @@ class QuotaSets:
         self._enforce(caller, "get_quota", request.project_id)
         return self._set(request.project_id, defaults=request.defaults)
 
-    async def ListQuotaSets(self, request: pb.ListQuotaSetsRequest, caller: Caller) -> pb.ListQuotaSetsResponse:
+    async def ListQuotaSets(
+        self, request: pb.ListQuotaSetsRequest, caller: Caller
+    ) -> pb.ListQuotaSetsResponse:
         self._enforce(caller, "get_quota", "")
         prefix = f"{ROOT}/quota/"
         cache = self._store.cache
@@ -31,7 +33,8 @@ class QuotaSets:
             self._set(project)
             for project in projects
             if any(
-                quota.HasField("limit") and quota.resource in LIMITS for quota in cache.table(prefix + project)
+                quota.HasField("limit") and quota.resource in LIMITS
+                for quota in cache.table(prefix + project)
             )
         ]
         return pb.ListQuotaSetsResponse(quota_sets=found)
@@ -62,7 +65,7 @@ class QuotaSets:
         table = self._store.cache.table(f"{ROOT}/quota/{request.project_id}")
         own = [resource for resource in LIMITS if (kept := table.get(resource)) and kept.HasField("limit")]
         if not own:
-            raise FailedPrecondition(
+            raise NotFound(
                 f"Quota for tenant {request.project_id} could not be found.", reason="TENANT_QUOTA_NOT_FOUND"
             )
         async with self._store.transaction() as txn:
@@ -88,7 +91,5 @@ class QuotaSets:
 def _resource(name: str) -> str:
     resource = _PREFIX + name
     if resource not in LIMITS:
-        raise InvalidArgument(
-            f"Unrecognized attribute(s) '{name}'", reason="HTTP_BAD_REQUEST", field=name
-        )
+        raise InvalidArgument(f"Unrecognized attribute(s) '{name}'", reason="HTTP_BAD_REQUEST", field=name)
     return resource

@@ -33,7 +33,10 @@ class Removable(Protocol):
 
 
 async def remove(store: Store, kind: Removable, record: M) -> None:
-    """Remove the record. Raises FailedPrecondition when it is in use, StaleRevision when it changed since it was read."""
+    """Remove the record.
+
+    Raises FailedPrecondition when it is in use, StaleRevision when it changed since it was read.
+    """
     kind.check_unused(store, record)
     mark = copy_of(record)
     mark.meta.delete_time.GetCurrentTime()

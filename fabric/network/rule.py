@@ -140,7 +140,11 @@ def _check_icmp(type_: int | None, code: int | None) -> None:
 
 
 def _check_remote(spec: pb.SecurityGroupRuleSpec) -> None:
-    named = [name for name in ("remote_group_id", "remote_ip_prefix", "remote_address_group_id") if getattr(spec, name)]
+    named = [
+        name
+        for name in ("remote_group_id", "remote_ip_prefix", "remote_address_group_id")
+        if getattr(spec, name)
+    ]
     if len(named) > 1:
         raise _refused(
             "SECURITY_GROUP_MULTIPLE_REMOTE_ENTITES",

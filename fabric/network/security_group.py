@@ -32,7 +32,9 @@ class GroupRemoval:
 
     def release(self, store: Store, record: pb.SecurityGroup, txn: Transaction) -> None:
         rules = store.table(RULES)
-        gone = {r.meta.id: r for r in (*rules.by("group", record.meta.id), *rules.by("remote", record.meta.id))}
+        gone = {
+            r.meta.id: r for r in (*rules.by("group", record.meta.id), *rules.by("remote", record.meta.id))
+        }
         touched = set()
         for rule in gone.values():
             txn.remove(RULES, rule)
@@ -85,7 +87,9 @@ class SecurityGroups(NetworkResource[pb.SecurityGroup]):
     ) -> None:
         if new.meta.name.lower() == default_group.NAME:
             raise AlreadyExists(
-                "Default security group already exists.", reason="SECURITY_GROUP_DEFAULT_ALREADY_EXISTS", field="name"
+                "Default security group already exists.",
+                reason="SECURITY_GROUP_DEFAULT_ALREADY_EXISTS",
+                field="name",
             )
         new.spec.is_default, new.spec.shared = False, False
         if "spec.stateful" not in given:
@@ -94,9 +98,7 @@ class SecurityGroups(NetworkResource[pb.SecurityGroup]):
         for rule in default_group.egress_rules(new):
             txn.create(RULES, rule)
 
-    def change(
-        self, caller: Caller, new: pb.SecurityGroup, old: pb.SecurityGroup, txn: Transaction
-    ) -> None:
+    def change(self, caller: Caller, new: pb.SecurityGroup, old: pb.SecurityGroup, txn: Transaction) -> None:
         new.spec.is_default, new.spec.shared = old.spec.is_default, old.spec.shared
         if old.spec.is_default and new.meta.name != old.meta.name:
             raise FailedPrecondition(
@@ -106,7 +108,9 @@ class SecurityGroups(NetworkResource[pb.SecurityGroup]):
             )
         if not old.spec.is_default and new.meta.name.lower() == default_group.NAME:
             raise AlreadyExists(
-                "Default security group already exists.", reason="SECURITY_GROUP_DEFAULT_ALREADY_EXISTS", field="name"
+                "Default security group already exists.",
+                reason="SECURITY_GROUP_DEFAULT_ALREADY_EXISTS",
+                field="name",
             )
         if new.spec.stateful != old.spec.stateful and any(
             not marked(port) for port in self.store.table(PORTS).by("group", old.meta.id)
@@ -225,7 +229,9 @@ class SecurityGroupRules(NetworkResource[pb.SecurityGroupRule]):
             ):
                 return group
         raise NotFound(
-            f"Security group {id_} does not exist", reason="SECURITY_GROUP_NOT_FOUND", field="security_group_id"
+            f"Security group {id_} does not exist",
+            reason="SECURITY_GROUP_NOT_FOUND",
+            field="security_group_id",
         )
 
     def check_delete(self, caller: Caller, old: pb.SecurityGroupRule, txn: Transaction) -> None:

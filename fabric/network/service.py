@@ -54,7 +54,8 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
             "SecurityGroupRule": SecurityGroupRules(store, policy, groups),
         },
     )
-    _add(server, agent_pb2, "AgentService", {"Agent": Agents(store, policy)})
+    agents = Agents(store, policy)
+    _add(server, agent_pb2, "AgentService", {"Agent": agents}, agents)
     for module, name, servant in (
         (quota_pb2, "QuotaService", QuotaSets(store, policy)),
         (ip_availability_pb2, "IpAvailabilityService", IpAvailabilities(store, policy, networks)),
@@ -63,9 +64,15 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
         server.add(service, methods(service, {}, servant))
 
 
-def _add(server: Server, module: Any, name: str, resources: Mapping[str, NetworkResource[Any]]) -> None:
+def _add(
+    server: Server,
+    module: Any,
+    name: str,
+    resources: Mapping[str, NetworkResource[Any]],
+    extra: object = None,
+) -> None:
     service: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]
-    found = methods(service, resources)
+    found = methods(service, resources, extra)
     for noun, resource in resources.items():
         for rpc in service.methods:
             if rpc.name == f"Create{noun}":

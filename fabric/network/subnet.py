@@ -14,6 +14,7 @@ from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, StaleRevision
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
+from fabric.type.v1.query_pb2 import Query
 
 MAX_NAMESERVERS, MAX_ROUTES = 5, 20
 _FIXED = ("spec.network_id", "spec.cidr", "spec.ip_version", "spec.subnetpool_id")
@@ -87,6 +88,13 @@ class Subnets(NetworkResource[pb.Subnet]):
             found.update((s.meta.id, s) for s in table.by("network", network.meta.id))
         return list(found.values())
 
+    def candidates(self, caller: Caller, asked: Query) -> list[pb.Subnet]:
+        found = super().candidates(caller, asked)
+        paths = [part.path for part in asked.filters] + [part.path for part in asked.sorts]
+        if any(path.startswith("status.") for path in paths):
+            return [self.present(caller, subnet) for subnet in found]
+        return found
+
     def present(self, caller: Caller, message: pb.Subnet) -> pb.Subnet:
         network = self.store.find(NETWORKS, message.spec.network_id)
         if network is None or not (network.spec.shared or network.spec.external):
@@ -152,13 +160,18 @@ class Subnets(NetworkResource[pb.Subnet]):
     def _network(self, caller: Caller, network_id: str) -> network_pb2.Network:
         network = self.store.find(NETWORKS, network_id)
         if network is not None and not marked(network):
-            target = {"project_id": network.meta.project_id, "shared": network.spec.shared,
-                      "router:external": network.spec.external}
+            target = {
+                "project_id": network.meta.project_id,
+                "shared": network.spec.shared,
+                "router:external": network.spec.external,
+            }
             if network.meta.project_id == caller.project_id or self.policy.allows(
                 caller, "get_network", target
             ):
                 return network
-        raise NotFound(f"Network {network_id} could not be found.", reason="NETWORK_NOT_FOUND", field="network_id")
+        raise NotFound(
+            f"Network {network_id} could not be found.", reason="NETWORK_NOT_FOUND", field="network_id"
+        )
 
     def _check_overlap(self, new: pb.Subnet, earlier: Sequence[pb.Subnet]) -> None:
         net = address.network(new.spec.cidr)
@@ -166,7 +179,7 @@ class Subnets(NetworkResource[pb.Subnet]):
         for other in (*self.store.table(SUBNETS).by("network", new.spec.network_id), *others):
             if marked(other) or other.spec.ip_version != new.spec.ip_version:
                 continue
-            if address.network(other.spec.cidr).overlaps(net):  # type: ignore[arg-type]  # one version
+            if address.network(other.spec.cidr).overlaps(net):
                 raise address.invalid(
                     f"Requested subnet with cidr: {net} for network: {new.spec.network_id} overlaps with "
                     "another subnet",
@@ -214,9 +227,7 @@ def _check_cidr(spec: pb.SubnetSpec, net: address.IpNetwork) -> None:
     if spec.ip_version not in (4, 6):
         raise address.invalid(f"'{spec.ip_version}' is not a valid ip_version: it is 4 or 6", "ip_version")
     if net.version != spec.ip_version:
-        raise address.invalid(
-            f"cidr '{spec.cidr}' does not match the ip_version '{spec.ip_version}'", "cidr"
-        )
+        raise address.invalid(f"cidr '{spec.cidr}' does not match the ip_version '{spec.ip_version}'", "cidr")
     if net.prefixlen == 0:
         raise address.invalid("0 is not allowed as CIDR prefix length", "cidr")
     if not spec.enable_dhcp:
@@ -242,7 +253,12 @@ def check(new: pb.Subnet) -> None:
             raise address.invalid(
                 f"gateway_ip '{gateway}' does not match the ip_version '{net.version}'", "gateway_ip"
             )
-        if gateway in net and net.num_addresses > 2 and not address.is_host(net, gateway) and net.version == 4:
+        if (
+            gateway in net
+            and net.num_addresses > 2
+            and not address.is_host(net, gateway)
+            and net.version == 4
+        ):
             raise address.invalid("Gateway is not valid on subnet", "gateway_ip")
         spec.gateway_ip = str(gateway)
     pools = address.checked_pools(spec.allocation_pools, net)

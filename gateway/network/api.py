@@ -4,11 +4,33 @@ from gateway.core.dialect import Api
 from gateway.core.discovery import ApiVersion
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.network import networks, ports, security_groups, subnets
+from gateway.network import (
+    agents,
+    extensions,
+    ip_availability,
+    networks,
+    ports,
+    quotas,
+    security_groups,
+    subnets,
+)
 from gateway.network.dialect import NetworkDialect
+from gateway.network.resource import PREFIX
 
 V2 = ApiVersion("v2.0", "v2.0/")
-RESOURCES = {"network": "networks", "subnet": "subnets", "port": "ports"}
+COLLECTIONS = {  # singular: plural
+    "network": "networks",
+    "subnet": "subnets",
+    "port": "ports",
+    "security_group": "security-groups",
+    "security_group_rule": "security-group-rules",
+    "quota": "quotas",
+    "agent": "agents",
+    "availability_zone": "availability_zones",
+    "network_ip_availability": "network-ip-availabilities",
+    "extension": "extensions",
+    "service_provider": "service-providers",
+}
 
 
 async def versions(request: Request) -> Response:
@@ -18,11 +40,11 @@ async def versions(request: Request) -> Response:
 async def resources(request: Request) -> Response:
     links = [
         {
-            "links": [{"rel": "self", "href": f"{request.api_url}/v2.0/{plural}"}],
+            "links": [{"rel": "self", "href": f"{request.api_url}{PREFIX}/{plural}"}],
             "name": singular,
-            "collection": plural,
+            "collection": plural.replace("-", "_"),
         }
-        for singular, plural in RESOURCES.items()
+        for singular, plural in COLLECTIONS.items()
     ]
     return Response(200, {"resources": links})
 
@@ -32,10 +54,20 @@ API = Api(
     dialect=NetworkDialect(),
     routes=[
         Route("GET", "/", versions, public=True),
-        Route("GET", "/v2.0", resources, public=True),
-        *networks.routes,
-        *subnets.routes,
-        *ports.routes,
-        *security_groups.routes,
+        Route("GET", PREFIX, resources, public=True),
+        *(
+            route
+            for part in (
+                networks,
+                subnets,
+                ports,
+                security_groups,
+                quotas,
+                agents,
+                ip_availability,
+                extensions,
+            )
+            for route in part.routes
+        ),
     ],
 )

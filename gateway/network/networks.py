@@ -5,6 +5,7 @@ from fabric.network.v1.network_pb2_grpc import NetworkServiceStub
 from gateway.core.codec import Enum, Integer, List, Text
 from gateway.core.table import Field, Table
 from gateway.network.resource import BOOL, BOTH, Resource, first_fields, shown, standard_fields
+from gateway.network.tags import Tags
 
 STATUS = Enum(pb.NetworkStatus.State, names={"STATE_BUILDING": "BUILD"}, unset="ACTIVE")
 SEGMENT = Integer(0, 2**24 - 1, nullable=True, lenient=True)
@@ -25,7 +26,7 @@ NETWORKS = Table(
         Field(
             "availability_zone_hints", "spec.availability_zone_hints", write="create", codec=List(Text(min=1))
         ),
-        Field("availability_zones", const=["nova"]),
+        Field("availability_zones", "status.availability_zones"),
         Field("ipv4_address_scope", const=None),
         Field("ipv6_address_scope", const=None),
         shown("port_security_enabled", "spec.port_security_enabled", write=BOTH, codec=BOOL, default=True),
@@ -51,4 +52,5 @@ NETWORKS = Table(
     ],
 )
 
-routes = Resource(NETWORKS).routes()
+_resource = Resource(NETWORKS)
+routes = [*_resource.routes(), *Tags(_resource).routes()]

@@ -7,6 +7,7 @@ from gateway.core.http import Request
 from gateway.core.table import Field, Object, Table
 from gateway.network.codec import Mac
 from gateway.network.resource import ADMIN, BOOL, BOTH, Resource, first_fields, shown, standard_fields
+from gateway.network.tags import Tags
 
 STATUS = Enum(pb.PortStatus.State, names={"STATE_BUILDING": "BUILD"}, unset="DOWN")
 FIXED_IPS = List(
@@ -85,4 +86,5 @@ PORTS = Table(
     ],
 )
 
-routes = Resource(PORTS).routes()
+_resource = Resource(PORTS)
+routes = [*_resource.routes(), *Tags(_resource).routes()]

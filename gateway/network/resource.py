@@ -19,6 +19,7 @@ BOOL = Bool(lenient=True)
 ADMIN = "admin service"  # who sees where things are
 PREFIX = "/v2.0"
 TAG = Text(255, min=1)
+MAX_TAGS = 200
 _REVISION = re.compile(r"revision_number=([0-9]{1,18})")
 
 
@@ -43,7 +44,7 @@ def standard_fields(tags: bool = True) -> list[Field]:
         shown("revision_number", "meta.generation", codec=Integer()),
         shown("created_at", "meta.create_time", codec=Timestamp("neutron")),
         shown("updated_at", "meta.update_time", codec=Timestamp("neutron")),
-        Field("tags", "meta.tags", write="create" if tags else "", codec=List(TAG, max=50)),
+        Field("tags", "meta.tags", write="create" if tags else "", codec=List(TAG, max=MAX_TAGS)),
     ]
 
 
@@ -114,14 +115,17 @@ class Resource(Crud):
         message.meta.etag = await self.expected(request)
         if paths:
             message.meta.id = request.params["id"]
-            changed = {self._update.first: message, "update_mask": FieldMask(paths=paths)}
             try:
-                updated = await self.call(request, self._update, **changed)
+                updated = await self.change(request, message, FieldMask(paths=paths))
             except Fault as fault:
                 raise _revised(request, fault) from fault
         else:  # an empty mask would mean: everything
             updated = await self.get(request)
         return Response(200, dialect.wrap(table, table.render(updated, request), request))
+
+    async def change(self, request: Request, message: Any, mask: FieldMask) -> Any:
+        """Call the Update method. Raises Fault."""
+        return await self.call(request, self._update, **{self._update.first: message, "update_mask": mask})
 
     async def delete(self, request: Request) -> Response:
         await self.expected(request)

@@ -9,6 +9,7 @@ from gateway.core.http import Request
 from gateway.core.table import Field, Table
 from gateway.network.codec import PortNumber, Protocol
 from gateway.network.resource import BOOL, BOTH, Resource, first_fields, shown, standard_fields
+from gateway.network.tags import Tags
 
 ID = Text(36, nullable=True)
 
@@ -67,4 +68,5 @@ class Rules(Resource):
         return super().parse(request, {name: value for name, value in body.items() if value is not None})
 
 
-routes = [*Resource(GROUPS).routes(), *Rules(RULES).routes("list show create delete")]
+_groups = Resource(GROUPS)
+routes = [*_groups.routes(), *Tags(_groups).routes(), *Rules(RULES).routes("list show create delete")]

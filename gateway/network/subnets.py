@@ -6,6 +6,7 @@ from gateway.core.codec import Cidr, IpAddress, List, Text
 from gateway.core.table import Field, Object, Table
 from gateway.network.codec import IpVersion
 from gateway.network.resource import BOOL, BOTH, Resource, first_fields, shown, standard_fields
+from gateway.network.tags import Tags
 
 POOLS = List(
     Object(
@@ -55,4 +56,5 @@ SUBNETS = Table(
     ],
 )
 
-routes = Resource(SUBNETS).routes()
+_resource = Resource(SUBNETS)
+routes = [*_resource.routes(), *Tags(_resource).routes()]

@@ -1,0 +1,210 @@
+"""Networking API v2.0, sections "Extensions" and "Service providers": what there is beyond the core."""
+
+from fabric.network.v1 import agent_pb2 as pb
+from fabric.network.v1.agent_pb2_grpc import AgentServiceStub
+from gateway.core.codec import JsonValue
+from gateway.core.fault import Fault
+from gateway.core.http import Request, Response
+from gateway.core.route import Route
+from gateway.network.resource import PREFIX
+
+_EXTENSIONS = {  # alias: name, description, updated
+    "agent": ("agent", "The agent management extension.", "2013-02-03T10:00:00-00:00"),
+    "allowed-address-pairs": (
+        "Allowed Address Pairs",
+        "Provides allowed address pairs",
+        "2013-07-23T10:00:00-00:00",
+    ),
+    "availability_zone": (
+        "Availability Zone",
+        "The availability zone extension.",
+        "2015-01-01T10:00:00-00:00",
+    ),
+    "availability_zone_filter": (
+        "Availability Zone Filter Extension",
+        "Add filter parameters to AvailabilityZone resource",
+        "2018-06-22T10:00:00-00:00",
+    ),
+    "binding": ("Port Binding", "Expose port bindings of a virtual port", "2014-02-03T10:00:00-00:00"),
+    "dns-integration": ("DNS Integration", "Provides integration with DNS.", "2015-08-15T18:00:00-00:00"),
+    "external-net": (
+        "Neutron external network",
+        "Adds external network attribute",
+        "2013-01-14T10:00:00-00:00",
+    ),
+    "extra_dhcp_opt": ("Neutron Extra DHCP options", "Extra options of DHCP", "2013-03-17T12:00:00-00:00"),
+    "filter-validation": (
+        "Filter parameters validation",
+        "Provides validation on filter parameters.",
+        "2018-03-21T10:00:00-00:00",
+    ),
+    "ip-substring-filtering": (
+        "IP address substring filtering",
+        "Provides IP address substring filtering when listing ports",
+        "2017-11-28T09:00:00-00:00",
+    ),
+    "net-mtu": ("Network MTU", "Provides MTU attribute for a network", "2015-03-25T10:00:00-00:00"),
+    "net-mtu-writable": (
+        "Network MTU (writable)",
+        "Provides a writable MTU attribute for a network",
+        "2017-07-12T00:00:00-00:00",
+    ),
+    "network-ip-availability": (
+        "Network IP Availability",
+        "Provides IP availability data for each network and subnet.",
+        "2015-09-24T00:00:00-00:00",
+    ),
+    "network_availability_zone": (
+        "Network Availability Zone",
+        "Availability zone support for network.",
+        "2015-01-01T10:00:00-00:00",
+    ),
+    "pagination": (
+        "Pagination support",
+        "Extension that indicates that pagination is enabled.",
+        "2016-06-12T00:00:00-00:00",
+    ),
+    "port-mac-address-regenerate": (
+        "Neutron Port MAC address regenerate",
+        "Network port MAC address regenerate",
+        "2018-05-03T10:00:00-00:00",
+    ),
+    "port-security": ("Port Security", "Provides port security", "2012-07-23T10:00:00-00:00"),
+    "port-security-groups-filtering": (
+        "Port filtering on security groups",
+        "Provides security groups filtering when listing ports",
+        "2018-01-09T09:00:00-00:00",
+    ),
+    "project-id": (
+        "project_id field enabled",
+        "Extension that indicates that project_id field is enabled.",
+        "2016-09-09T09:09:09-09:09",
+    ),
+    "provider": (
+        "Provider Network",
+        "Expose mapping of virtual networks to physical networks",
+        "2012-09-07T10:00:00-00:00",
+    ),
+    "quota-check-limit": (
+        "Quota engine limit check",
+        "Support for checking the resource usage before applying a new quota limit",
+        "2021-03-30T18:00:00-00:00",
+    ),
+    "quota_details": (
+        "Quota details management support",
+        "Expose functions for quotas usage statistics per project",
+        "2017-02-10T10:00:00-00:00",
+    ),
+    "quotas": (
+        "Quota management support",
+        "Expose functions for quotas management per project",
+        "2012-07-29T10:00:00-00:00",
+    ),
+    "revision-if-match": (
+        "If-Match constraints based on revision_number",
+        "Extension indicating that If-Match based on revision_number is supported.",
+        "2016-12-11T00:00:00-00:00",
+    ),
+    "security-group": ("security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"),
+    "security-groups-normalized-cidr": (
+        "Normalized CIDR field for security group rules",
+        "Add new field with normalized remote_ip_prefix cidr in SG rule",
+        "2019-04-04T10:00:00-00:00",
+    ),
+    "security-groups-shared-filtering": (
+        "Security group filtering on the shared field",
+        "Support filtering security groups on the shared field",
+        "2021-10-05T09:00:00-00:00",
+    ),
+    "service-type": (
+        "Neutron Service Type Management",
+        "API for retrieving service providers",
+        "2013-01-20T00:00:00-00:00",
+    ),
+    "sorting": (
+        "Sorting support",
+        "Extension that indicates that sorting is enabled.",
+        "2016-06-12T00:00:00-00:00",
+    ),
+    "standard-attr-description": (
+        "standard-attr-description",
+        "Extension to add descriptions to standard attributes",
+        "2016-02-10T10:00:00-00:00",
+    ),
+    "standard-attr-revisions": (
+        "Resource revision numbers",
+        "Shows the revision number of resources.",
+        "2016-04-11T10:00:00-00:00",
+    ),
+    "standard-attr-tag": (
+        "Tag support: network, port, security_group, subnet",
+        "Enables to set tag on resources with standard attribute.",
+        "2017-01-01T00:00:00-00:00",
+    ),
+    "standard-attr-timestamp": (
+        "Resource timestamps",
+        "Adds created_at and updated_at to the resources with standard attributes.",
+        "2016-09-12T10:00:00-00:00",
+    ),
+    "stateful-security-group": (
+        "Stateful security group",
+        "Indicates if the security group is stateful or not",
+        "2019-11-26T09:00:00-00:00",
+    ),
+    "subnet-dns-publish-fixed-ip": (
+        "Subnet DNS publish fixed IP",
+        "Add dns_publish_fixed_ip to subnets",
+        "2019-05-09T10:00:00-00:00",
+    ),
+    "subnet-external-network": (
+        "Subnet belongs to an external network",
+        "Informs if the subnet belongs to an external network",
+        "2023-01-01T00:00:00-00:00",
+    ),
+    "subnet-service-types": (
+        "Subnet service types",
+        "Provides ability to set the subnet service_types field",
+        "2016-03-15T18:00:00-00:00",
+    ),
+    "empty-string-filtering": (
+        "Empty String Filtering Extension",
+        "Allow filtering by attributes with empty string value",
+        "2018-05-01T10:00:00-00:00",
+    ),
+}
+
+
+def _document(alias: str) -> JsonValue:
+    name, description, updated = _EXTENSIONS[alias]
+    return {"alias": alias, "name": name, "description": description, "updated": updated, "links": []}
+
+
+async def _authenticate(request: Request) -> None:
+    """The list is no secret, but it is for those who have a token."""
+    await request.call(request.stub(AgentServiceStub).ListZones, pb.ListZonesRequest())
+
+
+async def list_extensions(request: Request) -> Response:
+    await _authenticate(request)
+    return Response(200, {"extensions": [_document(alias) for alias in sorted(_EXTENSIONS)]})
+
+
+async def show_extension(request: Request) -> Response:
+    await _authenticate(request)
+    alias = request.params["alias"]
+    if alias not in _EXTENSIONS:
+        raise Fault(404, f"Extension with alias {alias[:64]} does not exist", reason="EXTENSION_NOT_FOUND")
+    return Response(200, {"extension": _document(alias)})
+
+
+async def list_service_providers(request: Request) -> Response:
+    """Routers, VPN and firewalls have providers; here are none of them."""
+    await _authenticate(request)
+    return Response(200, {"service_providers": []})
+
+
+routes = [
+    Route("GET", f"{PREFIX}/extensions", list_extensions),
+    Route("GET", f"{PREFIX}/extensions/{{alias}}", show_extension),
+    Route("GET", f"{PREFIX}/service-providers", list_service_providers),
+]
