@@ -1,0 +1,137 @@
+"""The agent's decisions, on the fake drivers."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import cast
+
+from agents.network.agent import NetworkAgent, NetworkStores
+from agents.network.batch import Batch
+from agents.network.driver import Holding
+from agents.network.fake import fake_drivers
+from agents.network.numbers import Numbers
+from agents.network.orphan import Orphans
+from agents.network.settings import NetworkSettings
+from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
+from tests.unit.agents.node_store import MemoryNodeStore
+
+NETWORK_ID, GROUP_ID = str(uuid.uuid4()), str(uuid.uuid4())
+
+
+class World:
+    """Stores, fake drivers and an agent between them."""
+
+    def __init__(self) -> None:
+        self.networks: MemoryNodeStore[network_pb2.NetworkWant, network_pb2.NetworkStatus] = MemoryNodeStore()
+        self.ports: MemoryNodeStore[port_pb2.Port, port_pb2.PortStatus] = MemoryNodeStore()
+        group, member = security_group_pb2.SecurityGroupWant, security_group_pb2.GroupMember
+        self.groups: MemoryNodeStore[group, group] = MemoryNodeStore()  # type: ignore[valid-type]
+        self.members: MemoryNodeStore[member, member] = MemoryNodeStore()  # type: ignore[valid-type]
+        self.drivers = fake_drivers()
+        stores = NetworkStores(
+            networks=cast(object, self.networks),  # type: ignore[arg-type]
+            ports=cast(object, self.ports),  # type: ignore[arg-type]
+            groups=cast(object, self.groups),  # type: ignore[arg-type]
+            members=cast(object, self.members),  # type: ignore[arg-type]
+        )
+        settings = NetworkSettings(grace=timedelta(milliseconds=20))
+        self.agent = NetworkAgent(stores, self.drivers, settings, lambda port_id: None)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.agent.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def until(self, text: str, port_id: str) -> None:
+        async with asyncio.timeout(5):
+            while text not in str(self.ports.status(port_id)):
+                await asyncio.sleep(0.001)
+
+
+SUBNET = a_subnet(NETWORK_ID)
+
+
+async def test_a_port_waits_for_what_it_needs_and_is_woken() -> None:
+    world, port = World(), a_port(NETWORK_ID, [(SUBNET, "10.0.0.5")], groups=[GROUP_ID])
+    async with world.running():
+        world.ports.bind(port.meta.id, port)
+        await world.until("WAITING_FOR_NETWORK", port.meta.id)
+        world.networks.bind(NETWORK_ID, a_network(SUBNET, network_id=NETWORK_ID))
+        await world.until("WAITING_FOR_SECURITY_GROUP", port.meta.id)
+        world.groups.bind(GROUP_ID, a_group(group_id=GROUP_ID))
+        await world.until("STATE_ACTIVE", port.meta.id)
+        await world.until("observed_generation: 1", port.meta.id)
+
+
+async def test_a_deleted_port_is_released_and_a_vanished_one_is_not_reported_again() -> None:
+    world, port = World(), a_port(NETWORK_ID, [(SUBNET, "10.0.0.5")])
+    async with world.running():
+        world.networks.bind(NETWORK_ID, a_network(SUBNET, network_id=NETWORK_ID))
+        world.ports.bind(port.meta.id, port)
+        await world.until("STATE_ACTIVE", port.meta.id)
+        gone = port_pb2.Port()
+        gone.CopyFrom(port)
+        gone.meta.delete_time.GetCurrentTime()
+        world.ports.bind(port.meta.id, gone)
+        await world.until("released: true", port.meta.id)
+        assert [h for h in await world.drivers.switch.find() if h.kind == "tap"] == []
+        world.ports.unbind(port.meta.id)
+        await asyncio.sleep(0.05)
+        assert world.ports.status(port.meta.id) is None
+
+
+async def test_what_a_restart_finds_without_a_want_goes_after_the_grace_period() -> None:
+    world, port = World(), a_port(NETWORK_ID, [(SUBNET, "10.0.0.5")])
+    await world.drivers.switch.ensure_network(a_network(SUBNET, network_id=NETWORK_ID))
+    await world.drivers.switch.ensure_port(port, 1450)
+    async with world.running(), asyncio.timeout(5):
+        while await world.drivers.switch.find():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_batch_serves_all_who_asked_before_it_began() -> None:
+    runs = 0
+    gate = asyncio.Event()
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        await gate.wait()
+
+    batch = Batch(work)
+    first = asyncio.create_task(batch.run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(batch.run()) for _ in range(10)]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(first, *others)
+    assert runs == 2
+
+
+def test_an_orphan_is_due_only_when_it_was_alone_all_the_time() -> None:
+    now = 0.0
+    orphans = Orphans(timedelta(seconds=10), lambda: now)
+    tap = Holding("tap", "tapx", "port", "x")
+    assert orphans.due([tap], set()) == []
+    now = 9
+    assert orphans.due([tap], {"x"}) == []
+    now = 12
+    assert orphans.due([tap], set()) == []
+    now = 22
+    assert orphans.due([tap], set()) == [tap]
+
+
+def test_a_freed_number_is_given_again_last() -> None:
+    numbers = Numbers(3)
+    assert [numbers.number(n) for n in "abb"] == [1, 2, 2]
+    numbers.free("a")
+    assert [numbers.number(n) for n in "cd"] == [3, 1]
