@@ -46,11 +46,12 @@ async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], Non
         kind.register(server)
     holdings = holding_pb2.DESCRIPTOR.services_by_name["HoldingService"]
     server.add(holdings, {"ListHoldings": partial(_holdings, running, kinds)})
-    await server.start(config.agent.listen)
+    await server.start(config.agent.listen, serving=False)
+    living = _Living(server, len(kinds))
     ready(server.port)
     address = f"{config.node.address}:{server.port}"
     try:
-        await first_of(stopped, *(asyncio.create_task(_live(running, kind, address)) for kind in kinds))
+        await first_of(stopped, *(asyncio.create_task(_live(running, kind, address, living)) for kind in kinds))
     finally:
         await server.stop(grace_s=2)
         for kind in kinds:
@@ -80,11 +81,28 @@ async def _verifier(etcd: Etcd) -> Verifier:
         await asyncio.sleep(_PAUSE_S)
 
 
-async def _live(running: Running, kind: Kind, address: str) -> None:
+class _Living:
+    """The process is healthy while all its kinds live."""
+
+    def __init__(self, server: Server, kinds: int) -> None:
+        self._server = server
+        self._kinds = kinds
+        self._names: set[str] = set()
+
+    async def begin(self, name: str) -> None:
+        self._names.add(name)
+        await self._server.set_serving(len(self._names) == self._kinds)
+
+    async def end(self, name: str) -> None:
+        self._names.discard(name)
+        await self._server.set_serving(False)
+
+
+async def _live(running: Running, kind: Kind, address: str, living: _Living) -> None:
     """One life after the other, for ever. A life ends with its lease, and all work under it."""
     while True:
         try:
-            await _one_life(running, kind, address)
+            await _one_life(running, kind, address, living)
         except LeaseLost as error:
             log.error("agent lost its lease and begins again", agent=kind.name, cause=error.message)
         except (Unavailable, Conflict) as error:
@@ -93,10 +111,12 @@ async def _live(running: Running, kind: Kind, address: str) -> None:
             log.error("agent cannot work", agent=kind.name, cause=error.message, **error.facts)
         except Exception as error:
             log.error("agent broke and begins again", agent=kind.name, exc_info=error)
+        finally:
+            await living.end(kind.name)
         await asyncio.sleep(_PAUSE_S)
 
 
-async def _one_life(running: Running, kind: Kind, address: str) -> None:
+async def _one_life(running: Running, kind: Kind, address: str, living: _Living) -> None:
     config = running.config
     sign = node_pb2.Life(node=config.node.name, agent=kind.name, address=address)
     sign.detail.update(cast(Any, await kind.detail()))
@@ -108,6 +128,7 @@ async def _one_life(running: Running, kind: Kind, address: str) -> None:
         await ready.wait()
         for cache in caches:
             await cache.ready.wait()
+        await living.begin(kind.name)
         await kind.work()
 
     await first_of(

@@ -117,6 +117,9 @@ class Lifecycle:
         age_s = time.time() - server.meta.create_time.seconds
         if age_s > _PATIENCE_S:
             return False
+        known = {node.meta.name for node in self._store.table(NODES)}
+        if not known.issuperset(lives(self._store)):
+            return True  # a node has just appeared
         return bool(placement.choose(server, self._candidates(server, as_if_alive=True), group).nodes)
 
     # -- ports

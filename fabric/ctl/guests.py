@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
+from xml.etree import ElementTree
 
 import libvirt  # type: ignore[import-untyped]
 
-from agents.compute.domain import NAMESPACE
+from agents.compute.domain import NAMESPACE, PREFIX, mark_xml, parse_mark
 from fabric.ctl.progress import Progress
 
 
@@ -38,6 +40,8 @@ class Guests:
         running = self._running()
         if not running:
             return
+        for domain in running:
+            _try(partial(_went_down_with_the_node, domain))
         if timeout_s > 0:
             progress.say(f"shutting down {len(running)} guests")
             for domain in running:
@@ -60,6 +64,16 @@ class Guests:
 
     def _marked(self) -> list[Any]:
         return [domain for domain in self._connection.listAllDomains() if _is_marked(domain)]
+
+
+def _went_down_with_the_node(domain: Any) -> None:
+    """Tell the next agent that the guest does not go off by its own will, as a reboot of the node tells it."""
+    parsed = parse_mark(ElementTree.fromstring(domain.XMLDesc()))
+    if parsed is not None:
+        node, marks = parsed
+        mark = mark_xml(node, replace(marks, boot_id=""))
+        flags = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, mark, PREFIX, NAMESPACE, flags)
 
 
 def _is_marked(domain: Any) -> bool:

@@ -72,8 +72,8 @@ def _counts(cloud: Cloud) -> str:
     servers = cloud.get("compute", "/servers/detail?all_tenants=1")["servers"]
     states = Counter(server["status"].lower() for server in servers)
     what = {
-        "projects": len(cloud.get("identity", "/v3/projects")["projects"]),
-        "users": len(cloud.get("identity", "/v3/users")["users"]),
+        "projects": len(cloud.get("identity", "/projects")["projects"]),
+        "users": len(cloud.get("identity", "/users")["users"]),
         "images": len(cloud.get("image", "/v2/images")["images"]),
         "networks": len(cloud.get("network", "/v2.0/networks")["networks"]),
         "ports": len(cloud.get("network", "/v2.0/ports")["ports"]),

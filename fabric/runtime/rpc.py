@@ -80,8 +80,8 @@ class Server:
         self._server.add_generic_rpc_handlers((generic,))
         self._names.append(service.full_name)
 
-    async def start(self, listen: str) -> None:
-        """Listen on host:port (port 0: any; see .port)."""
+    async def start(self, listen: str, *, serving: bool = True) -> None:
+        """Listen on host:port (port 0: any; see .port); serving: what the health service says at first."""
         names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         if self._credentials is None:
@@ -89,8 +89,13 @@ class Server:
         else:
             self.port = self._server.add_secure_port(listen, self._credentials)
         await self._server.start()
-        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await self.set_serving(serving)
         log.info("gRPC server listens", listen=listen, port=self.port)
+
+    async def set_serving(self, serving: bool) -> None:
+        """What the health service says of the process."""
+        states = health_pb2.HealthCheckResponse
+        await self._health.set("", states.SERVING if serving else states.NOT_SERVING)
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let those under way end."""
