@@ -46,6 +46,8 @@ async def create(request: Request) -> Response:
     given = body_of(request, "keypair", _KEYPAIR)
     if request.microversion >= (2, 92) and "public_key" not in given:
         raise body.refuse("keypair", {}, "'public_key' is a required property")
+    if not given.get("public_key", "x").strip():
+        raise body.refuse("public_key", given["public_key"], "Keypair data is invalid: the key is empty")
     keypair = pb.Keypair(
         user_id=given.get("user_id", ""),
         type=given.get("type", "ssh"),

@@ -7,6 +7,7 @@ from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
 from gateway.compute import body, servers
 from gateway.compute.body import Rule, refuse
+from gateway.compute.reading import only_admins
 from gateway.core.fault import Fault, Invalid
 from gateway.core.http import Request, Response
 from gateway.core.microversion import Range
@@ -60,6 +61,13 @@ async def _console_output(request: Request, value: Any) -> Response:
     asked = pb.GetConsoleOutputRequest(id=request.params["server_id"], lines=lines)
     reply = await request.call(request.stub(ServerServiceStub).GetConsoleOutput, asked)
     return Response(200, {"output": reply.output.decode(errors="replace").replace("\0", "")})
+
+
+async def _network_again(request: Request, value: Any) -> Response:
+    """Guests have their network from DHCP and the config drive; there is nothing to inject, as with libvirt."""
+    await only_admins(request, "os-admin-actions:inject_network_info")
+    await servers.find(request)
+    return Response(202)
 
 
 def _nothing(*states: str) -> Act:
@@ -123,6 +131,8 @@ ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
         "",
         "",
     ),
+    "injectNetworkInfo": (_network_again, body.null, "", ""),
+    "resetNetwork": (_network_again, body.null, "", ""),
     # Known, and not offered yet.
     "addFixedIp": (_nothing(), body.Obj({"networkId": body.anything}, required=["networkId"]), "", "2.43"),
     "removeFixedIp": (_nothing(), _ADDRESS, "", "2.43"),
@@ -143,7 +153,6 @@ ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
         "",
     ),
     "evacuate": (_nothing("active", "stopped", "error"), body.Obj(open=True), "", ""),
-    "injectNetworkInfo": (_nothing(), body.null, "", ""),
     "migrate": (_nothing("active", "stopped"), body.anything, "", ""),
     "os-getRDPConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "os-getSPICEConsole": (_nothing(), _CONSOLE, "", "2.5"),
@@ -157,7 +166,6 @@ ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
         "",
     ),
     "rescue": (_nothing("active", "stopped", "error"), body.anything, "", ""),
-    "resetNetwork": (_nothing(), body.null, "", ""),
     "resize": (
         _nothing("active", "stopped"),
         body.Obj(
