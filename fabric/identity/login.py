@@ -4,6 +4,7 @@ import dataclasses
 import time
 from datetime import UTC, datetime, timedelta
 
+import orjson
 import structlog
 
 from fabric.identity import payload as tokens
@@ -16,9 +17,11 @@ from fabric.identity.collection import (
     TRUSTS,
     USERS,
 )
+from fabric.identity.credential import EC2, ec2_blob, ec2_id
 from fabric.identity.document import now_micros
 from fabric.identity.password import Passwords
 from fabric.identity.payload import Payload
+from fabric.identity.signature import signed
 from fabric.identity.token import Authenticator, Known, micros
 from fabric.identity.user import Users, option
 from fabric.identity.v1 import token_pb2, user_pb2
@@ -67,6 +70,30 @@ class Login:
         user = self._check_user(proof)
         self._check_factors(user, proof)
         scope = self._scope(request, proof, user)
+        return await self.make(proof, scope)
+
+    async def issue_signed(self, request: token_pb2.IssueSignedTokenRequest) -> Known:
+        """A token for who signed with an EC2 key. Raises Unauthenticated."""
+        found = self._store.find(CREDENTIALS, ec2_id(request.access))
+        blob = ec2_blob(found) if found is not None and found.type == EC2 else {}
+        try:
+            asked = orjson.loads(request.credentials)
+        except orjson.JSONDecodeError:
+            asked = None
+        secret = blob.get("secret")
+        if found is None or not isinstance(asked, dict) or not isinstance(secret, str):
+            raise refused("There is no such access key.")
+        if not signed(secret, asked, s3=request.s3):
+            raise refused("The signature is wrong.")
+        proof = Proof()
+        proof.take(found.user_id)
+        proof.methods.append("password")
+        user = self._check_user(proof)
+        scope = Payload(user.meta.id, (), 0, 0, (), scope=tokens.PROJECT, scope_id=found.meta.project_id)
+        if blob.get("trust_id"):
+            scope = self._trust_scope(Payload(user.meta.id, (), 0, 0, ()), str(blob["trust_id"]))
+        if blob.get("app_cred_id"):
+            scope = dataclasses.replace(scope, app_cred_id=str(blob["app_cred_id"]))
         return await self.make(proof, scope)
 
     async def make(self, proof: Proof, scope: Payload) -> Known:

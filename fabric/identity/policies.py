@@ -147,7 +147,7 @@ _EVERYWHERE = {
     "get_registered_limit": "",
     "list_registered_limits": "",
     "get_security_compliance_domain_config": "",
-    "ec2tokens_validate": "",
+    "ec2tokens_validate": "rule:service_or_admin",
 }
 
 # rule -> check, for tokens of the system and of projects

@@ -138,12 +138,12 @@ class Tokens:
     async def IssueSignedToken(
         self, request: token_pb2.IssueSignedTokenRequest, caller: Caller
     ) -> token_pb2.Token:
-        raise Unauthenticated("The request you have made requires authentication.")
+        """Only for services and administrators: who has seen a signed URL must not get a token for it."""
+        self._policy.enforce(caller, "identity:ec2tokens_validate", {})
+        return self.shown(await self._login.issue_signed(request), not request.s3)
 
     async def ListRevocations(
         self, request: token_pb2.ListRevocationsRequest, caller: Caller
     ) -> token_pb2.ListRevocationsResponse:
         self._policy.enforce(caller, "identity:list_revoke_events", {})
         return token_pb2.ListRevocationsResponse(revocations=list(self._store.table(REVOCATIONS)))
-
-

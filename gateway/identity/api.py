@@ -5,7 +5,22 @@ from gateway.core.dialect import Api
 from gateway.core.discovery import ApiVersion
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.identity import catalog, groups, projects, roles, tokens, users
+from gateway.identity import (
+    application_credentials,
+    catalog,
+    credentials,
+    domain_configs,
+    endpoint_filter,
+    groups,
+    limits,
+    oauth,
+    policies,
+    projects,
+    roles,
+    tokens,
+    trusts,
+    users,
+)
 from gateway.identity.dialect import IdentityDialect
 
 V3 = ApiVersion(
@@ -40,5 +55,13 @@ API = Api(
         *groups.routes,
         *roles.routes,
         *catalog.routes,
+        *application_credentials.routes,
+        *trusts.routes,
+        *credentials.routes,
+        *policies.routes,
+        *limits.routes,
+        *endpoint_filter.routes,
+        *domain_configs.routes,
+        *oauth.routes,
     ],
 )

@@ -211,8 +211,6 @@ def _named(id_: str, named: pb.Named, names: bool, in_domain: bool) -> JsonValue
         shown["name"] = named.name
         if in_domain and named.domain_id:
             shown["domain"] = {"id": named.domain_id, "name": named.domain_name}
-        elif in_domain and named.DESCRIPTOR is not None:
-            shown["domain"] = {"id": None, "name": None}
     return shown
 
 
