@@ -33,6 +33,7 @@ from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.orphan import Orphans
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.runtime.errors import FabricError
 from fabric.runtime.node import NodeStore
 from fabric.runtime.reconcile import Loop
 
@@ -116,7 +117,7 @@ class NetworkAgent:
             [want for want in map(stores.networks.get, stores.networks.ids()) if want is not None],
             [want for want in map(stores.groups.get, stores.groups.ids()) if want is not None],
             {id_: member for id_, member in members if member is not None},
-            ports,
+            [port for port in ports if decisions.has_tap(port)],
         )
 
     async def reconcile_network(self, network_id: str) -> timedelta | None:
@@ -125,6 +126,18 @@ class NetworkAgent:
         if want is None or want.network.meta.HasField("delete_time"):
             await self._remove_network(network_id, want)
             return None
+        try:
+            await self._make_network(want)
+        except FabricError as error:
+            status = self._stores.networks.status(network_id)
+            if status is None or status.state != Network.STATE_ACTIVE:
+                await self._report_network(want, Network(state=Network.STATE_BUILDING, reason=error.reason))
+            raise
+        await self._report_network(want, decisions.network_status(want))
+        return None
+
+    async def _make_network(self, want: network_pb2.NetworkWant) -> None:
+        network_id = want.network.meta.id
         await self._switch.ensure_network(want)
         await self.filter.ensure_network(want)
         if self._ready.get(network_id) != _mtu(want):
@@ -137,8 +150,6 @@ class NetworkAgent:
                 await service.ensure(network_id)
             else:
                 await service.remove(network_id)
-        await self._report_network(want, decisions.network_status(want))
-        return None
 
     async def _remove_network(self, network_id: str, want: network_pb2.NetworkWant | None) -> None:
         if self._directory.of_network(network_id):
@@ -173,21 +184,42 @@ class NetworkAgent:
         self._directory.put(port)
         if missing := self._missing(port):
             self._waiting[missing[1]].add(port_id)
-            await self._stores.ports.report(
-                port_id, decisions.observed(port, Port.STATE_BUILDING, missing[0])
-            )
+            await self._report_unsettled(port, missing[0])
             return None
-        want = self._stores.networks.get(port.spec.network_id)
-        assert want is not None  # _missing said so
-        if decisions.has_tap(port):
-            await self.filter.ensure_port(port)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._switch.ensure_port(port, _mtu(want)))
-                tasks.create_task(self._dhcp.ensure(want, self._directory.of_network(port.spec.network_id)))
+        try:
+            await self._make_port(port)
+        except* FabricError as errors:
+            error = _first(errors)
+            await self._report_unsettled(port, error.reason)
+            raise error from None
         state = Port.STATE_ACTIVE if port.spec.admin_state_up else Port.STATE_DOWN
-        await self._stores.ports.report(port_id, decisions.observed(port, state))
-        log.info("port settled", port=port_id, request_id=port.meta.request_id)
+        status = decisions.observed(port, state)
+        if self._stores.ports.status(port_id) != status:
+            await self._stores.ports.report(port_id, status)
+            log.info("port settled", port=port_id, request_id=port.meta.request_id)
         return None
+
+    async def _make_port(self, port: port_pb2.Port) -> None:
+        want = self._stores.networks.get(port.spec.network_id)
+        if want is None or not decisions.has_tap(port):
+            return
+        groups = map(self._stores.groups.get, port.spec.security_group_ids)
+        async with asyncio.TaskGroup() as tasks:  # one batch: the filter writes them together
+            for group in groups:
+                if group is not None:
+                    tasks.create_task(self.filter.ensure_group(group))
+            tasks.create_task(self.filter.ensure_port(port))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._switch.ensure_port(port, _mtu(want)))
+            tasks.create_task(self._dhcp.ensure(want, self._directory.of_network(port.spec.network_id)))
+
+    async def _report_unsettled(self, port: port_pb2.Port, reason: str) -> None:
+        """Say what the port waits for, unless it works: a restart must not make it look as if it did not."""
+        status = self._stores.ports.status(port.meta.id)
+        if status is None or not decisions.is_settled(port, status):
+            await self._stores.ports.report(
+                port.meta.id, decisions.observed(port, Port.STATE_BUILDING, reason)
+            )
 
     def _missing(self, port: port_pb2.Port) -> tuple[str, str] | None:
         """Reason and id of what the port cannot be made without."""
@@ -276,6 +308,15 @@ class NetworkAgent:
 
 def _lives(port: port_pb2.Port | None) -> TypeGuard[port_pb2.Port]:
     return port is not None and not port.meta.HasField("delete_time")
+
+
+def _first(errors: BaseExceptionGroup[FabricError]) -> FabricError:
+    """One of the errors of things that were done at the same time."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, FabricError)
+    return error
 
 
 def _mtu(want: network_pb2.NetworkWant) -> int:

@@ -15,6 +15,12 @@ def observed(
     return port_pb2.PortStatus(state=state, reason=reason, observed_generation=port.meta.generation)
 
 
+def is_settled(port: port_pb2.Port, status: port_pb2.PortStatus) -> bool:
+    """Whether the port was made for this generation."""
+    made = status.state in (port_pb2.PortStatus.STATE_ACTIVE, port_pb2.PortStatus.STATE_DOWN)
+    return made and status.observed_generation == port.meta.generation
+
+
 def network_status(want: network_pb2.NetworkWant) -> network_pb2.NetworkStatus:
     """What a network is once everything of it is there."""
     up = want.network.spec.admin_state_up

@@ -1,4 +1,4 @@
-"""A DHCPv4 client, as small as a test needs it; runs inside a guest's namespace."""
+"""DHCPv4 and DNS clients, as small as a test needs them; they run inside a guest's namespace."""
 
 import contextlib
 import ipaddress
@@ -63,3 +63,18 @@ def _parse(answer: bytes) -> Offer:
         options[rest[0]] = rest[2 : 2 + rest[1]]
         rest = rest[2 + rest[1] :]
     return Offer(options[53][0], str(ipaddress.IPv4Address(answer[16:20])), options)
+
+
+def resolve(server: str, host: str) -> list[str]:
+    """A records of the host; inside a guest."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in host.split("."))
+    query = struct.pack("!HHHHHH", 7, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        handle.settimeout(0.5)
+        try:
+            handle.sendto(query, (server, 53))
+            answer = handle.recv(2000)
+        except OSError:
+            return []
+    count = struct.unpack_from("!H", answer, 6)[0]
+    return [socket.inet_ntoa(answer[-4:])] if count == 1 else []

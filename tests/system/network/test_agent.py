@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -84,14 +86,35 @@ async def test_a_restart_writes_nothing_and_loses_nothing(tmp_path: Path) -> Non
         await guests[1].address("10.0.0.7/16")
         await stack.enter_async_context(echo(guests[1], 7))
         assert await eventually(lambda: reaches(guests[0], "10.0.0.7", 7))  # no agent runs
+        with watched_links() as changes:
+            async with running(site.cloud, tmp_path) as agent:
+                await asyncio.sleep(1)
+                assert await reaches(guests[0], "10.0.0.7", 7, tries=1)
+            assert changes() == []
         async with running(site.cloud, tmp_path) as agent:
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
             assert await reaches(guests[0], "10.0.0.7", 7, tries=1)
             assert not await agent.filter.resync()
             assert await kernel_state() == before
         await stack.aclose()
     async with running(site.cloud, tmp_path):
         await site.gone(tmp_path)
+
+
+@contextlib.contextmanager
+def watched_links() -> Iterator[Callable[[], list[int]]]:
+    """The kinds of changes of links, addresses and routes in the node's namespace since then."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0) as handle:
+        handle.bind((0, 0x1 | 0x10 | 0x40 | 0x100 | 0x400))
+
+        def changes() -> list[int]:
+            found = []
+            with contextlib.suppress(BlockingIOError):
+                while data := handle.recv(65536):
+                    found.append(int.from_bytes(data[4:6], "little"))
+            return found
+
+        yield changes
 
 
 async def kernel_state() -> object:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import urllib.error
 import urllib.request
 import uuid
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from agents.network import netns
 from agents.network.name import bridge, namespace
-from tests.system.network.dhcp_client import obtain
+from tests.system.network.dhcp_client import obtain, resolve
 from tests.system.network.lab import Cloud, Guest, Text, running, until
 from tests.unit.agents.network.wants import a_network, a_port, a_subnet
 
@@ -80,3 +81,46 @@ async def test_a_killed_dhcp_server_comes_back_and_a_restart_keeps_it(tmp_path: 
         cloud.ports.unbind(port.meta.id)
         cloud.networks.unbind(network_id)
         await until(lambda: not netns.exists(namespace(network_id)))
+
+
+async def test_dhcp_dns_and_metadata_are_reachable_whatever_the_rules(tmp_path: Path) -> None:
+    cloud, network_id = Cloud(), str(uuid.uuid4())
+    subnet = a_subnet(network_id)
+    port = a_port(network_id, [(subnet, "10.0.0.5")])  # no group: nothing in, nothing out
+    cloud.networks.bind(network_id, a_network(subnet, network_id=network_id))
+    cloud.ports.bind(port.meta.id, port)
+    cloud.documents[port.meta.id] = Text({"/openstack": b"me"})
+    async with running(cloud, tmp_path):
+        await cloud.active(port.meta.id)
+        with contextlib.closing(Guest(port)) as guest:
+            assert await guest.run(lambda: obtain(guest.mac)) is not None
+            await guest.address("10.0.0.5/24", routes={"169.254.169.254/32": "10.0.0.2"})
+            assert await guest.run(lambda: fetch("/openstack")) == (200, b"me")
+            assert b"me" in await guest.run(lambda: get_by_link_local("/openstack"))
+            assert await guest.run(lambda: resolve("10.0.0.2", "host-10-0-0-5.openstacklocal")) == [
+                "10.0.0.5"
+            ]
+            assert await guest.run(refused_or_silent)  # but nothing else of the namespace
+
+
+def get_by_link_local(path: str) -> bytes:
+    index = socket.if_nametoindex("eth0")
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as handle:
+        handle.settimeout(3)
+        handle.connect(("fe80::a9fe:a9fe", 80, 0, index))
+        handle.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        return handle.recv(4096)
+
+
+def refused_or_silent() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        handle.settimeout(0.5)
+        handle.connect(("10.0.0.2", 9))
+        handle.send(b"x")
+        try:
+            handle.recv(10)
+        except TimeoutError:
+            return True  # dropped: the namespace would have refused it
+        except OSError:
+            return False
+        return False

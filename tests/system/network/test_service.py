@@ -15,7 +15,7 @@ from agents.network import dns_relay, netns
 from agents.network.dns_relay import DnsRelay
 from agents.network.name import namespace
 from fabric.network.v1 import port_pb2
-from tests.system.network.dhcp_client import obtain
+from tests.system.network.dhcp_client import obtain, resolve
 from tests.system.network.lab import Cloud, Guest, eventually, running, until
 from tests.unit.agents.network.wants import a_network, a_port, a_subnet
 
@@ -185,21 +185,6 @@ async def test_a_port_that_is_down_carries_nothing_and_a_deleted_one_is_released
         await until(lambda: "released: true" in str(cloud.ports.status(port.meta.id)))
         await until(lambda: "released: true" in str(cloud.networks.status(network_id)))
         assert not netns.exists(namespace(network_id))
-
-
-def resolve(server: str, host: str) -> list[str]:
-    """A records of the host; inside a guest."""
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in host.split("."))
-    query = struct.pack("!HHHHHH", 7, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-        handle.settimeout(0.5)
-        try:
-            handle.sendto(query, (server, 53))
-            answer = handle.recv(2000)
-        except OSError:
-            return []
-    count = struct.unpack_from("!H", answer, 6)[0]
-    return [socket.inet_ntoa(answer[-4:])] if count == 1 else []
 
 
 def solicit(mac: str) -> bytes:

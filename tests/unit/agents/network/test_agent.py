@@ -31,6 +31,9 @@ class World:
         self.groups: MemoryNodeStore[group, group] = MemoryNodeStore()  # type: ignore[valid-type]
         self.members: MemoryNodeStore[member, member] = MemoryNodeStore()  # type: ignore[valid-type]
         self.drivers = fake_drivers()
+        self.agent = self.new_agent()
+
+    def new_agent(self) -> NetworkAgent:
         stores = NetworkStores(
             networks=cast(object, self.networks),  # type: ignore[arg-type]
             ports=cast(object, self.ports),  # type: ignore[arg-type]
@@ -38,7 +41,7 @@ class World:
             members=cast(object, self.members),  # type: ignore[arg-type]
         )
         settings = NetworkSettings(grace=timedelta(milliseconds=20))
-        self.agent = NetworkAgent(stores, self.drivers, settings, lambda port_id: None)
+        return NetworkAgent(stores, self.drivers, settings, lambda port_id: None)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -86,6 +89,23 @@ async def test_a_deleted_port_is_released_and_a_vanished_one_is_not_reported_aga
         world.ports.unbind(port.meta.id)
         await asyncio.sleep(0.05)
         assert world.ports.status(port.meta.id) is None
+
+
+async def test_a_restart_reports_nothing_that_it_said_before() -> None:
+    world, port = World(), a_port(NETWORK_ID, [(SUBNET, "10.0.0.5")], groups=[GROUP_ID])
+    world.networks.bind(NETWORK_ID, a_network(SUBNET, network_id=NETWORK_ID))
+    world.groups.bind(GROUP_ID, a_group(group_id=GROUP_ID))
+    world.ports.bind(port.meta.id, port)
+    async with world.running():
+        await world.until("STATE_ACTIVE", port.meta.id)
+        await asyncio.sleep(0.02)
+    writes = len(world.ports.reports), len(world.networks.reports)
+    again = World()
+    again.networks, again.groups, again.ports = world.networks, world.groups, world.ports
+    again.agent = again.new_agent()
+    async with again.running():
+        await asyncio.sleep(0.1)
+    assert (len(world.ports.reports), len(world.networks.reports)) == writes
 
 
 async def test_what_a_restart_finds_without_a_want_goes_after_the_grace_period() -> None:
