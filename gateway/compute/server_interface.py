@@ -128,7 +128,7 @@ async def groups(request: Request) -> Response:
     by_server = await server_security_group.ids_by_server(request, [server.meta.id])
     wanted = by_server.get(server.meta.id, [])
     found = await server_security_group.groups(request, wanted) if wanted else []
-    return Response(200, {"security_groups": [security_groups.shown(group) for group in found]})
+    return Response(200, {"security_groups": await security_groups.shown(request, found)})
 
 
 _BASE = "/v2.1/servers/{server_id}"
