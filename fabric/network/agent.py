@@ -30,6 +30,7 @@ class Agents(NetworkResource[pb.Agent]):
     policies = {
         "create": "update_agent",
         "get": "get_agent",
+        "list": "get_availability_zone",
         "update": "update_agent",
         "delete": "delete_agent",
     }
@@ -38,6 +39,10 @@ class Agents(NetworkResource[pb.Agent]):
     def candidates(self, caller: Caller, asked: Query) -> list[pb.Agent]:
         """As they are shown, since lists are filtered by what is computed."""
         return [self.present(caller, agent) for agent in super().candidates(caller, asked)]
+
+    def visible(self, caller: Caller, message: pb.Agent) -> bool:
+        """They are nobody's: not even of those who have no project."""
+        return self.policy.allows(caller, self.policies["get"], self.target(message))
 
     async def ListZones(self, request: pb.ListZonesRequest, caller: Caller) -> pb.ListZonesResponse:
         """Anybody may know them."""
@@ -53,6 +58,7 @@ class Agents(NetworkResource[pb.Agent]):
 
     def present(self, caller: Caller, message: pb.Agent) -> pb.Agent:
         shown = copy_of(message)
+        shown.spec.availability_zone = shown.spec.availability_zone or DEFAULT_ZONE
         life = life_of(self.store, message.spec.node)
         shown.status.alive = life is not None
         if life is None:

@@ -75,6 +75,7 @@ PORTS = Collection(
     node=lambda port: port.spec.node,
     wanted=True,
     status=port_pb2.PortStatus,
+    output_only=("dns_assignments",),
 )
 
 SECURITY_GROUPS = Collection(

@@ -27,7 +27,8 @@ class IpAvailabilities:
     async def ListIpAvailabilities(
         self, request: pb.ListIpAvailabilitiesRequest, caller: Caller
     ) -> pb.ListIpAvailabilitiesResponse:
-        self._policy.enforce(caller, "get_network_ip_availability", {"project_id": caller.project_id})
+        if not self._policy.allows(caller, "get_network_ip_availability", {"project_id": caller.project_id}):
+            return pb.ListIpAvailabilitiesResponse()
         networks, _ = await self._networks.list(request.query, caller)
         return pb.ListIpAvailabilitiesResponse(
             ip_availabilities=[self._of(network, request.ip_version) for network in networks]

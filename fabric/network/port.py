@@ -9,11 +9,13 @@ from fabric.network.allocation import Allocator, Reservation
 from fabric.network.binding import bind, is_known
 from fabric.network.collection import NETWORKS, PORTS, SECURITY_GROUPS, marked
 from fabric.network.default_group import DefaultGroups
+from fabric.network.dns_name import assignments, check_name
 from fabric.network.fixed_ip import Chooser
 from fabric.network.record import TRIES, Asked, NetworkResource, changed
 from fabric.network.v1 import network_pb2
 from fabric.network.v1 import port_pb2 as pb
 from fabric.runtime.caller import Caller
+from fabric.runtime.config import Config
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, StaleRevision
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
@@ -69,8 +71,9 @@ class Ports(NetworkResource[pb.Port]):
         "meta.name": "name",
     }
 
-    def __init__(self, store: Store, policy: Policy, groups: DefaultGroups) -> None:
+    def __init__(self, store: Store, policy: Policy, config: Config, groups: DefaultGroups) -> None:
         super().__init__(store, policy)
+        self._domain = config.network.dns_domain
         self._groups = groups
         self._allocator = Allocator(store)
 
@@ -88,6 +91,16 @@ class Ports(NetworkResource[pb.Port]):
         for network in self.store.table(NETWORKS).by("project", caller.project_id):
             found.update((p.meta.id, p) for p in table.by("network", network.meta.id))
         return list(found.values())
+
+    def present(self, caller: Caller, message: pb.Port) -> pb.Port:
+        shown = copy_of(message)
+        shown.dns_assignments.extend(assignments(message, self._domain_of(message)))
+        return shown
+
+    def _domain_of(self, port: pb.Port) -> str:
+        network = self.store.find(NETWORKS, port.spec.network_id)
+        own = network.spec.dns_domain if network is not None else ""
+        return (own or self._domain).rstrip(".")
 
     # -- creation
 
@@ -164,6 +177,7 @@ class Ports(NetworkResource[pb.Port]):
         self._check_security(new, None)
         _check_options(spec)
         _check_vnic(spec)
+        spec.dns_name = check_name(spec.dns_name)
         bind(new, None)
 
     def _check_create_rules(self, caller: Caller, new: pb.Port, given: frozenset[str]) -> None:
@@ -232,6 +246,7 @@ class Ports(NetworkResource[pb.Port]):
         _check_options(spec)
         spec.vnic_type = spec.vnic_type or "normal"
         _check_vnic(spec)
+        spec.dns_name = check_name(spec.dns_name)
         bind(new, old)
 
     def _check_update_rules(self, caller: Caller, new: pb.Port, old: pb.Port, differs: set[str]) -> None:

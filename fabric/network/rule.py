@@ -105,22 +105,15 @@ def _check_ports(spec: pb.SecurityGroupRuleSpec, number: int | None) -> None:
             f"Invalid protocol {spec.protocol} for port range, only supported for TCP, UDP, UDPLITE, SCTP and DCCP.",
             "protocol",
         )
-    if low is None:
-        low = high
-    if high is None:
-        high = low
-    assert low is not None
-    assert high is not None
     for value, name in ((low, "port_range_min"), (high, "port_range_max")):
-        if not 0 <= value <= 65535:
+        if value is not None and not 1 <= value <= 65535:
             raise _refused("SECURITY_GROUP_INVALID_PORT_VALUE", f"Invalid value for port {value}", name)
-    if low == 0 or low > high:
+    if low is None or high is None or low > high:
         raise _refused(
             "SECURITY_GROUP_INVALID_PORT_RANGE",
             "For TCP/UDP protocols, port_range_min must be <= port_range_max",
             "port_range_min",
         )
-    spec.port_range_min, spec.port_range_max = low, high
 
 
 def _check_icmp(type_: int | None, code: int | None) -> None:

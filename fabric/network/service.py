@@ -44,7 +44,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     networks = Networks(store, policy, config)
     _add(server, network_pb2, "NetworkService", {"Network": networks})
     _add(server, subnet_pb2, "SubnetService", {"Subnet": Subnets(store, policy)})
-    _add(server, port_pb2, "PortService", {"Port": Ports(store, policy, groups)})
+    _add(server, port_pb2, "PortService", {"Port": Ports(store, policy, config, groups)})
     _add(
         server,
         security_group_pb2,

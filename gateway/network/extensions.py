@@ -171,6 +171,12 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Allow filtering by attributes with empty string value",
         "2018-05-01T10:00:00-00:00",
     ),
+    "tag": ("Tag support", "Enables to set tag on resources.", "2016-01-01T00:00:00-00:00"),
+    "tag-ext": (
+        "Tag support for resources: subnet, port",
+        "Extends tag support to more L2 resources.",
+        "2017-01-01T00:00:00-00:00",
+    ),
 }
 
 

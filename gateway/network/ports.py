@@ -41,6 +41,13 @@ OPTIONS = List(
     nullable=True,
 )
 
+ASSIGNMENTS = List(
+    Object(
+        pb.DnsAssignment,
+        [Field("hostname", "hostname"), Field("ip_address", "ip_address"), Field("fqdn", "fqdn")],
+    )
+)
+
 
 def vif_type(port: pb.Port, request: Request) -> JsonValue:
     """What the port is plugged into."""
@@ -82,6 +89,7 @@ PORTS = Table(
         Field("binding:vif_type", compute=vif_type, visible_to=ADMIN),
         Field("binding:vif_details", compute=vif_details, visible_to=ADMIN),
         shown("dns_name", "spec.dns_name", write=BOTH),
+        Field("dns_assignment", "dns_assignments", codec=ASSIGNMENTS),
         *standard_fields(),
     ],
 )
