@@ -7,7 +7,7 @@ MACs are ignored.
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from agents.network import name
@@ -33,9 +33,31 @@ def serves(want: network_pb2.NetworkWant) -> bool:
     return want.HasField("dhcp_port") and any(_subnets(want))
 
 
+class PortTexts:
+    """The lines of each port in hosts, options and names, kept while the port stays the same object."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[port_pb2.Port, object, tuple[str, str, str]]] = {}
+
+    def of(self, port: port_pb2.Port, served: frozenset[str], domain: str) -> tuple[str, str, str]:
+        """served: ids of the subnets that DHCP serves."""
+        known = self._known.get(port.meta.id)
+        if known is not None and known[0] is port and known[1] == (served, domain):
+            return known[2]
+        texts = _lines(_hosts(served, port)), _lines(_port_options(port)), _lines(_names(port, domain))
+        self._known[port.meta.id] = port, (served, domain), texts
+        return texts
+
+    def keep(self, port_ids: Collection[str]) -> None:
+        """Forget all others."""
+        if len(self._known) > len(port_ids):
+            self._known = {id_: known for id_, known in self._known.items() if id_ in port_ids}
+
+
 def render(
     want: network_pb2.NetworkWant,
     ports: Sequence[port_pb2.Port],
+    texts: PortTexts,
     *,
     lease_seconds: int,
     domain: str,
@@ -43,13 +65,15 @@ def render(
 ) -> Files:
     """upstream: DNS servers (address#port) for networks whose subnets name none."""
     domain = want.network.spec.dns_domain.rstrip(".") or domain
-    hosts = sorted(ports, key=lambda port: port.meta.id)
-    served = {subnet.meta.id for subnet, _ in _subnets(want)}
+    by_id = {port.meta.id: port for port in ports}
+    served = frozenset(subnet.meta.id for subnet, _ in _subnets(want))
+    parts = [texts.of(by_id[id_], served, domain) for id_ in sorted(by_id)]
+    texts.keep(by_id.keys())
     return Files(
         configuration=_lines(_configuration(want, lease_seconds, domain, upstream)),
-        hosts=_lines(line for port in hosts for line in _hosts(served, port)),
-        options=_lines([*_subnet_options(want), *(line for port in hosts for line in _port_options(port))]),
-        names=_lines(line for port in hosts for line in _names(port, domain)),
+        hosts="".join(part[0] for part in parts),
+        options=_lines(_subnet_options(want)) + "".join(part[1] for part in parts),
+        names="".join(part[2] for part in parts),
     )
 
 
@@ -114,7 +138,7 @@ def _configuration(
         yield f"ra-param={name.INNER},mtu:{mtu},0,0"  # prefixes and MTU; a router announces itself
 
 
-def _hosts(served: set[str], port: port_pb2.Port) -> Iterator[str]:
+def _hosts(served: frozenset[str], port: port_pb2.Port) -> Iterator[str]:
     """One line a port: dnsmasq takes of its addresses the ones that fit the range asked on."""
     chosen: dict[str, str] = {}  # one address a subnet
     for fixed in port.spec.fixed_ips:

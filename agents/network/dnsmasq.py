@@ -54,6 +54,15 @@ class _Server:
     pid: int | None = None
     pidfd: int | None = None
     written: Mapping[str, str] = field(default_factory=dict)
+    settled: tuple[network_pb2.NetworkWant, Sequence[port_pb2.Port]] | None = None  # what it does now
+    texts: dhcp.PortTexts = field(default_factory=dhcp.PortTexts)
+
+    def is_settled(self) -> bool:
+        """Whether the process lives and knows all that is wanted."""
+        if self.settled is None or self.pidfd is None or len(self.settled[1]) != len(self.ports):
+            return False
+        same = all(one is other for one, other in zip(self.ports, self.settled[1], strict=True))
+        return same and self.settled[0] == self.want
 
 
 class DnsmasqDhcp:
@@ -76,7 +85,8 @@ class DnsmasqDhcp:
         if server is None:
             server = self._servers[network_id] = _Server(want, ports, Batch(lambda: self._settle(network_id)))
         server.want, server.ports = want, ports
-        await server.batch.run()
+        if not server.is_settled():
+            await server.batch.run()
 
     async def remove(self, network_id: str) -> None:
         server = self._servers.pop(network_id, None)
@@ -110,9 +120,11 @@ class DnsmasqDhcp:
         server = self._servers.get(network_id)
         if server is None:
             return
+        wanted_now = server.want, server.ports
         files = dhcp.render(
             server.want,
             server.ports,
+            server.texts,
             lease_seconds=self._settings.lease_seconds,
             domain=self._settings.domain,
             upstream=self._settings.upstream,
@@ -134,7 +146,7 @@ class DnsmasqDhcp:
                 signal.pidfd_send_signal(server.pidfd, signal.SIGHUP)
             await self._release(server, before.get("hosts", ""), files.hosts)
             await asyncio.to_thread(_write, directory, {_TOLD: told})
-        server.written = wanted
+        server.written, server.settled = wanted, wanted_now
 
     async def _ensure_process(
         self, network_id: str, server: _Server, configuration: str, *, anew: bool

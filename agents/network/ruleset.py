@@ -4,6 +4,7 @@ A rule carries the digest of its text as its comment, since the kernel's listing
 was written; a chain is as it should be when its digests are.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Wanted(Ruleset):
             self.hooks[key] = hook
 
 
+@functools.lru_cache(8192)
 def digest(rule: str) -> str:
     """What a rule is recognized by."""
     return hashlib.sha256(rule.encode()).hexdigest()[:12]

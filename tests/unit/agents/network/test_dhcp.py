@@ -8,7 +8,9 @@ NETWORK_ID = str(uuid.uuid4())
 
 
 def render(want: network_pb2.NetworkWant, *ports: port_pb2.Port) -> dhcp.Files:
-    return dhcp.render(want, ports, lease_seconds=3600, domain="example", upstream=("127.0.0.1#5353",))
+    return dhcp.render(
+        want, ports, dhcp.PortTexts(), lease_seconds=3600, domain="example", upstream=("127.0.0.1#5353",)
+    )
 
 
 def test_a_port_has_one_line_with_its_addresses() -> None:
