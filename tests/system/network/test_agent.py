@@ -86,6 +86,7 @@ async def test_a_restart_writes_nothing_and_loses_nothing(tmp_path: Path) -> Non
         await guests[1].address("10.0.0.7/16")
         await stack.enter_async_context(echo(guests[1], 7))
         assert await eventually(lambda: reaches(guests[0], "10.0.0.7", 7))  # no agent runs
+        await asyncio.sleep(1.5)  # the kernel tells of the taps' new carriers up to a second late
         with watched_links() as changes:
             async with running(site.cloud, tmp_path) as agent:
                 await asyncio.sleep(1)
