@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--node", default="", metavar="NAME", help="of this machine in the cloud (default: host name)"
     )
     parser.add_argument("--plain-etcd", action="store_true", help="no TLS between etcd and its clients")
-    parser.add_argument("--without-guest", action="store_true", help="start the cloud only, boot no server")
+    parser.add_argument("--without-guest", action="store_true", help="start the cloud only, boot no server, later neither")
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
@@ -50,7 +50,9 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
         with held(place.run / "up.lock") as won:
             if not won:
                 raise settings.Refused("another `fabricctl up` is at work here")
-            guest = not arguments.without_guest and _wants_guest(place, config)
+            if arguments.without_guest:
+                _done(place).touch()
+            guest = _wants_guest(place, config)
             if not guest and _runs(place, config):
                 print(
                     f"the cloud runs already at {config.bootstrap.public_url}; `fabricctl status` tells more"
@@ -93,7 +95,7 @@ def _wants_guest(place: Place, config: Config) -> bool:
 
 
 def _done(place: Place) -> Path:
-    """Marks that the main job was done once: a server that its owner deleted is not made again."""
+    """Marks that the main job was done once, or is not wanted: what its owner deleted is not made again."""
     return place.state / "first-server.done"
 
 
