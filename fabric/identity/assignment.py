@@ -1,6 +1,7 @@
 """Who has which roles where: direct, by group, inherited from above, and implied. From memory, no I/O."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from fabric.identity.collection import (
     ASSIGNMENTS,
@@ -13,7 +14,7 @@ from fabric.identity.collection import (
     USERS,
 )
 from fabric.identity.v1 import project_pb2, role_pb2
-from fabric.runtime.store import Store
+from fabric.runtime.store import Collection, Store
 
 MAX_DEPTH = 64  # of project trees and chains of implied roles: a safeguard, not a rule
 
@@ -28,7 +29,16 @@ class Assignments:
         self._implications = store.table(IMPLICATIONS)
         self._memory: dict[tuple[str, str], tuple[str, ...]] = {}
         self.version = 0  # grows with every change of what tokens mean
-        for collection in (PROJECTS, USERS, GROUPS, MEMBERSHIPS, ROLES, IMPLICATIONS, ASSIGNMENTS):
+        followed: tuple[Collection[Any], ...] = (
+            PROJECTS,
+            USERS,
+            GROUPS,
+            MEMBERSHIPS,
+            ROLES,
+            IMPLICATIONS,
+            ASSIGNMENTS,
+        )
+        for collection in followed:
             store.table(collection).subscribe(self.changed)
 
     def changed(self, _: str) -> None:

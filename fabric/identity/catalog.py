@@ -11,7 +11,7 @@ from fabric.identity.collection import (
     SERVICES,
 )
 from fabric.identity.v1 import catalog_pb2
-from fabric.runtime.store import Store
+from fabric.runtime.store import Collection, Store
 
 _PLACE = re.compile(r"[$%]\((\w+)\)s")
 
@@ -26,7 +26,14 @@ class Catalog:
         self._links = store.table(PROJECT_ENDPOINTS)
         self._groups = store.table(ENDPOINT_GROUPS)
         self.version = 0
-        for collection in (SERVICES, ENDPOINTS, REGIONS, ENDPOINT_GROUPS, PROJECT_ENDPOINTS):
+        followed: tuple[Collection[Any], ...] = (
+            SERVICES,
+            ENDPOINTS,
+            REGIONS,
+            ENDPOINT_GROUPS,
+            PROJECT_ENDPOINTS,
+        )
+        for collection in followed:
             store.table(collection).subscribe(self._changed)
 
     def listing(self, project_id: str, user_id: str) -> list[dict[str, Any]]:

@@ -117,7 +117,7 @@ class Grants:
             if record is not None:
                 target[f"target.{noun}.id"] = record.meta.id
                 target[f"target.{noun}.name"] = record.meta.name
-                target[f"target.{noun}.domain_id"] = record.spec.domain_id or None  # type: ignore[attr-defined]
+                target[f"target.{noun}.domain_id"] = record.spec.domain_id or None
         rule = {"list": "identity:list_grants"}.get(verb, f"identity:{verb}_grant")
         self._policy.enforce(caller, rule, target)
 
@@ -283,7 +283,7 @@ class Grants:
             ("project", PROJECTS, found.project_id),
             ("domain", PROJECTS, found.domain_id),
         ):
-            record: Any = self._store.find(collection, id_) if id_ else None  # type: ignore[arg-type]
+            record: Any = self._store.find(collection, id_) if id_ else None
             if record is None:
                 continue
             domain = self._store.find(PROJECTS, record.spec.domain_id) if record.spec.domain_id else None
@@ -356,5 +356,6 @@ def _check_filters(asked: role_pb2.ListAssignmentsRequest) -> None:
         )
     if asked.include_subtree and not asked.project_id:
         raise InvalidArgument(
-            "scope.project.id must be specified if include_subtree is also specified.", field="scope.project.id"
+            "scope.project.id must be specified if include_subtree is also specified.",
+            field="scope.project.id",
         )

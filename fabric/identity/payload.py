@@ -5,7 +5,7 @@ import dataclasses
 import secrets
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 METHODS = (
     "password",

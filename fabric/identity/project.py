@@ -31,7 +31,7 @@ from fabric.identity.v1 import project_pb2
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import InvalidArgument, NotFound, PermissionDenied
 from fabric.runtime.resource import copy_of
-from fabric.runtime.store import Store, Transaction
+from fabric.runtime.store import Collection, Store, Transaction
 from fabric.type.v1.query_pb2 import Query
 
 MAX_PROJECT_DEPTH = 5  # levels of projects below a domain, as Keystone's max_project_tree_depth
@@ -107,9 +107,7 @@ class Projects(IdentityResource[project_pb2.Project]):
             )
         txn.expect(PROJECTS, parent)
 
-    def _check_change(
-        self, new: project_pb2.Project, old: project_pb2.Project, txn: Transaction
-    ) -> None:
+    def _check_change(self, new: project_pb2.Project, old: project_pb2.Project, txn: Transaction) -> None:
         merge_struct(new.extra, old.extra)
         merge_struct(new.spec.options, old.spec.options, null_removes=True)
         check_immutable("project", old.meta.id, old.spec.options, new.spec.options)
@@ -211,16 +209,21 @@ def check_tags(tags: Any) -> None:
         raise InvalidArgument("A tag is there more than once.", field="tags")
     for tag in tags:
         if not 1 <= len(tag) <= 255 or "/" in tag or "," in tag:
-            raise InvalidArgument(
-                "A tag has 1 to 255 characters and neither slash nor comma.", field="tags"
-            )
+            raise InvalidArgument("A tag has 1 to 255 characters and neither slash nor comma.", field="tags")
 
 
 def remove_project(store: Store, txn: Transaction, project_id: str) -> None:
     """Take away all that goes with a project."""
     for assignment in store.table(ASSIGNMENTS).by("target", f"project:{project_id}"):
         txn.remove(ASSIGNMENTS, assignment)
-    for collection in (APPLICATION_CREDENTIALS, CREDENTIALS, TRUSTS, LIMITS, PROJECT_ENDPOINTS):
+    held: tuple[Collection[Any], ...] = (
+        APPLICATION_CREDENTIALS,
+        CREDENTIALS,
+        TRUSTS,
+        LIMITS,
+        PROJECT_ENDPOINTS,
+    )
+    for collection in held:
         for record in store.table(collection).by("project", project_id):
             txn.remove(collection, record)
     for user in store.table(USERS).by("default_project", project_id):

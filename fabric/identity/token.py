@@ -100,8 +100,8 @@ class Authenticator:
         self.config = config
         self.keys = Keys(store)
         self.assignments = Assignments(store)
-        for collection in (APPLICATION_CREDENTIALS, TRUSTS):
-            store.table(collection).subscribe(self.assignments.changed)
+        store.table(APPLICATION_CREDENTIALS).subscribe(self.assignments.changed)
+        store.table(TRUSTS).subscribe(self.assignments.changed)
         self._revocations = store.table(REVOCATIONS)
         self._known: dict[str, Known] = {}
         self._service_token = ("", 0.0)
@@ -301,5 +301,3 @@ def _service_caller(payload: Payload, token: str) -> Caller:
 def micros(stamp: object) -> int:
     """A protobuf Timestamp in microseconds since 1970; 0 when unset."""
     return int(stamp.seconds * 1_000_000 + stamp.nanos // 1000)  # type: ignore[attr-defined]
-
-
