@@ -1,6 +1,7 @@
 """Identity's leader loops: the first records, token keys, and forgetting what is over."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
@@ -61,7 +62,7 @@ class TokenKeys:
                 txn.create(TOKEN_KEYS, key)
             log.info("token key made", key=key.meta.id)
             return timedelta(0)
-        for older, newer in zip(keys, keys[1:], strict=False):
+        for older, newer in itertools.pairwise(keys):
             if newer.meta.create_time.seconds + self._lifetime_s + _LATE_S < now:
                 async with self._store.transaction() as txn:
                     txn.remove(TOKEN_KEYS, older)

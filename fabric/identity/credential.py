@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -81,9 +80,9 @@ class Credentials(IdentityResource[pb.Credential]):
     def enforce_list(self, caller: Caller) -> None:
         """Each sees what the policy lets through."""
 
-    def candidates(self, caller: Caller, asked: Query) -> Sequence[pb.Credential]:
+    def candidates(self, caller: Caller, asked: Query) -> list[pb.Credential]:
         table = self.store.table(CREDENTIALS)
-        found: Sequence[pb.Credential] = list(table)
+        found = list(table)
         for part in asked.filters:
             if part.path == "user_id" and len(part.values) == 1:
                 found = table.by("user", part.values[0])

@@ -28,7 +28,7 @@ OPTIONS = {"identity": frozenset({"driver", "list_limit"}), "ldap": frozenset(_L
 HIDDEN = {"ldap": frozenset({"password"})}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "identity": {"driver": "sql", "list_limit": None},
-    "ldap": {name: None for name in sorted(OPTIONS["ldap"] - HIDDEN["ldap"])}
+    "ldap": dict.fromkeys(sorted(OPTIONS["ldap"] - HIDDEN["ldap"]))
     | {"url": "ldap://localhost", "suffix": "cn=example,cn=com"},
 }
 _TRIES = 8
@@ -112,7 +112,8 @@ class DomainConfigs:
         self._enter(caller, "identity:get_security_compliance_domain_config", request.domain_id)
         if request.domain_id != "default" or (request.option and request.option not in self._compliance):
             raise PermissionDenied("Domain specific configuration of security_compliance is not available.")
-        return _answer(request.domain_id, _part({"security_compliance": self._compliance}, request.group, request.option, ""))
+        config = {"security_compliance": self._compliance}
+        return _answer(request.domain_id, _part(config, request.group, request.option, ""))
 
     def _enter(self, caller: Caller, rule: str, domain_id: str) -> None:
         self._policy.enforce(caller, rule, {})

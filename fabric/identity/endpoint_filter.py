@@ -9,7 +9,7 @@ from fabric.identity.v1 import catalog_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, InvalidArgument, NotFound
 from fabric.runtime.policy import Policy
-from fabric.runtime.store import Store, Transaction
+from fabric.runtime.store import Collection, Store, Transaction
 
 FILTERS = frozenset({"service_id", "region_id", "interface", "enabled"})
 
@@ -116,14 +116,15 @@ class EndpointLinks:
     def _enter(self, caller: Caller, rule: str, request: Any) -> None:
         """Check the policy, and that what is named exists."""
         self._policy.enforce(caller, f"identity:{rule}", {})
-        for name, collection in (
+        parts: tuple[tuple[str, Collection[Any]], ...] = (
             ("project_id", PROJECTS),
             ("endpoint_id", ENDPOINTS),
             ("endpoint_group_id", ENDPOINT_GROUPS),
-        ):
+        )
+        for name, collection in parts:
             if name in request.DESCRIPTOR.fields_by_name:
                 id_ = getattr(request, name)
-                if self._store.find(collection, id_) is None:  # type: ignore[arg-type]
+                if self._store.find(collection, id_) is None:
                     noun = name.removesuffix("_id").replace("_", " ")
                     reason = f"{noun.upper().replace(' ', '_')}_NOT_FOUND"
                     raise NotFound(f"Could not find {noun}: {id_}.", reason=reason)

@@ -1,6 +1,5 @@
 """Unified limits: the cloud's defaults, and those of projects and domains."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from fabric.identity.collection import LIMITS, PROJECTS, REGIONS, REGISTERED_LIMITS, SERVICES
@@ -90,7 +89,7 @@ class Limits(IdentityResource[pb.Limit]):
                 found["target.limit.project.domain_id"] = project.spec.domain_id
         return found
 
-    def candidates(self, caller: Caller, asked: Query) -> Sequence[pb.Limit]:
+    def candidates(self, caller: Caller, asked: Query) -> list[pb.Limit]:
         everything = list(self.store.table(LIMITS))
         if self.policy.allows(caller, self.policies["get"], {}):
             return everything

@@ -1,6 +1,6 @@
 """Policy documents that are kept for services, and which endpoint they are for (OS-ENDPOINT-POLICY)."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fabric.identity.collection import ENDPOINTS, POLICIES, POLICY_ASSOCIATIONS, REGIONS, SERVICES
 from fabric.identity.resource import IdentityResource, merge_struct
@@ -8,7 +8,7 @@ from fabric.identity.v1 import policy_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import InvalidArgument, NotFound
 from fabric.runtime.policy import Policy
-from fabric.runtime.store import Store, Transaction
+from fabric.runtime.store import Collection, Store, Transaction
 
 
 class Policies(IdentityResource[pb.Policy]):
@@ -118,13 +118,14 @@ class Associations:
         noun = "endpoint" if asked.endpoint_id else "region_and_service" if asked.region_id else "service"
         self._policy.enforce(caller, f"identity:{verb}_policy_association_for_{noun}", {})
         self._store.get(POLICIES, asked.policy_id)
-        for collection, id_ in (
+        places: tuple[tuple[Collection[Any], str], ...] = (
             (ENDPOINTS, asked.endpoint_id),
             (SERVICES, asked.service_id),
             (REGIONS, asked.region_id),
-        ):
+        )
+        for collection, id_ in places:
             if id_:
-                self._store.get(collection, id_)  # type: ignore[arg-type]
+                self._store.get(collection, id_)
 
     def _find(self, asked: pb.PolicyAssociation) -> pb.PolicyAssociation:
         found = self._store.find(POLICY_ASSOCIATIONS, _place(asked))

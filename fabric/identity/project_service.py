@@ -32,7 +32,7 @@ class ProjectExtras:
         self, request: project_pb2.GetProjectHierarchyRequest, caller: Caller
     ) -> project_pb2.GetProjectHierarchyResponse:
         project = await self._projects.get(request.id, caller)
-        above = [p for p in self._assignments.ancestors(project)]
+        above = list(self._assignments.ancestors(project))
         below = self._assignments.subtree(project.meta.id)
         reply = project_pb2.GetProjectHierarchyResponse(
             project=project,

@@ -1,7 +1,7 @@
 """What identity's resources do otherwise than others: whose they are, who sees them, and 403 rather than 404."""
 
+import builtins
 import uuid
-from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 from google.protobuf.struct_pb2 import Struct
@@ -73,13 +73,13 @@ class IdentityResource(Resource[M]):
     async def list(self, asked: Query, caller: Caller) -> tuple[list[M], str]:
         self.enforce_list(caller)
         page, marker = query.select(
-            self.candidates(caller, asked),  # type: ignore[type-var]
+            self.candidates(caller, asked),
             asked,
             self.collection.message,
         )
-        return [self.present(caller, message) for message in page], marker  # type: ignore[misc]
+        return [self.present(caller, message) for message in page], marker
 
-    def candidates(self, caller: Caller, asked: Query) -> Sequence[M]:
+    def candidates(self, caller: Caller, asked: Query) -> builtins.list[M]:
         """All; of a token for a domain: what is in the domain."""
         table = self.store.table(self.collection)
         if self.domain_field and caller.domain_id:

@@ -92,6 +92,11 @@ class Implications:
             raise PermissionDenied(
                 f"Creating an implied role {implied.meta.name} is prohibited.", reason="ROLE_NOT_IMPLIABLE"
             )
+        if implied.spec.domain_id and not prior.spec.domain_id:
+            raise PermissionDenied(
+                f"Role {implied.meta.id} cannot be an implied role: it is of a domain and the prior role is not.",
+                reason="ROLE_NOT_IMPLIABLE",
+            )
         if prior.meta.id == implied.meta.id or self._implies(implied.meta.id, prior.meta.id):
             raise InvalidArgument("A role cannot imply itself, directly or by others.", field="implies_role_id")
         made = role_pb2.Implication(prior_role_id=prior.meta.id, implied_role_id=implied.meta.id)

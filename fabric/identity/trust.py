@@ -50,9 +50,9 @@ class Trusts:
         return self._store.get(TRUSTS, new.meta.id)
 
     async def GetTrust(self, request: pb.GetTrustRequest, caller: Caller) -> pb.Trust:
-        found = self._store.find(TRUSTS, request.id)
-        self._policy.enforce(caller, "identity:get_trust", _target(found) if found is not None else {})
-        return self._live(request.id)
+        found = self._live(request.id)  # NOT_FOUND before PERMISSION_DENIED, as Keystone
+        self._policy.enforce(caller, "identity:get_trust", _target(found))
+        return found
 
     async def ListTrusts(self, request: pb.ListTrustsRequest, caller: Caller) -> pb.ListTrustsResponse:
         trustor, trustee = request.trustor_user_id, request.trustee_user_id
@@ -72,9 +72,8 @@ class Trusts:
         return pb.ListTrustsResponse(trusts=page, next_marker=marker)
 
     async def DeleteTrust(self, request: pb.DeleteTrustRequest, caller: Caller) -> pb.Trust:
-        found = self._store.find(TRUSTS, request.id)
-        self._policy.enforce(caller, "identity:delete_trust", _target(found) if found is not None else {})
         found = self._live(request.id)
+        self._policy.enforce(caller, "identity:delete_trust", _target(found))
         async with self._store.transaction() as txn:
             due = [found]
             while due:  # what was passed on goes with it

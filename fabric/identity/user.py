@@ -23,7 +23,7 @@ from fabric.identity.resource import IdentityResource, check_name, domain_of, me
 from fabric.identity.v1 import user_pb2
 from fabric.runtime.caller import Caller
 from fabric.runtime.config import Identity
-from fabric.runtime.errors import AlreadyExists, InvalidArgument, StaleRevision, Unauthenticated
+from fabric.runtime.errors import AlreadyExists, InvalidArgument, NotFound, StaleRevision, Unauthenticated
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
@@ -102,7 +102,7 @@ class Users(IdentityResource[user_pb2.User]):
         new.spec.ClearField("has_password")
         domain = self.store.find(PROJECTS, new.spec.domain_id)
         if domain is None or not domain.spec.is_domain:
-            raise InvalidArgument(f"Could not find domain: {new.spec.domain_id}.", field="domain_id")
+            raise NotFound(f"Could not find domain: {new.spec.domain_id}.", reason="DOMAIN_NOT_FOUND")
         txn.expect(PROJECTS, domain)
         if old is not None:
             if new.spec.domain_id != old.spec.domain_id:
@@ -133,11 +133,9 @@ class Users(IdentityResource[user_pb2.User]):
         if not await self._passwords.matches(password, hashed):
             await self._failed(user)
             raise Unauthenticated(_REFUSED)
-        if not may_be_expired and user.HasField("password_expires_time"):
-            if user.password_expires_time.ToDatetime(UTC) <= datetime.now(UTC):
-                raise Unauthenticated(
-                    f"The password is expired and needs to be changed for user: {user.meta.id}."
-                )
+        expires = user.HasField("password_expires_time") and not may_be_expired
+        if expires and user.password_expires_time.ToDatetime(UTC) <= datetime.now(UTC):
+            raise Unauthenticated(f"The password is expired and needs to be changed for user: {user.meta.id}.")
         await self._succeeded(user)
 
     async def change_password(self, user_id: str, original: str, password: str) -> None:

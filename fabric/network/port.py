@@ -7,16 +7,23 @@ from typing import Any
 from fabric.network import address
 from fabric.network.allocation import Allocator, Reservation
 from fabric.network.binding import bind, is_known
-from fabric.network.collection import NETWORKS, PORTS, SECURITY_GROUPS, marked
+from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SECURITY_GROUPS, marked
 from fabric.network.default_group import DefaultGroups
 from fabric.network.dns_name import assignments, check_name
 from fabric.network.fixed_ip import Chooser
-from fabric.network.record import TRIES, Asked, NetworkResource, changed
+from fabric.network.record import TRIES, Asked, NetworkResource, changed, sees_all
 from fabric.network.v1 import network_pb2
 from fabric.network.v1 import port_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.config import Config
-from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, StaleRevision
+from fabric.runtime.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    StaleRevision,
+)
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
@@ -201,6 +208,8 @@ class Ports(NetworkResource[pb.Port]):
             rules.append("fixed_ips:subnet_id")
         if rules:
             self.require(caller, new, (f"create_port:{rule}" for rule in rules))
+        if spec.device_owner == DHCP_OWNER:
+            _must_serve(caller)
 
     def _join_default(self, new: pb.Port) -> None:
         if not new.spec.port_security_enabled or new.spec.device_owner.startswith("network:"):
@@ -251,6 +260,8 @@ class Ports(NetworkResource[pb.Port]):
 
     def _check_update_rules(self, caller: Caller, new: pb.Port, old: pb.Port, differs: set[str]) -> None:
         rules = [rule for path, rule in _UPDATE_RULES.items() if path in differs]
+        if "device_owner" in rules and DHCP_OWNER in (new.spec.device_owner, old.spec.device_owner):
+            _must_serve(caller)
         if "device_owner" in rules and not new.spec.device_owner.startswith("network:"):
             rules.remove("device_owner")
         if "spec.fixed_ips" in differs:
@@ -398,6 +409,12 @@ def network(ports: Ports, caller: Caller, network_id: str) -> network_pb2.Networ
     raise NotFound(
         f"Network {network_id} could not be found.", reason="NETWORK_NOT_FOUND", field="network_id"
     )
+
+
+def _must_serve(caller: Caller) -> None:
+    """DHCP ports are not counted and keep nothing from being removed: they are not for everybody."""
+    if not sees_all(caller):
+        raise PermissionDenied(f"Only the cloud itself gives ports the device_owner {DHCP_OWNER}.")
 
 
 def address_or_network(value: str) -> str:

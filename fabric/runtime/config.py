@@ -125,10 +125,10 @@ class Identity:
     password_regex: str = opt("", "Expression that new passwords must match; empty: any.")
     password_regex_description: str = opt("", "The rule in words, for the error.")
     password_expires_days: int = opt(0, "How long a password lasts; 0: for ever.")
-    unique_last_password_count: int = opt(0, "How many former passwords may not be used again.")
+    unique_last_password_count: int = opt(2, "How many of the last passwords may not be used again.")
     minimum_password_age_days: int = opt(0, "How old a password must be before its user may change it.")
-    lockout_failure_attempts: int = opt(0, "How many wrong passwords lock a user out; 0: never.")
-    lockout_duration_s: int = opt(1800, "For how long.")
+    lockout_failure_attempts: int = opt(2, "How many wrong passwords lock a user out; 0: never.")
+    lockout_duration_s: int = opt(5, "For how long.")
     disable_user_account_days_inactive: int = opt(
         0, "After how many days unused a user is disabled; 0: never."
     )

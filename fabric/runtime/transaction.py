@@ -201,6 +201,8 @@ class Transaction:
 
     def _claim(self, collection: Collection[Any], index: str, value: str, owner: str) -> None:
         key = collection.claim_key(index, value)
+        if key in self._taken and self._written.get(key, owner) != owner:  # twice in this transaction
+            raise self._taken[key]
         if key in self._change.delete:  # moves within this transaction
             self._change.delete.discard(key)
         else:

@@ -73,7 +73,7 @@ ENDPOINTS = Table(
     ],
 )
 
-_REGIONS, _ENDPOINTS = Crud(REGIONS), Crud(ENDPOINTS)
+_ENDPOINTS = Crud(ENDPOINTS)
 
 
 async def put_region(request: Request) -> Response:
@@ -89,8 +89,8 @@ async def put_region(request: Request) -> Response:
     return Response(201, {"region": REGIONS.render(reply, request)})
 
 
-async def create_endpoint(request: Request) -> Response:
-    """The old attribute region makes the region."""
+async def _endpoint_body(request: Request) -> dict[str, JsonValue]:
+    """The old attribute region makes the region, if need be."""
     body = request.api.dialect.unwrap(ENDPOINTS, request.json(), request)
     legacy = body.get("region")
     if isinstance(legacy, str) and legacy and not body.get("region_id"):
@@ -101,17 +101,24 @@ async def create_endpoint(request: Request) -> Response:
             region.meta.id = Text(255).from_json(legacy, "region")
             await request.call(stub.CreateRegion, pb.CreateRegionRequest(region=region))
         body["region_id"] = legacy
-    message = ENDPOINTS.parse_create(body, request)
-    reply = await request.call(
-        request.stub(CatalogServiceStub).CreateEndpoint, pb.CreateEndpointRequest(endpoint=message)
-    )
-    return Response(201, {"endpoint": ENDPOINTS.render(reply, request)})
+    return body
+
+
+async def create_endpoint(request: Request) -> Response:
+    await _endpoint_body(request)
+    return await _ENDPOINTS.create(request)
+
+
+async def update_endpoint(request: Request) -> Response:
+    await _endpoint_body(request)
+    return await _ENDPOINTS.update(request)
 
 
 routes = [
     *crud(REGIONS, "/v3", update="PATCH"),
     Route("PUT", "/v3/regions/{id}", put_region),
     *crud(SERVICES, "/v3", update="PATCH"),
-    *crud(ENDPOINTS, "/v3", only="list show update delete", update="PATCH"),
+    *crud(ENDPOINTS, "/v3", only="list show delete"),
     Route("POST", "/v3/endpoints", create_endpoint),
+    Route("PATCH", "/v3/endpoints/{id}", update_endpoint),
 ]

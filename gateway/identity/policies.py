@@ -1,5 +1,7 @@
 """Identity API v3, section "Policies", and the extension OS-ENDPOINT-POLICY."""
 
+from typing import Any
+
 from fabric.identity.v1 import catalog_pb2
 from fabric.identity.v1 import policy_pb2 as pb
 from fabric.identity.v1.catalog_pb2_grpc import CatalogServiceStub
@@ -31,7 +33,8 @@ POLICIES = Table(
 
 
 def _association(request: Request) -> pb.PolicyAssociation:
-    return pb.PolicyAssociation(**request.params)
+    words: Any = request.params
+    return pb.PolicyAssociation(**words)
 
 
 async def associate(request: Request) -> Response:

@@ -58,7 +58,7 @@ DOMAINS = Table(
     ],
 )
 
-_PROJECTS, _DOMAINS = Crud(PROJECTS), Crud(DOMAINS)
+_PROJECTS = Crud(PROJECTS)
 
 
 async def create_domain(request: Request) -> Response:

@@ -103,7 +103,7 @@ async def imply_no_more(request: Request) -> Response:
 
 
 def _grant(request: Request) -> pb.Assignment:
-    words = {name: value for name, value in request.params.items() if value}
+    words: Any = request.params
     path = request.path.removeprefix(request.mount)
     return pb.Assignment(
         **words, system=path.startswith("/v3/system/"), inherited=path.startswith("/v3/OS-INHERIT/")

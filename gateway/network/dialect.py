@@ -112,6 +112,8 @@ class NetworkDialect(Dialect):
         if isinstance(fault, Invalid) and fault.reason == "INVALID_INPUT":
             kind = "HTTPBadRequest"
             message = f"Invalid input for {fault.field}. Reason: {message}" if fault.field else message
+        if fault.reason == "QUOTA_EXCEEDED" and "resource" in fault.facts:
+            message = f"Quota exceeded for resources: ['{fault.facts['resource'].rpartition('.')[2]}']."
         return {"NeutronError": {"type": kind, "message": message, "detail": ""}}
 
 

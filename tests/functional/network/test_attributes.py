@@ -1,0 +1,119 @@
+"""What all resources have: tags, revisions, times, bulk creation, owners."""
+
+import asyncio
+
+from tests.functional.network.harness import Cloud
+
+
+async def test_tags_of_each_kind(cloud: Cloud) -> None:
+    network, (subnet,) = await cloud.network("10.1.0.0/24")
+    port = await cloud.make("port", network_id=network["id"])
+    group = await cloud.make("security_group", name="g")
+    items = {"networks": network, "subnets": subnet, "ports": port, "security-groups": group}
+    for path, item in items.items():
+        tags = f"/{path}/{item['id']}/tags"
+        assert (await cloud.call("PUT", f"{tags}/red")).status_code == 201
+        assert (await cloud.call("PUT", f"{tags}/red")).status_code == 201
+        assert (await cloud.call("GET", f"{tags}/red")).status_code == 204
+        assert (await cloud.call("GET", tags)).json() == {"tags": ["red"]}
+        await cloud.refused(404, "TagNotFound", "DELETE", f"{tags}/blue")
+        await cloud.refused(404, "TagNotFound", "GET", f"{tags}/blue")
+        replaced = await cloud.call("PUT", tags, {"tags": ["blue", "green", "blue"]})
+        assert replaced.json() == {"tags": ["blue", "green"]}
+        assert (await cloud.call("DELETE", f"{tags}/blue")).status_code == 204
+        assert (await cloud.call("DELETE", tags)).status_code == 204
+        assert (await cloud.call("GET", tags)).json() == {"tags": []}
+        await cloud.refused(400, "HTTPBadRequest", "PUT", tags, {"tags": ["x" * 256]})
+        await cloud.refused(400, "HTTPBadRequest", "PUT", tags, {"tag": []})
+
+
+async def test_tags_that_are_added_at_the_same_time_are_all_kept(cloud: Cloud) -> None:
+    network = await cloud.make("network", name="n")
+    path = f"/networks/{network['id']}/tags"
+    wanted = [f"tag{at}" for at in range(6)]
+    replies = await asyncio.gather(*(cloud.call("PUT", f"{path}/{tag}") for tag in wanted))
+    assert [reply.status_code for reply in replies] == [201] * len(wanted)
+    assert sorted((await cloud.call("GET", path)).json()["tags"]) == wanted
+
+
+async def test_writes_that_depend_on_a_revision(cloud: Cloud) -> None:
+    network = await cloud.make("network", name="n")
+    path, body = f"/networks/{network['id']}", {"network": {"name": "m"}}
+    assert network["revision_number"] == 1
+    kind = "RevisionNumberConstraintFailed"
+    await cloud.refused(412, kind, "PUT", path, body, headers={"If-Match": "revision_number=7"})
+    reply = await cloud.call("PUT", path, body, headers={"If-Match": "revision_number=1"})
+    assert (reply.status_code, reply.json()["network"]["revision_number"]) == (200, 2)
+    await cloud.refused(412, kind, "DELETE", path, headers={"If-Match": "revision_number=1"})
+    await cloud.refused(400, "HTTPBadRequest", "DELETE", path, headers={"If-Match": "seven"})
+    reply = await cloud.call("DELETE", path, headers={"If-Match": "revision_number=2"})
+    assert reply.status_code == 204
+
+
+async def test_bulk_creation_is_all_or_none(cloud: Cloud) -> None:
+    made = await cloud.call("POST", "/networks", {"networks": [{"name": "a"}, {"name": "b"}]})
+    assert made.status_code == 201
+    a, b = made.json()["networks"]
+    assert (a["name"], b["name"]) == ("a", "b")
+    subnet = {"network_id": a["id"], "ip_version": 4}
+    overlapping = {"subnets": [{**subnet, "cidr": "10.1.0.0/24"}, {**subnet, "cidr": "10.1.0.0/16"}]}
+    await cloud.refused(400, "InvalidInput", "POST", "/subnets", overlapping)
+    assert await cloud.find("subnet") == []
+    overlapping["subnets"][1]["cidr"] = "10.2.0.0/16"
+    assert (await cloud.call("POST", "/subnets", overlapping)).status_code == 201
+    ports = {"ports": [{"network_id": a["id"], "admin_state_up": at != 1} for at in range(3)]}
+    made = await cloud.call("POST", "/ports", ports)
+    assert [port["admin_state_up"] for port in made.json()["ports"]] == [True, False, True]
+    addresses = {port["fixed_ips"][0]["ip_address"] for port in made.json()["ports"]}
+    assert len(addresses) == 3
+    groups = await cloud.call("POST", "/security-groups", {"security_groups": [{"name": "x"}, {"name": "y"}]})
+    x, y = groups.json()["security_groups"]
+    rule = {"direction": "ingress", "protocol": "tcp", "port_range_min": 1, "port_range_max": 2}
+    both = {"security_group_rules": [{**rule, "security_group_id": group["id"]} for group in (x, y)]}
+    await cloud.refused(400, "SecurityGroupNotSingleGroupRules", "POST", "/security-group-rules", both)
+    twice = {"security_group_rules": [{**rule, "security_group_id": x["id"]}] * 2}
+    await cloud.refused(409, "SecurityGroupRuleExists", "POST", "/security-group-rules", twice)
+    await cloud.refused(400, "HTTPBadRequest", "POST", "/networks", {"networks": []})
+    await cloud.refused(400, "HTTPBadRequest", "POST", "/networks", {"networks": [{"name": 5}]})
+
+
+async def test_projects_do_not_see_each_other(cloud: Cloud) -> None:
+    network, (subnet,) = await cloud.network("10.1.0.0/24")
+    port = await cloud.make("port", network_id=network["id"])
+    group = await cloud.make("security_group", name="g")
+    items = {"networks": network, "subnets": subnet, "ports": port, "security-groups": group}
+    other = "p2.member"
+    for path, item in items.items():
+        name = path.replace("-", "_")
+        kind = {"security_groups": "SecurityGroupNotFound"}.get(name, f"{name[:-1].capitalize()}NotFound")
+        for method in ("GET", "DELETE"):
+            await cloud.refused(404, kind, method, f"/{path}/{item['id']}", token=other)
+        body = {name[:-1]: {"name": "mine"}}
+        await cloud.refused(404, kind, "PUT", f"/{path}/{item['id']}", body, token=other)
+        found = (await cloud.call("GET", f"/{path}", token=other)).json()[name]
+        assert item["id"] not in {one["id"] for one in found}
+        seen = (await cloud.call("GET", f"/{path}", token="p3.admin")).json()[name]
+        assert item["id"] in {one["id"] for one in seen}
+    on_it = {"port": {"network_id": network["id"]}}
+    await cloud.refused(404, "NetworkNotFound", "POST", "/ports", on_it, token=other)
+    in_it = {"port": {"network_id": network["id"], "security_groups": ["nobody"]}}
+    await cloud.refused(404, "SecurityGroupNotFound", "POST", "/ports", in_it)
+
+
+async def test_what_only_some_may_do(cloud: Cloud) -> None:
+    denied = "PolicyNotAuthorized"
+    network, _ = await cloud.network("10.1.0.0/24")
+    for body in ({"shared": True}, {"router:external": True}, {"provider:network_type": "vxlan"}):
+        await cloud.refused(403, denied, "POST", "/networks", {"network": body})
+    await cloud.refused(403, denied, "POST", "/networks", {"network": {"name": "n"}}, token="p1.reader")
+    await cloud.refused(403, denied, "DELETE", f"/networks/{network['id']}", token="p1.reader")
+    for port in ({"binding:host_id": "node1"}, {"binding:profile": {"a": 1}}, {"device_owner": "network:dhcp"}):
+        await cloud.refused(403, denied, "POST", "/ports", {"port": {"network_id": network["id"], **port}})
+    port = await cloud.make("port", network_id=network["id"])
+    owner = {"port": {"device_owner": "network:dhcp"}}
+    await cloud.refused(403, denied, "PUT", f"/ports/{port['id']}", owner)
+    await cloud.refused(403, denied, "PUT", f"/quotas/p1", {"quota": {"port": -1}})
+    shown = await cloud.show("port", port["id"], token="p1.admin")
+    assert (shown["binding:host_id"], shown["binding:vif_type"]) == ("", "unbound")
+    assert "provider:network_type" not in await cloud.show("network", network["id"])
+    assert (await cloud.show("network", network["id"], token="p1.admin"))["provider:network_type"] == "vxlan"
