@@ -51,7 +51,9 @@ async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], Non
     ready(server.port)
     address = f"{config.node.address}:{server.port}"
     try:
-        await first_of(stopped, *(asyncio.create_task(_live(running, kind, address, living)) for kind in kinds))
+        await first_of(
+            stopped, *(asyncio.create_task(_live(running, kind, address, living)) for kind in kinds)
+        )
     finally:
         await server.stop(grace_s=2)
         for kind in kinds:
@@ -106,9 +108,9 @@ async def _live(running: Running, kind: Kind, address: str, living: _Living) -> 
         except LeaseLost as error:
             log.error("agent lost its lease and begins again", agent=kind.name, cause=error.message)
         except (Unavailable, Conflict) as error:
-            log.warning("agent waits", agent=kind.name, cause=error.message, **error.facts)
+            log.warning("agent waits", agent=kind.name, cause=error.message, facts=error.facts)
         except FabricError as error:
-            log.error("agent cannot work", agent=kind.name, cause=error.message, **error.facts)
+            log.error("agent cannot work", agent=kind.name, cause=error.message, facts=error.facts)
         except Exception as error:
             log.error("agent broke and begins again", agent=kind.name, exc_info=error)
         finally:

@@ -29,7 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--node", default="", metavar="NAME", help="of this machine in the cloud (default: host name)"
     )
     parser.add_argument("--plain-etcd", action="store_true", help="no TLS between etcd and its clients")
-    parser.add_argument("--without-guest", action="store_true", help="start the cloud only, boot no server, later neither")
+    parser.add_argument(
+        "--without-guest", action="store_true", help="start the cloud only, boot no server, later neither"
+    )
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:

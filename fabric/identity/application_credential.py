@@ -21,9 +21,7 @@ from fabric.runtime.store import Store, Transaction
 class ApplicationCredentials:
     """The RPCs of ApplicationCredentialService."""
 
-    def __init__(
-        self, store: Store, policy: Policy, assignments: Assignments, passwords: Passwords
-    ) -> None:
+    def __init__(self, store: Store, policy: Policy, assignments: Assignments, passwords: Passwords) -> None:
         self._store = store
         self._policy = policy
         self._assignments = assignments
@@ -105,7 +103,8 @@ class ApplicationCredentials:
         found = self._find_rule(request)
         if self._store.table(APPLICATION_CREDENTIALS).count("rule", found.meta.id):
             raise PermissionDenied(
-                f"Access rule {found.meta.id} is used by application credentials.", reason="ACCESS_RULE_IN_USE"
+                f"Access rule {found.meta.id} is used by application credentials.",
+                reason="ACCESS_RULE_IN_USE",
             )
         async with self._store.transaction() as txn:
             txn.remove(ACCESS_RULES, found)

@@ -67,7 +67,10 @@ USERS: Collection[user_pb2.User] = Collection(
     "users",
     user_pb2.User,
     claims=lambda u: (("name", f"{u.spec.domain_id}/{u.meta.name}"),),
-    indexes={"domain": lambda u: (u.spec.domain_id,), "default_project": lambda u: (u.spec.default_project_id,)},
+    indexes={
+        "domain": lambda u: (u.spec.domain_id,),
+        "default_project": lambda u: (u.spec.default_project_id,),
+    },
     output_only=("password_expires_time",),
     derive=_derive_user,
 )

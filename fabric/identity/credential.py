@@ -93,9 +93,7 @@ class Credentials(IdentityResource[pb.Credential]):
         }
         return [credential for credential in found if allowed[credential.user_id]]
 
-    def accept(
-        self, caller: Caller, new: pb.Credential, old: pb.Credential | None, txn: Transaction
-    ) -> None:
+    def accept(self, caller: Caller, new: pb.Credential, old: pb.Credential | None, txn: Transaction) -> None:
         if not new.type:
             raise InvalidArgument("'type' must not be empty.", field="type")
         if old is None:

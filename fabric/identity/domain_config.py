@@ -41,7 +41,10 @@ class DomainConfigs:
     def __init__(self, store: Store, policy: Policy, regex: str, description: str) -> None:
         self._store = store
         self._policy = policy
-        self._compliance = {"password_regex": regex or None, "password_regex_description": description or None}
+        self._compliance = {
+            "password_regex": regex or None,
+            "password_regex_description": description or None,
+        }
 
     async def SetDomainConfig(self, request: pb.SetDomainConfigRequest, caller: Caller) -> pb.DomainConfig:
         self._enter(caller, "identity:create_domain_config", request.domain_id)

@@ -54,7 +54,9 @@ class EndpointLinks:
 
     async def AddProjectEndpoint(self, request: Any, caller: Caller) -> pb.ProjectEndpoint:
         self._enter(caller, "add_endpoint_to_project", request)
-        return await self._add(pb.ProjectEndpoint(project_id=request.project_id, endpoint_id=request.endpoint_id))
+        return await self._add(
+            pb.ProjectEndpoint(project_id=request.project_id, endpoint_id=request.endpoint_id)
+        )
 
     async def CheckProjectEndpoint(self, request: Any, caller: Caller) -> pb.ProjectEndpoint:
         self._enter(caller, "check_endpoint_in_project", request)

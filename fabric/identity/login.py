@@ -171,7 +171,9 @@ class Login:
         if not id_:
             user = self.find_user(request.application_credential_user)
             name = request.application_credential_name
-            id_ = (user and self._store.owner(APPLICATION_CREDENTIALS, "name", f"{user.meta.id}/{name}")) or ""
+            id_ = (
+                user and self._store.owner(APPLICATION_CREDENTIALS, "name", f"{user.meta.id}/{name}")
+            ) or ""
         found = self._store.find(APPLICATION_CREDENTIALS, id_)
         if found is None or not await self._passwords.matches(request.secret, found.hash):
             raise refused("The application credential or its secret is wrong.")
@@ -220,7 +222,9 @@ class Login:
         rules = user.spec.options.fields.get("multi_factor_auth_rules")
         if rules is None or (enabled is not None and not enabled.bool_value):
             return
-        wanted = [[value.string_value for value in rule.list_value.values] for rule in rules.list_value.values]
+        wanted = [
+            [value.string_value for value in rule.list_value.values] for rule in rules.list_value.values
+        ]
         wanted = [rule for rule in wanted if rule and all(method in tokens.METHODS for method in rule)]
         used = {*proof.methods, *(proof.base.payload.methods if proof.base else ())}
         if wanted and not any(set(rule) <= used for rule in wanted):
@@ -267,7 +271,9 @@ class Login:
     def _same_project(self, app_cred_id: str, scope: token_pb2.Scope) -> bool:
         if not (scope.project_id or scope.project_name):
             return False
-        return self._project_id(scope) == self._store.get(APPLICATION_CREDENTIALS, app_cred_id).meta.project_id
+        return (
+            self._project_id(scope) == self._store.get(APPLICATION_CREDENTIALS, app_cred_id).meta.project_id
+        )
 
     def _default_scope(self, blank: Payload, user: user_pb2.User) -> Payload:
         project_id = user.spec.default_project_id

@@ -45,8 +45,7 @@ _PROJECT_DOMAIN = "target.project.domain_id"
 _TARGET_USER = "user_id:%(target.user.id)s"
 _TAG_READ = f"{ADMIN_READER} or {_domain('reader', _PROJECT_DOMAIN)} or project_id:%(target.project.id)s"
 _TAG_WRITE = (
-    f"{ADMIN} or {_domain('manager', _PROJECT_DOMAIN)} or "
-    "(role:admin and project_id:%(target.project.id)s)"
+    f"{ADMIN} or {_domain('manager', _PROJECT_DOMAIN)} or (role:admin and project_id:%(target.project.id)s)"
 )
 _CREDENTIAL_READ = f"{ADMIN_READER} or user_id:%(target.credential.user_id)s"
 _CREDENTIAL_WRITE = f"{ADMIN} or user_id:%(target.credential.user_id)s"

@@ -20,9 +20,7 @@ _TRIES = 8
 class ProjectExtras:
     """Ancestors, descendants and tags of a project."""
 
-    def __init__(
-        self, store: Store, policy: Policy, projects: Projects, assignments: Assignments
-    ) -> None:
+    def __init__(self, store: Store, policy: Policy, projects: Projects, assignments: Assignments) -> None:
         self._store = store
         self._policy = policy
         self._projects = projects

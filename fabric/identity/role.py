@@ -40,9 +40,7 @@ class Roles(IdentityResource[role_pb2.Role]):
         target = {"target.role.domain_id": message.spec.domain_id}
         return self.policy.enforce(caller, f"identity:{verb}_domain_role", target)
 
-    def accept(
-        self, caller: Caller, new: role_pb2.Role, old: role_pb2.Role | None, txn: Transaction
-    ) -> None:
+    def accept(self, caller: Caller, new: role_pb2.Role, old: role_pb2.Role | None, txn: Transaction) -> None:
         check_name(new.meta.name, 255)
         if old is not None:
             merge_struct(new.extra, old.extra)
@@ -72,7 +70,9 @@ class Roles(IdentityResource[role_pb2.Role]):
         return await super().list(asked, caller)
 
     def enforce_list(self, caller: Caller) -> None:
-        if self.policy.allows(caller, "identity:list_domain_roles", {"target.role.domain_id": caller.domain_id}):
+        if self.policy.allows(
+            caller, "identity:list_domain_roles", {"target.role.domain_id": caller.domain_id}
+        ):
             return
         self.policy.enforce(caller, "identity:list_roles", {})
 
@@ -98,7 +98,9 @@ class Implications:
                 reason="ROLE_NOT_IMPLIABLE",
             )
         if prior.meta.id == implied.meta.id or self._implies(implied.meta.id, prior.meta.id):
-            raise InvalidArgument("A role cannot imply itself, directly or by others.", field="implies_role_id")
+            raise InvalidArgument(
+                "A role cannot imply itself, directly or by others.", field="implies_role_id"
+            )
         made = role_pb2.Implication(prior_role_id=prior.meta.id, implied_role_id=implied.meta.id)
         made.meta.id = f"{prior.meta.id}:{implied.meta.id}"
         if self._store.find(IMPLICATIONS, made.meta.id) is None:

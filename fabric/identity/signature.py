@@ -90,8 +90,12 @@ def _version4(
         raise ValueError("the dates differ")
     shown = {**headers, "host": host}
     lines = "".join(f"{name}:{shown[name].strip()}\n" for name in listed.lower().split(";"))
-    query = "" if str(asked["verb"]) == "POST" else "&".join(
-        f"{_quote(key)}={_quote(params[key])}" for key in sorted(params) if key != "X-Amz-Signature"
+    query = (
+        ""
+        if str(asked["verb"]) == "POST"
+        else "&".join(
+            f"{_quote(key)}={_quote(params[key])}" for key in sorted(params) if key != "X-Amz-Signature"
+        )
     )
     request = "\n".join(
         [str(asked["verb"]), str(asked["path"]), query, lines, listed, str(asked.get("body_hash", ""))]

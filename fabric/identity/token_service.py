@@ -61,15 +61,15 @@ class Tokens:
     ) -> token_pb2.ValidateTokensResponse:
         return token_pb2.ValidateTokensResponse(results=[self._validate(item) for item in request.items])
 
-    def _validate(self, item: token_pb2.ValidateTokensRequest.Item) -> token_pb2.ValidateTokensResponse.Result:
+    def _validate(
+        self, item: token_pb2.ValidateTokensRequest.Item
+    ) -> token_pb2.ValidateTokensResponse.Result:
         result = token_pb2.ValidateTokensResponse.Result
         try:
             asker = self._authenticator.know(item.token).caller
             known = self.subject(item.subject, _EXPIRED_WINDOW_S if item.allow_expired else 0.0)
             self._check_may(asker, known)
-            return result(
-                document=self._documents.of(known, not item.without_catalog), user_id=asker.user_id
-            )
+            return result(document=self._documents.of(known, not item.without_catalog), user_id=asker.user_id)
         except FabricError as error:
             code: Any = error.code
             return result(code=code.value[0], reason=error.reason, message=error.message)

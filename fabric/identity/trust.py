@@ -88,7 +88,9 @@ class Trusts:
         if new.HasField("expire_time") and new.expire_time.seconds <= time.time():
             raise InvalidArgument("'expires_at' must not be in the past.", field="expires_at")
         if new.HasField("remaining_uses") and new.remaining_uses < 1:
-            raise InvalidArgument("'remaining_uses' must be a positive integer or null.", field="remaining_uses")
+            raise InvalidArgument(
+                "'remaining_uses' must be a positive integer or null.", field="remaining_uses"
+            )
         if new.meta.project_id:
             self._project(new.meta.project_id)
             if not new.roles:
@@ -113,7 +115,9 @@ class Trusts:
             new.roles.add(id=role.meta.id, name=role.meta.name, domain_id=role.spec.domain_id)
 
     def _role(self, reference: Any) -> role_pb2.Role:
-        id_ = reference.id or self._store.owner(ROLES, "name", f"{reference.domain_id or '-'}/{reference.name}")
+        id_ = reference.id or self._store.owner(
+            ROLES, "name", f"{reference.domain_id or '-'}/{reference.name}"
+        )
         role = self._store.find(ROLES, id_ or "")
         if role is None:
             raise NotFound(f"Could not find role: {reference.id or reference.name}.", reason="ROLE_NOT_FOUND")
@@ -129,9 +133,7 @@ class Trusts:
             self._check_passed_on(new, above)
             new.redelegated_trust_id = above.meta.id
         if asked is not None and asked > most:
-            raise PermissionDenied(
-                f"Requested redelegation depth of {asked} is greater than allowed {most}."
-            )
+            raise PermissionDenied(f"Requested redelegation depth of {asked} is greater than allowed {most}.")
         if new.allow_redelegation and new.HasField("remaining_uses"):
             raise InvalidArgument(
                 "'remaining_uses' must not be set if redelegation is allowed.", field="remaining_uses"
@@ -149,7 +151,9 @@ class Trusts:
             if not new.HasField("expire_time"):
                 new.expire_time.CopyFrom(above.expire_time)
             elif new.expire_time.ToNanoseconds() > above.expire_time.ToNanoseconds():
-                raise PermissionDenied("Requested expiration time is more than redelegated trust can provide.")
+                raise PermissionDenied(
+                    "Requested expiration time is more than redelegated trust can provide."
+                )
 
     def _user(self, user_id: str) -> Any:
         user = self._store.find(USERS, user_id)

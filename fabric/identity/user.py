@@ -94,9 +94,7 @@ class Users(IdentityResource[user_pb2.User]):
         kept = [path for path in paths if path not in ("spec.password", "spec.has_password")]
         return await super().update(new, FieldMask(paths=[*kept, "passwords", "tokens_after"]), caller)
 
-    def accept(
-        self, caller: Caller, new: user_pb2.User, old: user_pb2.User | None, txn: Transaction
-    ) -> None:
+    def accept(self, caller: Caller, new: user_pb2.User, old: user_pb2.User | None, txn: Transaction) -> None:
         check_name(new.meta.name, 255)
         new.spec.ClearField("password")
         new.spec.ClearField("has_password")
@@ -111,7 +109,9 @@ class Users(IdentityResource[user_pb2.User]):
             merge_struct(new.spec.options, old.spec.options, null_removes=True)
             if old.spec.enabled and not new.spec.enabled:
                 new.tokens_after.CopyFrom(now())
-        if new.spec.default_project_id and (old is None or new.spec.default_project_id != old.spec.default_project_id):
+        if new.spec.default_project_id and (
+            old is None or new.spec.default_project_id != old.spec.default_project_id
+        ):
             project = self.store.find(PROJECTS, new.spec.default_project_id)
             if project is not None and project.spec.is_domain:
                 raise InvalidArgument(
@@ -135,7 +135,9 @@ class Users(IdentityResource[user_pb2.User]):
             raise Unauthenticated(_REFUSED)
         expires = user.HasField("password_expires_time") and not may_be_expired
         if expires and user.password_expires_time.ToDatetime(UTC) <= datetime.now(UTC):
-            raise Unauthenticated(f"The password is expired and needs to be changed for user: {user.meta.id}.")
+            raise Unauthenticated(
+                f"The password is expired and needs to be changed for user: {user.meta.id}."
+            )
         await self._succeeded(user)
 
     async def change_password(self, user_id: str, original: str, password: str) -> None:
@@ -277,7 +279,9 @@ def remove_user(store: Store, txn: Transaction, user_id: str) -> None:
         txn.remove(ACCESS_RULES, rule)
     for credential in store.table(CREDENTIALS).by("user", user_id):
         txn.remove(CREDENTIALS, credential)
-    trusts = {t.meta.id: t for index in ("trustor", "trustee") for t in store.table(TRUSTS).by(index, user_id)}
+    trusts = {
+        t.meta.id: t for index in ("trustor", "trustee") for t in store.table(TRUSTS).by(index, user_id)
+    }
     for trust in trusts.values():
         txn.remove(TRUSTS, trust)
     record = store.find(LOGINS, user_id)

@@ -190,7 +190,7 @@ class Cache:
                 log.info("cache relists after compaction", prefix=self._prefix)
                 self._revision = 0
             except Unavailable as error:
-                log.warning("cache lost etcd", prefix=self._prefix, **error.facts)
+                log.warning("cache lost etcd", prefix=self._prefix, facts=error.facts)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, 1.0)
 

@@ -270,7 +270,7 @@ class Lease:
                     break
                 renewed = sent
             except Unavailable as error:
-                log.warning("lease not renewed", lease=self.id, **error.facts)
+                log.warning("lease not renewed", lease=self.id, facts=error.facts)
                 if time.monotonic() - renewed > self._ttl_s:
                     break
         log.error("lease lost", lease=self.id)

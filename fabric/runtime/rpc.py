@@ -127,7 +127,9 @@ class Server:
                 self._leave(context, caller)
                 return reply
             except FabricError as error:
-                log.info("call refused", rpc=name, reason=error.reason, cause=error.message, **error.facts)
+                log.info(
+                    "call refused", rpc=name, reason=error.reason, cause=error.message, facts=error.facts
+                )
                 await abort(context, error)
             except Exception as error:
                 await _broken(name, context, error)

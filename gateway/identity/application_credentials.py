@@ -143,9 +143,7 @@ async def list_rules(request: Request) -> Response:
         user_id=request.params["user_id"], query=request.api.dialect.listing(request, RULES).query
     )
     reply = await request.call(request.stub(Stub).ListAccessRules, message)
-    return Response(
-        200, collection(request, "access_rules", RULES.render_list(reply.access_rules, request))
-    )
+    return Response(200, collection(request, "access_rules", RULES.render_list(reply.access_rules, request)))
 
 
 async def delete_rule(request: Request) -> Response:

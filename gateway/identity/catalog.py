@@ -63,9 +63,7 @@ ENDPOINTS = Table(
         Field("id", "meta.id", filter=True, sort=True),
         Field("interface", "spec.interface", write=BOTH, required=True, codec=Text(8), filter=True),
         Field("region", compute=_region),
-        Field(
-            "region_id", "spec.region_id", write=BOTH, codec=Text(255, nullable=True), filter=True
-        ),
+        Field("region_id", "spec.region_id", write=BOTH, codec=Text(255, nullable=True), filter=True),
         Field("service_id", "spec.service_id", write=BOTH, required=True, codec=Text(64), filter=True),
         Field("url", "spec.url", write=BOTH, required=True, codec=Text(65535, min=1)),
         Field("enabled", "spec.enabled", write=BOTH, codec=Bool(), default=True, filter=True),

@@ -94,9 +94,13 @@ routes = [
     *crud(GROUPS, _BASE, update="PATCH", segment="endpoint_groups", item_id="endpoint_group_id"),
     Route("GET", _PROJECT, project_endpoints),
     Route("PUT", _PROJECT + "/{endpoint_id}", act(Stub, "AddProjectEndpoint", pb.AddProjectEndpointRequest)),
-    Route("GET", _PROJECT + "/{endpoint_id}", act(Stub, "CheckProjectEndpoint", pb.CheckProjectEndpointRequest)),
     Route(
-        "DELETE", _PROJECT + "/{endpoint_id}", act(Stub, "RemoveProjectEndpoint", pb.RemoveProjectEndpointRequest)
+        "GET", _PROJECT + "/{endpoint_id}", act(Stub, "CheckProjectEndpoint", pb.CheckProjectEndpointRequest)
+    ),
+    Route(
+        "DELETE",
+        _PROJECT + "/{endpoint_id}",
+        act(Stub, "RemoveProjectEndpoint", pb.RemoveProjectEndpointRequest),
     ),
     Route("GET", _BASE + "/endpoints/{endpoint_id}/projects", endpoint_projects),
     Route("GET", _BASE + "/projects/{project_id}/endpoint_groups", project_groups),

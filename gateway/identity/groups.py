@@ -19,9 +19,7 @@ GROUPS = Table(
     extra="extra",
     fields=[
         Field("id", "meta.id", filter=True, sort=True),
-        Field(
-            "name", "meta.name", write=BOTH, required=True, codec=Text(64, min=1), filter=True, sort=True
-        ),
+        Field("name", "meta.name", write=BOTH, required=True, codec=Text(64, min=1), filter=True, sort=True),
         Field("domain_id", "spec.domain_id", write=BOTH, codec=Text(64), filter=True),
         Field("description", "meta.description", write=BOTH, codec=Blank(), filter=True),
         links("groups"),

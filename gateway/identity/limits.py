@@ -27,7 +27,9 @@ REGISTERED = Table(
         Field("id", "meta.id"),
         Field("service_id", "service_id", write=BOTH, required=True, codec=Text(64), filter=True),
         Field("region_id", "region_id", write=BOTH, codec=Text(255, nullable=True), filter=True),
-        Field("resource_name", "resource_name", write=BOTH, required=True, codec=Text(255, min=1), filter=True),
+        Field(
+            "resource_name", "resource_name", write=BOTH, required=True, codec=Text(255, min=1), filter=True
+        ),
         Field("default_limit", "default_limit", write=BOTH, required=True, codec=_NUMBER),
         Field("description", "meta.description", write=BOTH, codec=_TEXT),
         links("registered_limits"),
@@ -44,7 +46,14 @@ LIMITS = Table(
         Field("domain_id", "domain_id", write="create", codec=_ID, filter=True),
         Field("service_id", "service_id", write="create", required=True, codec=Text(64), filter=True),
         Field("region_id", "region_id", write="create", codec=Text(255, nullable=True), filter=True),
-        Field("resource_name", "resource_name", write="create", required=True, codec=Text(255, min=1), filter=True),
+        Field(
+            "resource_name",
+            "resource_name",
+            write="create",
+            required=True,
+            codec=Text(255, min=1),
+            filter=True,
+        ),
         Field("resource_limit", "resource_limit", write=BOTH, required=True, codec=_NUMBER),
         Field("description", "meta.description", write=BOTH, codec=_TEXT),
         links("limits"),

@@ -24,9 +24,7 @@ PROJECTS = Table(
     extra="extra",
     fields=[
         Field("id", "meta.id", filter=True, sort=True),
-        Field(
-            "name", "meta.name", write=BOTH, required=True, codec=Text(64, min=1), filter=True, sort=True
-        ),
+        Field("name", "meta.name", write=BOTH, required=True, codec=Text(64, min=1), filter=True, sort=True),
         Field("domain_id", "spec.domain_id", write=BOTH, codec=Text(64, nullable=True), filter=True),
         Field("description", "meta.description", write=BOTH, codec=Blank(), filter=True),
         Field("enabled", "spec.enabled", write=BOTH, codec=Bool(), default=True, filter=True),
@@ -47,9 +45,7 @@ DOMAINS = Table(
     extra="extra",
     fields=[
         Field("id", "meta.id", filter=True, sort=True),
-        Field(
-            "name", "meta.name", write=BOTH, required=True, codec=Text(64, min=1), filter=True, sort=True
-        ),
+        Field("name", "meta.name", write=BOTH, required=True, codec=Text(64, min=1), filter=True, sort=True),
         Field("description", "meta.description", write=BOTH, codec=Blank(), filter=True),
         Field("enabled", "spec.enabled", write=BOTH, codec=Bool(), default=True, filter=True),
         Field("tags", "meta.tags", write=BOTH, codec=List(TAG, max=80, unique=True)),

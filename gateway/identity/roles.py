@@ -21,9 +21,7 @@ ROLES = Table(
     extra="extra",
     fields=[
         Field("id", "meta.id", filter=True, sort=True),
-        Field(
-            "name", "meta.name", write=BOTH, required=True, codec=Text(255, min=1), filter=True, sort=True
-        ),
+        Field("name", "meta.name", write=BOTH, required=True, codec=Text(255, min=1), filter=True, sort=True),
         Field("domain_id", "spec.domain_id", write=BOTH, codec=Text(64, nullable=True), filter=True),
         Field("description", "meta.description", write=BOTH, codec=Text(65535, nullable=True)),
         Field("options", "spec.options", write=BOTH, codec=Json()),

@@ -44,7 +44,9 @@ TRUSTS = Table(
         Field("impersonation", "impersonation", write="create", required=True, codec=Bool()),
         Field("expires_at", "expire_time", write="create", codec=Timestamp("micro")),
         Field("remaining_uses", "remaining_uses", write="create", codec=Integer(1, nullable=True)),
-        Field("allow_redelegation", "allow_redelegation", write="create", codec=Bool(nullable=True), read=False),
+        Field(
+            "allow_redelegation", "allow_redelegation", write="create", codec=Bool(nullable=True), read=False
+        ),
         Field("redelegation_count", "redelegation_count", write="create", codec=Integer(0, nullable=True)),
         Field("redelegated_trust_id", "redelegated_trust_id", codec=Text(64, nullable=True)),
         Field("deleted_at", const=None),
@@ -107,7 +109,9 @@ async def delete(request: Request) -> Response:
 
 async def roles(request: Request) -> Response:
     found: list[JsonValue] = [_role(role, request) for role in (await _get(request)).roles]
-    return Response(200, {"roles": found, "links": {"self": own_url(request), "next": None, "previous": None}})
+    return Response(
+        200, {"roles": found, "links": {"self": own_url(request), "next": None, "previous": None}}
+    )
 
 
 async def role(request: Request) -> Response:

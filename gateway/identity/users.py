@@ -47,9 +47,7 @@ USERS = _Users(
     extra="extra",
     fields=[
         Field("id", "meta.id", filter=True, sort=True),
-        Field(
-            "name", "meta.name", write=BOTH, required=True, codec=Text(255, min=1), filter=True, sort=True
-        ),
+        Field("name", "meta.name", write=BOTH, required=True, codec=Text(255, min=1), filter=True, sort=True),
         Field("domain_id", "spec.domain_id", write=BOTH, codec=Text(64), filter=True),
         Field("default_project_id", "spec.default_project_id", write=BOTH, codec=Text(64, nullable=True)),
         Field("enabled", "spec.enabled", write=BOTH, codec=Bool(), default=True, filter=True),

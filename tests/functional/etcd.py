@@ -47,13 +47,10 @@ class EtcdProcess:
             "initial-cluster": f"default={peer}",
             "max-txn-ops": "4096",
             "log-level": "error",
-            "unsafe-no-fsync": None,
         }
-        words = [f"--{key}" if value is None else f"--{key}={value}" for key, value in arguments.items()]
-        words = [word for word in words if word != "--unsafe-no-fsync"]  # 3.4 has it not
-        log = Path(self._directory.name, "log").open("ab")
-        self._process = subprocess.Popen(["etcd", *words], stdout=log, stderr=log)
-        log.close()
+        words = [f"--{key}={value}" for key, value in arguments.items()]
+        with Path(self._directory.name, "log").open("ab") as log:
+            self._process = subprocess.Popen(["etcd", *words], stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             with socket.socket() as sock:

@@ -107,12 +107,16 @@ async def test_what_only_some_may_do(cloud: Cloud) -> None:
         await cloud.refused(403, denied, "POST", "/networks", {"network": body})
     await cloud.refused(403, denied, "POST", "/networks", {"network": {"name": "n"}}, token="p1.reader")
     await cloud.refused(403, denied, "DELETE", f"/networks/{network['id']}", token="p1.reader")
-    for port in ({"binding:host_id": "node1"}, {"binding:profile": {"a": 1}}, {"device_owner": "network:dhcp"}):
+    for port in (
+        {"binding:host_id": "node1"},
+        {"binding:profile": {"a": 1}},
+        {"device_owner": "network:dhcp"},
+    ):
         await cloud.refused(403, denied, "POST", "/ports", {"port": {"network_id": network["id"], **port}})
     port = await cloud.make("port", network_id=network["id"])
     owner = {"port": {"device_owner": "network:dhcp"}}
     await cloud.refused(403, denied, "PUT", f"/ports/{port['id']}", owner)
-    await cloud.refused(403, denied, "PUT", f"/quotas/p1", {"quota": {"port": -1}})
+    await cloud.refused(403, denied, "PUT", "/quotas/p1", {"quota": {"port": -1}})
     shown = await cloud.show("port", port["id"], token="p1.admin")
     assert (shown["binding:host_id"], shown["binding:vif_type"]) == ("", "unbound")
     assert "provider:network_type" not in await cloud.show("network", network["id"])

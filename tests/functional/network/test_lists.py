@@ -80,7 +80,15 @@ async def test_ports_are_found_by_their_addresses(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["colour=red", "sort_key=colour", "sort_key=name&sort_dir=up", "sort_dir=asc", "limit=-1", "mtu=x", "shared=x"],
+    [
+        "colour=red",
+        "sort_key=colour",
+        "sort_key=name&sort_dir=up",
+        "sort_dir=asc",
+        "limit=-1",
+        "mtu=x",
+        "shared=x",
+    ],
 )
 async def test_lists_that_cannot_be(cloud: Cloud, query: str) -> None:
     reply = await cloud.call("GET", f"/networks?{query}")

@@ -36,7 +36,9 @@ async def test_quotas(cloud: Cloud) -> None:
     await cloud.make("port", network_id=network["id"])
 
 
-@pytest.mark.parametrize("quota", [{"colour": 5}, {"port": -2}, {"port": "many"}, {"port": 2**31}, {"port": None}])
+@pytest.mark.parametrize(
+    "quota", [{"colour": 5}, {"port": -2}, {"port": "many"}, {"port": 2**31}, {"port": None}]
+)
 async def test_quotas_that_cannot_be(cloud: Cloud, quota: dict[str, object]) -> None:
     await cloud.refused(400, "HTTPBadRequest", "PUT", "/quotas/p1", {"quota": quota}, token="p1.admin")
 

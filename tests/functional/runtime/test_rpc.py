@@ -25,6 +25,8 @@ class Networks:
     async def GetNetwork(self, request: network_pb2.GetNetworkRequest, caller: Caller) -> network_pb2.Network:
         if request.id == "absent":
             raise NotFound("There is no such network.", reason="NETWORK_NOT_FOUND", id=request.id)
+        if request.id == "odd facts":
+            raise NotFound("Facts may be called as what is logged.", cause="x", rpc="y", event="z")
         if request.id == "bug":
             raise RuntimeError("a secret detail")
         network = network_pb2.Network()
@@ -150,3 +152,11 @@ async def test_health_and_reflection_answer_without_a_token(server: tuple[Server
 async def test_a_service_with_a_missing_method_does_not_start() -> None:
     with pytest.raises(ValueError, match="GetNetwork"):
         Server().add(SERVICE, {})
+
+
+async def test_a_fact_may_have_any_name(server: tuple[Server, Fresh]) -> None:
+    client = Client(f"127.0.0.1:{server[0].port}", service_token=lambda: "good")
+    with pytest.raises(NotFound) as caught:
+        await get(client, "odd facts")
+    assert caught.value.facts == {"cause": "x", "rpc": "y", "event": "z"}
+    await client.close()
