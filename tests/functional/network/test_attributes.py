@@ -107,12 +107,12 @@ async def test_what_only_some_may_do(cloud: Cloud) -> None:
         await cloud.refused(403, denied, "POST", "/networks", {"network": body})
     await cloud.refused(403, denied, "POST", "/networks", {"network": {"name": "n"}}, token="p1.reader")
     await cloud.refused(403, denied, "DELETE", f"/networks/{network['id']}", token="p1.reader")
-    for port in (
+    for part in (
         {"binding:host_id": "node1"},
         {"binding:profile": {"a": 1}},
         {"device_owner": "network:dhcp"},
     ):
-        await cloud.refused(403, denied, "POST", "/ports", {"port": {"network_id": network["id"], **port}})
+        await cloud.refused(403, denied, "POST", "/ports", {"port": {"network_id": network["id"], **part}})
     port = await cloud.make("port", network_id=network["id"])
     owner = {"port": {"device_owner": "network:dhcp"}}
     await cloud.refused(403, denied, "PUT", f"/ports/{port['id']}", owner)
