@@ -14,7 +14,11 @@ from gateway.core.fault import Invalid
 
 State = pb.NetworkStatus.State
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats().map(lambda number: number + 0.0)
+    | st.text(),  # no -0.0
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=10,
 )

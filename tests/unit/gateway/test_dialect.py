@@ -23,6 +23,7 @@ def asking(query: str, dialect: Dialect) -> Any:
     pairs = parse_qsl(query, keep_blank_values=True)
     return SimpleNamespace(
         query=pairs,
+        args=lambda name: [value for key, value in pairs if key == name],
         microversion=(0, 0),
         api=Api("x", [], dialect),
         base_url="http://h",
@@ -37,7 +38,7 @@ def listed(query: str, dialect: Dialect | None = None) -> Any:
 
 def test_a_query_has_filters_sorts_and_a_page() -> None:
     listing = listed(
-        "name=a&name=b&status=BUILD&shared=True&sort_key=name&sort_key=id&sort_dir=desc&limit=7&marker=m"
+        "name=a&name=b&status=BUILD&shared=True&sort_key=name&sort_dir=desc&sort_key=id&sort_dir=asc&limit=7&marker=m"
     )
     assert listing.query == query_pb2.Query(
         filters=[
@@ -59,7 +60,7 @@ def test_tags_are_filtered_as_sets() -> None:
 
 
 def test_limits_are_capped_and_fields_collected() -> None:
-    listing = listed("limit=99999&fields=id,name&fields=mtu")
+    listing = listed("limit=99999&fields=id,name&fields=mtu", Dialect())
     assert listing.query.limit == Dialect.max_limit
     assert listing.fields == ("id", "name", "mtu")
 
