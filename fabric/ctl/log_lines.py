@@ -34,9 +34,14 @@ def _entries(path: Path, words: Sequence[str]) -> Iterator[dict[str, Any]]:
                     entry = json.loads(text[start:end])
                 except ValueError:
                     continue  # another program's log, or a line that rotation has cut
-                if isinstance(entry, dict):
+                if isinstance(entry, dict) and not _only_looked(entry):
                     entry.setdefault("process", path.stem)
                     yield entry
+
+
+def _only_looked(entry: dict[str, Any]) -> bool:
+    """A read that went well: clients poll, and it changed nothing."""
+    return entry.get("method") in ("GET", "HEAD") and int(entry.get("status", 500)) < 400
 
 
 def _spans(text: mmap.mmap, word: bytes, size: int) -> Iterator[tuple[int, int]]:
