@@ -1,12 +1,13 @@
 """What this machine's logs say of an id."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from fabric.ctl.log_lines import log_lines
 
 
-def written(path: Path, *entries: dict[str, object]) -> None:
+def written(path: Path, *entries: Mapping[str, object]) -> None:
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
