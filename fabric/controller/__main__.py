@@ -1,35 +1,19 @@
-"""fabric-controller --config FILE."""
+"""fabric-controller: serves every gRPC service, and runs the cluster-wide loops that it leads."""
 
-import argparse
 import asyncio
-import signal
-from pathlib import Path
-
-import structlog
-import uvloop
 
 from fabric.controller.compose import serve
-from fabric.runtime import config, log
+from fabric.runtime import process
+from fabric.runtime.config import Config
 
 
 def main() -> None:
-    """Run until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(prog="fabric-controller", description=__doc__)
-    parser.add_argument("--config", type=Path, default=Path("/etc/fabric/fabric.toml"))
-    try:
-        settings = config.load(parser.parse_args().config)
-    except config.ConfigError as error:
-        parser.error(str(error))
-    log.configure("fabric-controller", settings.log.level, settings.log.format)
-    uvloop.run(_run(settings))
+    """fabric-controller --config FILE."""
+    process.main("fabric-controller", __doc__ or "", _serve)
 
 
-async def _run(settings: config.Config) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, stop=stop)
-    structlog.get_logger(__name__).info("controller stopped")
+async def _serve(config: Config, stop: asyncio.Event) -> None:
+    await serve(config, stop=stop)
 
 
 if __name__ == "__main__":

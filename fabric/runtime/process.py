@@ -1,0 +1,32 @@
+"""What the controller's and the agent's process are: configuration, logs, and an end when told to."""
+
+import argparse
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from fabric.runtime import config, log
+
+
+def main(name: str, about: str, serve: Callable[[config.Config, asyncio.Event], Awaitable[None]]) -> None:
+    """Serve with the configuration of --config; SIGTERM and SIGINT set the event."""
+    parser = argparse.ArgumentParser(prog=name, description=about)
+    parser.add_argument("--config", type=Path, default=Path("/etc/fabric/fabric.toml"))
+    try:
+        settings = config.load(parser.parse_args().config)
+    except config.ConfigError as error:
+        parser.error(str(error))
+    log.configure(name, settings.log.level, settings.log.format)
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve(settings, stop)
+        structlog.get_logger(__name__).info("process stopped")
+
+    uvloop.run(run())
