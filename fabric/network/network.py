@@ -4,7 +4,6 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from fabric.network import removal
 from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNETS, marked
 from fabric.network.record import TRIES, Asked, NetworkResource, changed, sees_all
 from fabric.network.v1 import network_pb2 as pb
@@ -17,7 +16,6 @@ from fabric.runtime.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    StaleRevision,
 )
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
@@ -245,18 +243,7 @@ class Networks(NetworkResource[pb.Network]):
         )
 
     async def delete(self, id_: str, caller: Caller) -> pb.Network:
-        for attempt in range(TRIES):
-            old = self.find(id_, caller)
-            self.enforce("delete", caller, old)
-            try:
-                await removal.remove(self.store, NetworkRemoval(), old)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-                continue
-            return old
-        raise AssertionError
+        return await self.remove(id_, caller, NetworkRemoval())
 
 
 def _bool(message: pb.Network, path: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
+from fabric.network import removal
 from fabric.network.collection import NETWORKS, marked
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import StaleRevision
@@ -82,6 +83,27 @@ class NetworkResource(Resource[M]):
             self.admit(caller, new, frozenset(), txn, [])
         else:
             self.change(caller, new, old, txn)
+
+    # -- removal of what others may be starting to use
+
+    def check_removal(self, caller: Caller, old: M) -> None:
+        """Raise FailedPrecondition for what is never removed."""
+
+    async def remove(self, id_: str, caller: Caller, kind: removal.Removable) -> M:
+        """Remove it, fenced against those who begin to use it. Raises FailedPrecondition: it is in use."""
+        for attempt in range(TRIES):
+            old = self.find(id_, caller)
+            self.enforce("delete", caller, old)
+            self.check_removal(caller, old)
+            try:
+                await removal.remove(self.store, kind, old)
+            except StaleRevision:
+                if attempt + 1 == TRIES:
+                    raise
+                await self.store.fresh(None)
+                continue
+            return old
+        raise AssertionError
 
     # -- reads
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fabric.network import default_group, removal
+from fabric.network import default_group
 from fabric.network.collection import PORTS, RULES, SECURITY_GROUPS, marked
 from fabric.network.default_group import DefaultGroups
-from fabric.network.record import TRIES, Asked, NetworkResource
+from fabric.network.record import Asked, NetworkResource
 from fabric.network.rule import check
 from fabric.network.v1 import security_group_pb2 as pb
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, StaleRevision
+from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
@@ -119,24 +119,15 @@ class SecurityGroups(NetworkResource[pb.SecurityGroup]):
                 f"Security Group {old.meta.id} in use.", reason="SECURITY_GROUP_IN_USE", field="stateful"
             )
 
+    def check_removal(self, caller: Caller, old: pb.SecurityGroup) -> None:
+        if old.spec.is_default and not caller.is_admin:
+            raise FailedPrecondition(
+                "Insufficient rights for removing default security group.",
+                reason="SECURITY_GROUP_CANNOT_REMOVE_DEFAULT",
+            )
+
     async def delete(self, id_: str, caller: Caller) -> pb.SecurityGroup:
-        for attempt in range(TRIES):
-            old = self.find(id_, caller)
-            self.enforce("delete", caller, old)
-            if old.spec.is_default and not caller.is_admin:
-                raise FailedPrecondition(
-                    "Insufficient rights for removing default security group.",
-                    reason="SECURITY_GROUP_CANNOT_REMOVE_DEFAULT",
-                )
-            try:
-                await removal.remove(self.store, GroupRemoval(), old)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-                continue
-            return old
-        raise AssertionError
+        return await self.remove(id_, caller, GroupRemoval())
 
     async def list(self, asked: Query, caller: Caller) -> tuple[list[pb.SecurityGroup], str]:
         await self._groups.ensure(caller.project_id)

@@ -4,14 +4,14 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from fabric.network import address, removal
+from fabric.network import address
 from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNETS, marked
 from fabric.network.network import touch
-from fabric.network.record import TRIES, NetworkResource, changed
+from fabric.network.record import NetworkResource, changed
 from fabric.network.v1 import network_pb2, port_pb2
 from fabric.network.v1 import subnet_pb2 as pb
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, StaleRevision
+from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 from fabric.type.v1.query_pb2 import Query
@@ -209,18 +209,7 @@ class Subnets(NetworkResource[pb.Subnet]):
             txn.update(PORTS, newer)
 
     async def delete(self, id_: str, caller: Caller) -> pb.Subnet:
-        for attempt in range(TRIES):
-            old = self.find(id_, caller)
-            self.enforce("delete", caller, old)
-            try:
-                await removal.remove(self.store, SubnetRemoval(), old)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-                continue
-            return old
-        raise AssertionError
+        return await self.remove(id_, caller, SubnetRemoval())
 
 
 def _check_cidr(spec: pb.SubnetSpec, net: address.IpNetwork) -> None:
