@@ -155,7 +155,10 @@ class Login:
         proof.methods.append("password")
 
     def _by_token(self, request: token_pb2.IssueTokenRequest, proof: Proof) -> None:
-        known = self._authenticator.know(request.token)
+        try:
+            known = self._authenticator.know(request.token)
+        except Unauthenticated as error:  # as a subject, a token that does not hold is not there
+            raise NotFound("This is not a recognized token.", reason="TOKEN_NOT_FOUND") from error
         if known.payload.app_cred_id:
             raise PermissionDenied("Application credential tokens cannot be rescoped.")
         if known.payload.trust_id:

@@ -238,3 +238,9 @@ def test_what_is_wrong_is_refused_in_keystones_form(
     error = orjson.loads(data)["error"]
     assert (got, error["code"]) == (status, status), data
     assert error["message"]
+
+
+def test_a_token_that_does_not_hold_is_no_proof_and_is_not_found(cloud: ProcessCloud) -> None:
+    body = {"auth": {"identity": {"methods": ["token"], "token": {"id": "gAAAAA-nothing"}}}}
+    with Http(cloud.url) as http:
+        assert http.exchange("POST", f"{V3}/auth/tokens", body)[0] == 404
