@@ -25,7 +25,7 @@ from fabric.identity.signature import signed
 from fabric.identity.token import Authenticator, Known, micros
 from fabric.identity.user import Users, option
 from fabric.identity.v1 import token_pb2, user_pb2
-from fabric.runtime.errors import InvalidArgument, PermissionDenied, StaleRevision, Unauthenticated
+from fabric.runtime.errors import InvalidArgument, NotFound, PermissionDenied, StaleRevision, Unauthenticated
 
 log = structlog.get_logger(__name__)
 
