@@ -33,6 +33,8 @@ def network(text: str, field: str = "cidr") -> IpNetwork:
 
 @functools.lru_cache(maxsize=4096)
 def _network(text: str) -> IpNetwork:
+    if "%" in text:  # a scope means something on one host only
+        raise ValueError(text)
     return ipaddress.ip_network(text, strict=False)
 
 
