@@ -104,6 +104,13 @@ class Network:
     dns_servers: list[str] = opt([], "Resolvers for names outside; empty: those of the node.")
     vni_first: int = opt(1, "First VXLAN network identifier that is given out.")
     vni_last: int = opt(16777215, "Last VXLAN network identifier that is given out.")
+    tunnel_address: str = opt("", "Where the node takes VXLAN from others; empty: [node] address.")
+    physical_networks: dict[str, str] = opt(
+        {}, "Physical networks that the node has: name = its interface; empty: the node itself is the way out."
+    )
+    external_physical_network: str = opt(
+        "public", "Physical network of the first external network that names none (flat)."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
