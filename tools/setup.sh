@@ -75,6 +75,20 @@ missing_packages() {
         <(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' "${names[@]}" 2> /dev/null | sed -n 's/^ii  *//p' | sort -u)
 }
 
+# libvirt's QEMU driver does not start without the account that it was built for, though our guests run as root. Only the
+# package libvirt-daemon-system makes it, and that brings a system-wide libvirtd with it.
+accounts() {
+    local name=libvirt-qemu
+    getent passwd "$name" > /dev/null && getent group "$name" > /dev/null && return
+    if [ "$(id -u)" != 0 ]; then
+        echo "missing account; as root: groupadd --system $name; useradd --system --gid $name $name" >&2
+        return
+    fi
+    getent group "$name" > /dev/null || groupadd --system "$name"
+    getent passwd "$name" > /dev/null ||
+        useradd --system --gid "$name" --no-create-home --home-dir /var/lib/libvirt --shell /usr/sbin/nologin "$name"
+}
+
 # What .venv needs comes first, so that the rest can be installed beside the Python packages.
 packages_then_python() {
     local missing first="" rest="" installing="" name
@@ -145,5 +159,6 @@ buf() {
 }
 
 packages_then_python
+accounts
 generated_code
 [ "$level" = runtime ] || buf
