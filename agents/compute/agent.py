@@ -267,8 +267,6 @@ class ComputeAgent:
         """What to do about a server that is not wanted here: after a time of grace it goes."""
         if await self._driver.find(server_id) is None:
             self._forget(server_id)
-            if (status := self._store.status(server_id)) is not None and not status.released:
-                await self._report(server_id, pb.ServerStatus(released=True))
             return None
         now = self._node.clock()
         left = self._orphans.setdefault(server_id, now) + self._settings.orphan_grace.total_seconds() - now

@@ -14,7 +14,7 @@ from agents.image.driver import ImageStore
 from agents.image.fetch import fetch
 from agents.image.ingest import Ingest
 from fabric.image.v1 import image_pb2 as pb
-from fabric.runtime.errors import Conflict, FabricError, LeaseLost, NotFound, Unavailable
+from fabric.runtime.errors import Conflict, FabricError, LeaseLost, NotFound, StaleRevision, Unavailable
 from fabric.runtime.log import REQUEST_ID
 from fabric.runtime.node import NodeStore
 from fabric.runtime.reconcile import Loop
@@ -244,7 +244,10 @@ class ImageAgent:
         return status
 
     async def _report_surely(self, image_id: str, status: pb.ImageStatus) -> None:
-        """A long upload is not lost because etcd restarts just then. Raises LeaseLost, Unavailable, Conflict."""
+        """A long upload is not lost because etcd restarts just then, or the image changes otherwise.
+
+        Raises LeaseLost, Unavailable, Conflict.
+        """
         deadline = time.monotonic() + _REPORT_S
         while True:
             image = self._store.get(image_id)
@@ -253,7 +256,7 @@ class ImageAgent:
             try:
                 await self._store.report(image_id, status)
                 return
-            except (Unavailable, LeaseLost):
+            except (Unavailable, LeaseLost, StaleRevision):
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)

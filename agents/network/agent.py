@@ -168,8 +168,8 @@ class NetworkAgent:
         log.info("network removed", network=network_id)
         if want is not None:
             await self._report_network(want, Network(state=Network.STATE_DOWN, released=True))
-        elif (status := self._stores.networks.status(network_id)) is not None and not status.released:
-            await self._stores.networks.report(network_id, Network(state=Network.STATE_DOWN, released=True))
+        else:
+            await self._stores.networks.forget(network_id)
 
     async def _report_network(self, want: network_pb2.NetworkWant, status: Network) -> None:
         status.observed_generation = want.network.meta.generation
@@ -244,13 +244,12 @@ class NetworkAgent:
             if self._waiting.pop(f"gone {network_id}", None):
                 self._loops["networks"].wake(network_id)
         log.info("port removed", port=port_id)
-        status = self._stores.ports.status(port_id)
         if port is not None:
             gone = decisions.observed(port, Port.STATE_DOWN)
             gone.released = True
             await self._stores.ports.report(port_id, gone)
-        elif status is not None and not status.released:
-            await self._stores.ports.report(port_id, Port(state=Port.STATE_DOWN, released=True))
+        else:
+            await self._stores.ports.forget(port_id)
 
     async def reconcile_group(self, group_id: str) -> timedelta | None:
         """The rules of one security group."""

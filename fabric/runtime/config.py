@@ -106,7 +106,8 @@ class Network:
     vni_last: int = opt(16777215, "Last VXLAN network identifier that is given out.")
     tunnel_address: str = opt("", "Where the node takes VXLAN from others; empty: [node] address.")
     physical_networks: dict[str, str] = opt(
-        {}, "Physical networks that the node has: name = its interface; empty: the node itself is the way out."
+        {},
+        "Physical networks that the node has: name = its interface; empty: the node itself is the way out.",
     )
     external_physical_network: str = opt(
         "public", "Physical network of the first external network that names none (flat)."

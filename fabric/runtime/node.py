@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from urllib.parse import quote, unquote
@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from fabric.runtime.cache import Cache, Table
 from fabric.runtime.codec import Codec
-from fabric.runtime.errors import LeaseLost
+from fabric.runtime.errors import LeaseLost, StaleRevision
 from fabric.runtime.etcd import Change, Etcd, Lease
 from fabric.runtime.store import ROOT, SAFE
 from fabric.type.v1 import node_pb2
@@ -53,17 +53,24 @@ class Life:
             await lease.revoke()
         raise LeaseLost("The node's lease is gone.", node=self._sign.node, agent=self._sign.agent)
 
-    async def write(self, key: str, value: bytes | None) -> int:
-        """Put (None: delete) a key while we live; returns the revision. Raises LeaseLost, Unavailable."""
-        if not self.revision:
+    async def write(self, key: str, value: bytes | None, expect: Mapping[str, int] | None = None) -> int:
+        """Put (None: delete) a key while we live and the expected keys have these revisions (0: absent).
+
+        Returns the revision. Raises LeaseLost, StaleRevision, Unavailable.
+        """
+        revision = self.revision
+        if not revision:
             raise LeaseLost("The agent has no lease.", node=self._sign.node, agent=self._sign.agent)
-        change = Change(expect={self.key: self.revision})
+        change = Change(expect={**(expect or {}), self.key: revision})
         if value is None:
             change.delete.add(key)
         else:
             change.put[key] = value
         outcome = await self._etcd.commit(change)
         if not outcome.succeeded:
+            sign = outcome.found.get(self.key)
+            if sign is not None and sign.mod_revision == revision:
+                raise StaleRevision("What is wanted has changed since it was read.", key=key)
             self.revision = 0
             raise LeaseLost("Another life has begun.", node=self._sign.node, agent=self._sign.agent)
         return outcome.revision
@@ -130,14 +137,28 @@ class NodeStore(Generic[Want, Status]):
         return [unquote(id_) for id_ in self._seen.ids()]
 
     async def report(self, id_: str, status: Status) -> None:
-        """Say what was seen; nothing happens when it was said already. Raises LeaseLost and Unavailable."""
+        """Say what was seen of what is wanted; nothing happens when it was said already.
+
+        Raises LeaseLost, Unavailable, and StaleRevision: what is wanted is not what get() returned any more.
+        """
         if self.status(id_) == status:
             return
-        key = f"{self._cache.prefix}/seen/{self._collection}/{quote(id_, safe=SAFE)}"
-        revision = await self._life.write(key, self._codec.encode(status))
         kept = type(status)()
         kept.CopyFrom(status)
-        self._cache.cache.written(key, kept, revision)
+        await self._write(id_, kept)
+
+    async def forget(self, id_: str) -> None:
+        """Take back the report of what is not wanted here. Raises as report."""
+        if self.status(id_) is not None and self.get(id_) is None:
+            await self._write(id_, None)
+
+    async def _write(self, id_: str, status: Status | None) -> None:
+        quoted = quote(id_, safe=SAFE)
+        want = f"{self._cache.prefix}/want/{self._collection}/{quoted}"
+        seen = f"{self._cache.prefix}/seen/{self._collection}/{quoted}"
+        value = None if status is None else self._codec.encode(status)
+        revision = await self._life.write(seen, value, {want: self._wants.revision(quoted)})
+        self._cache.cache.written(seen, status, revision)
 
     def on_change(self, callback: Callable[[str], None]) -> None:
         """Call back with the id on each change of a want, and for each that is there already."""

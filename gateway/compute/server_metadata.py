@@ -1,6 +1,7 @@
 """Compute API, sections "Server metadata" and "Server tags"."""
 
 from collections.abc import Callable
+from urllib.parse import quote
 
 from fabric.compute.v1 import server_pb2 as pb
 from gateway.compute import body, servers
@@ -130,7 +131,7 @@ async def add_tag(request: Request) -> Response:
     server = await _change(request, "meta.tags", changed)
     if not new:
         return Response(204)
-    location = f"{request.api_url}/v2.1/servers/{server.meta.id}/tags/{tag}"
+    location = f"{request.api_url}/v2.1/servers/{server.meta.id}/tags/{quote(tag, safe='')}"
     return Response(201, None, {"location": location})
 
 

@@ -1,6 +1,7 @@
 """Identity API v3, sections "Projects", "Project tags" and "Domains"."""
 
 from typing import Any
+from urllib.parse import quote
 
 from fabric.identity.v1 import project_pb2 as pb
 from fabric.identity.v1.project_pb2_grpc import DomainServiceStub, ProjectServiceStub
@@ -148,8 +149,8 @@ async def add_tag(request: Request) -> Response:
     tag = TAG.from_json(request.params["tag"], "tag")
     message = pb.AddProjectTagRequest(project_id=request.params["id"], tag=tag)
     await request.call(request.stub(ProjectServiceStub).AddProjectTag, message)
-    url = f"{request.api_url}/v3/projects/{request.params['id']}/tags/{request.params['tag']}"
-    return Response(201, None, {"location": url} if url.isascii() else {})
+    url = f"{request.api_url}/v3/projects/{request.params['id']}/tags/{quote(tag, safe='')}"
+    return Response(201, None, {"location": url})
 
 
 async def remove_tag(request: Request) -> Response:

@@ -180,6 +180,7 @@ def test_metadata_and_tags_change_item_by_item(demo: Compute) -> None:
     assert demo.refused("GET", f"{base}/metadata/b")[0] == 404
     assert demo.status("PUT", f"{base}/tags/x", version="2.26") == 201
     assert demo.status("PUT", f"{base}/tags/x", version="2.26") == 204
+    assert demo.status("PUT", f"{base}/tags/%E2%82%AC%0D%0A", version="2.26") == 201  # named in a header
     demo.call("PUT", f"{base}/tags", {"tags": ["y", "z"]}, version="2.26")
     assert demo.status("DELETE", f"{base}/tags/x", version="2.26") == 404
     assert demo.call("GET", f"{base}/tags", version="2.26")["tags"] == ["y", "z"]

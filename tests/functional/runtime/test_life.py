@@ -7,7 +7,7 @@ import pytest
 
 from fabric.network.v1.port_pb2 import Port, PortStatus
 from fabric.runtime.codec import Codec
-from fabric.runtime.errors import LeaseLost
+from fabric.runtime.errors import LeaseLost, StaleRevision
 from fabric.runtime.etcd import Change, Etcd
 from fabric.runtime.leader import lead
 from fabric.runtime.node import Life, NodeCache, NodeStore
@@ -99,6 +99,36 @@ async def test_a_node_sees_its_wants_and_reports_on_them_once(etcd: Etcd) -> Non
     before = await etcd.revision()
     await store.report("p1", status)
     assert await etcd.revision() == before
+    await end(task, running)
+
+
+async def test_nothing_is_reported_of_what_is_wanted_no_more(etcd: Etcd) -> None:
+    life, task = await live(etcd)
+    cache = NodeCache(etcd, CODEC, "network", "n1")
+    store = NodeStore(cache, life, CODEC, "ports", Port, PortStatus)
+    want, seen = (f"/fabric/network/node/n1/{part}/ports/p2" for part in ("want", "seen"))
+    await etcd.commit(Change(put={want: CODEC.encode(Port())}))
+    running = asyncio.create_task(cache.cache.run())
+    await cache.cache.ready.wait()
+    await end(running)  # from now on the cache is behind
+    await etcd.commit(Change(delete={want}))
+    with pytest.raises(StaleRevision):
+        await store.report("p2", PortStatus(state=PortStatus.STATE_ACTIVE))
+    assert await etcd.get(seen) is None
+    await life.write("/fabric/network/node/n1/seen/ports/p3", b"{}")  # the lease is not lost by it
+    await end(task)
+
+
+async def test_the_report_of_what_is_wanted_no_more_is_taken_back(etcd: Etcd) -> None:
+    seen = "/fabric/network/node/n1/seen/ports/p4"
+    await etcd.commit(Change(put={seen: CODEC.encode(PortStatus(state=PortStatus.STATE_ACTIVE))}))
+    life, task = await live(etcd)
+    cache = NodeCache(etcd, CODEC, "network", "n1")
+    store = NodeStore(cache, life, CODEC, "ports", Port, PortStatus)
+    running = asyncio.create_task(cache.cache.run())
+    await cache.cache.ready.wait()
+    await store.forget("p4")
+    assert await etcd.get(seen) is None
     await end(task, running)
 
 

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from tests.http_client import Http, Refused
 from tests.processes import PASSWORD
@@ -34,6 +34,12 @@ class Tenant:
         self.url = url
         self._name, self._password = name, password
         self.http = self.login()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def login(self) -> Http:
         """Another connection with a token of its own."""

@@ -42,8 +42,11 @@ def machine() -> Iterator[Machine]:
 def test_guests_do_not_notice_and_servers_reach_their_targets_whatever_is_killed(machine: Machine) -> None:
     print(f"FABRIC_FAULT_SEED={SEED} FABRIC_REAL_FAULT_ROUNDS={ROUNDS}")
     config = load(machine.directory / "fabric.toml")
-    with entered(machine.pid), pinged(machine) as replies:
-        admin = Tenant(config.bootstrap.public_url, "admin", config.bootstrap.admin_password)
+    with (
+        entered(machine.pid),
+        pinged(machine) as replies,
+        Tenant(config.bootstrap.public_url, "admin", config.bootstrap.admin_password) as admin,
+    ):
         admin.make_network()
         admin.make_image(b"\0" * 2**20)
         servers = Servers(admin)
@@ -65,7 +68,6 @@ def test_guests_do_not_notice_and_servers_reach_their_targets_whatever_is_killed
         assert machine.fabricctl("sweep").stdout == "clean\n"
         assert len(qemus_below(machine.directory / "state" / "libvirt")) == 1  # the first server's
         assert replies()
-        admin.http.close()
 
 
 def kill(machine: Machine, victim: str) -> None:
@@ -95,11 +97,10 @@ def dnsmasqs(machine: Machine) -> list[int]:
 def pinged(machine: Machine) -> Iterator[Callable[[], bool]]:
     """Pings the first server from its network's DHCP namespace; gives a function that asserts no loss."""
     openrc = load(machine.directory / "fabric.toml").bootstrap
-    demo = Tenant(openrc.public_url, "demo", openrc.demo_password)
-    (first,) = demo.http.call("GET", "/compute/v2.1/servers/detail")["servers"]
-    (network,) = demo.http.call("GET", "/network/v2.0/networks?name=demo")["networks"]
+    with Tenant(openrc.public_url, "demo", openrc.demo_password) as demo:
+        (first,) = demo.http.call("GET", "/compute/v2.1/servers/detail")["servers"]
+        (network,) = demo.http.call("GET", "/network/v2.0/networks?name=demo")["networks"]
     address = next(iter(first["addresses"].values()))[0]["addr"]
-    demo.http.close()
     inside = ["nsenter", "--target", str(machine.pid), "--net", "--mount", "ip", "netns", "exec"]
     ping = ["ping", "-n", "-i", "0.2", "-W", "10", address]
     process = subprocess.Popen([*inside, f"fabric-{network['id']}", *ping], stdout=subprocess.PIPE, text=True)

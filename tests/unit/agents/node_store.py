@@ -5,6 +5,8 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from fabric.runtime.errors import StaleRevision
+
 WantT = TypeVar("WantT", bound=Message)
 StatusT = TypeVar("StatusT", bound=Message)
 
@@ -37,8 +39,14 @@ class MemoryNodeStore(Generic[WantT, StatusT]):
             raise failure
         if self._seen.get(id_) == status:
             return
+        if id_ not in self._wants:
+            raise StaleRevision("It is not wanted any more.")
         self._seen[id_] = _copy(status)
         self.reports.append((id_, self._seen[id_]))
+
+    async def forget(self, id_: str) -> None:
+        if id_ not in self._wants:
+            self._seen.pop(id_, None)
 
     def on_change(self, callback: Callable[[str], None]) -> None:
         self._callbacks.append(callback)
