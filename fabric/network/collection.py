@@ -58,6 +58,10 @@ def _addresses(port: port_pb2.Port) -> Iterable[tuple[str, str]]:
         yield "ip", f"{fixed.subnet_id}/{fixed.ip_address}"
 
 
+def _place(port: port_pb2.Port, node: str, target: str) -> None:
+    port.spec.node, port.spec.target_node = node, target
+
+
 PORTS = Collection(
     service="network",
     name="ports",
@@ -73,6 +77,8 @@ PORTS = Collection(
         "marked": lambda port: ("1",) if marked(port) else (),
     },
     node=lambda port: port.spec.node,
+    also=lambda port: (port.spec.target_node,) if port.spec.target_node else (),
+    place=_place,
     wanted=True,
     status=port_pb2.PortStatus,
     output_only=("dns_assignments",),

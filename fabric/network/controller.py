@@ -1,7 +1,7 @@
 """The cluster-wide loops of networks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from fabric.network.network import NetworkRemoval
 from fabric.network.security_group import GroupRemoval
 from fabric.network.spread import Spread
 from fabric.network.subnet import SubnetRemoval
+from fabric.network.v1 import port_pb2
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
 from fabric.runtime.errors import FailedPrecondition
@@ -45,7 +46,7 @@ async def _ports(store: Store) -> None:
 
     async def reconcile(port_id: str) -> None:
         port = store.find(PORTS, port_id)
-        if port is None or not marked(port) or not port.status.released:
+        if port is None or not marked(port) or not _released(store, port):
             return
         async with store.transaction() as txn:
             txn.release(PORTS, port, HOLDER)
@@ -64,6 +65,12 @@ async def _ports(store: Store) -> None:
         await loop.run()
     finally:
         stop()
+
+
+def _released(store: Store, port: port_pb2.Port) -> bool:
+    """Whether every node that was given the port has let go of it."""
+    reported: Mapping[str, Any] = store.table(PORTS).reported(port.meta.id)
+    return all(node in reported and reported[node].released for node in PORTS.nodes(port))
 
 
 async def _spread(store: Store, client: Client) -> None:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fabric.network.collection import DHCP_OWNER, marked
+from fabric.network.collection import DHCP_OWNER, PORTS, marked
 from fabric.network.v1 import port_pb2
 
 
@@ -14,14 +14,14 @@ class Place:
 
     network: str
     groups: frozenset[str]
-    node: str  # empty: bound nowhere, or on its way out
+    nodes: frozenset[str]  # none: bound nowhere, or on its way out; two: it is moving
 
 
 def place(port: port_pb2.Port) -> Place:
     """Of a port; the DHCP port is wherever its network is."""
     bound = not marked(port) and port.spec.device_owner != DHCP_OWNER
-    node = port.spec.node if bound else ""
-    return Place(port.spec.network_id, frozenset(port.spec.security_group_ids), node)
+    nodes = frozenset(PORTS.nodes(port)) if bound else frozenset[str]()
+    return Place(port.spec.network_id, frozenset(port.spec.security_group_ids), nodes)
 
 
 class Places:
@@ -52,11 +52,11 @@ class Places:
         moved_networks: set[str] = set()
         moved_groups: set[str] = set()
         for before, sign in ((old, -1), (new, 1)):
-            if before is None or not before.node:
+            if before is None:
                 continue
-            if _count(self._networks, [before.network], before.node, sign):
-                moved_networks.add(before.network)
-            moved_groups |= _count(self._groups, before.groups, before.node, sign)
+            for node in before.nodes:
+                moved_networks |= _count(self._networks, [before.network], node, sign)
+                moved_groups |= _count(self._groups, before.groups, node, sign)
         return moved_networks, moved_groups, members
 
 

@@ -36,6 +36,7 @@ _UPDATE_RULES = {
     "spec.port_security_enabled": "port_security_enabled",
     "spec.allowed_address_pairs": "allowed_address_pairs",
     "spec.node": "binding:host_id",
+    "spec.target_node": "binding:host_id",
     "spec.binding_profile": "binding:profile",
     "spec.vnic_type": "binding:vnic_type",
 }

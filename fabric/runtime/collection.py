@@ -46,7 +46,7 @@ class Collection(Generic[M]):
     The derived keys are kept in the transaction that writes the resource. Claims are unique within the
     collection: (index, value) pairs. Charges count against the quota of meta.project_id or, named
     (owner, resource), against that owner's limit, such as a node's capacity. node names the node whose
-    report is joined, and which is given the resource itself if that is wanted.
+    report is joined, and which is given the resource itself if that is wanted; so are the nodes of also.
     """
 
     service: str
@@ -57,6 +57,10 @@ class Collection(Generic[M]):
     charges: Callable[[M], Mapping[str | tuple[str, str], int]] = lambda _: {}
     indexes: Mapping[str, Index[M]] = field(default_factory=dict)
     node: Callable[[M], str] = lambda _: ""  # whose report is joined as status; "" none
+    also: Callable[[M], Iterable[str]] = (
+        nothing  # further nodes that are given it, and whose reports are not joined
+    )
+    place: Callable[[M, str, str], None] | None = None  # puts a copy on a node, and tells the one it comes to
     wanted: bool = False  # the resource itself is the node's want
     want: type[Message] | None = None  # what is wanted of a node instead, written with Transaction.want
     status: type[Message] | None = None  # what the node's agent reports
@@ -83,6 +87,10 @@ class Collection(Generic[M]):
             message.ClearField("status")
         for name in self.output_only:
             message.ClearField(name)
+
+    def nodes(self, message: M) -> set[str]:
+        """All the nodes that hold something of it."""
+        return {self.node(message), *self.also(message)} - {""}
 
     def key(self, id_: str) -> str:
         """The record's key."""

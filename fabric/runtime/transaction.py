@@ -133,6 +133,13 @@ class Transaction:
         for node in table.reported(message.meta.id):
             self.erase(collection.seen_key(node, message.meta.id))
 
+    def place(self, collection: Collection[M], message: M, node: str, target: str = "") -> None:
+        """Put a record that goes where its owner goes on a node; target: the one that both come to next."""
+        assert collection.place is not None
+        placed = copy_of(message)
+        collection.place(placed, node, target)
+        self.update(collection, placed)
+
     def expect(self, collection: Collection[M], message: M) -> None:
         """Commit only if this record is still as it was read."""
         self._change.expect[collection.key(message.meta.id)] = int(message.meta.etag)
@@ -238,14 +245,15 @@ class Transaction:
             self._want_resource(collection, old, new)
 
     def _want_resource(self, collection: Collection[M], old: M | None, new: M | None) -> None:
-        before = collection.node(old) if old is not None else ""
-        after = collection.node(new) if new is not None else ""
-        if before and before != after and old is not None:
-            self.unwant(collection, before, old.meta.id)
+        before = collection.nodes(old) if old is not None else set()
+        after = collection.nodes(new) if new is not None else set()
+        for node in before - after:
+            self.unwant(collection, node, old.meta.id)  # type: ignore[union-attr]
         if after and new is not None:
             wanted = copy_of(new)
             collection.strip(wanted)
-            self.want(collection, after, new.meta.id, cast(Message, wanted))
+            for node in after:
+                self.want(collection, node, new.meta.id, cast(Message, wanted))
 
     # -- commit
 

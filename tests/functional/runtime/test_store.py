@@ -15,6 +15,12 @@ from fabric.runtime.store import Collection, Store
 from tests.functional.etcd import EtcdProcess
 
 KEY = Fernet.generate_key()
+
+
+def _place(port: port_pb2.Port, node: str, target: str) -> None:
+    port.spec.node, port.spec.target_node = node, target
+
+
 PORTS = Collection(
     service="network",
     name="ports",
@@ -23,6 +29,8 @@ PORTS = Collection(
     charges=lambda _: {"network.port": 1},
     indexes={"network": lambda port: (port.spec.network_id,)},
     node=lambda port: port.spec.node,
+    also=lambda port: (port.spec.target_node,) if port.spec.target_node else (),
+    place=_place,
     wanted=True,
     status=port_pb2.PortStatus,
 )
@@ -184,3 +192,17 @@ async def test_a_cache_relists_after_compaction(etcd_process: EtcdProcess) -> No
         await make(store, a_port("b"))
         await store.fresh(None)
         assert sorted(store.table(PORTS).ids()) == ["a", "b"]
+
+
+async def test_what_goes_to_another_node_is_wanted_on_both_until_it_is_there(
+    etcd_process: EtcdProcess,
+) -> None:
+    async with a_store(etcd_process) as store:
+        port = await make(store, a_port("a", node="n1"))
+        async with store.transaction() as txn:
+            txn.place(PORTS, port, "n1", "n2")
+        assert [store.wanted(PORTS, node).get("a") is not None for node in ("n1", "n2")] == [True, True]
+        async with store.transaction() as txn:
+            txn.place(PORTS, store.get(PORTS, "a"), "n2")
+        assert [store.wanted(PORTS, node).get("a") is not None for node in ("n1", "n2")] == [False, True]
+        assert store.get(PORTS, "a").spec.node == "n2"

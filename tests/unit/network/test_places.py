@@ -7,7 +7,7 @@ from fabric.network.collection import DHCP_OWNER
 from fabric.network.places import Place, Places, place
 from fabric.network.v1.port_pb2 import Port
 
-NODES, NETWORKS, GROUPS, PORTS = ("", "n1", "n2"), ("a", "b"), ("g", "h"), ("p", "q", "r")
+NODES, NETWORKS, GROUPS, PORTS = ("n1", "n2", "n3"), ("a", "b"), ("g", "h"), ("p", "q", "r")
 
 
 def a_port(**facts: str) -> Port:
@@ -19,14 +19,18 @@ def a_port(**facts: str) -> Port:
 
 
 def test_a_bound_port_is_on_its_node() -> None:
-    assert place(a_port()) == Place("a", frozenset(), "n1")
+    assert place(a_port()) == Place("a", frozenset(), frozenset({"n1"}))
+
+
+def test_a_port_that_moves_is_also_on_the_node_that_it_comes_to() -> None:
+    assert place(a_port(target_node="n2")).nodes == {"n1", "n2"}
 
 
 def test_a_port_on_its_way_out_and_a_dhcp_port_are_nowhere() -> None:
     going = a_port()
     going.meta.delete_time.GetCurrentTime()
-    assert place(going).node == ""
-    assert place(a_port(device_owner=DHCP_OWNER)).node == ""
+    assert not place(going).nodes
+    assert not place(a_port(device_owner=DHCP_OWNER)).nodes
 
 
 class Counting(RuleBasedStateMachine):
@@ -41,10 +45,10 @@ class Counting(RuleBasedStateMachine):
         port=st.sampled_from(PORTS),
         network=st.sampled_from(NETWORKS),
         groups=st.frozensets(st.sampled_from(GROUPS)),
-        node=st.sampled_from(NODES),
+        nodes=st.frozensets(st.sampled_from(NODES), max_size=2),
     )
-    def put(self, port: str, network: str, groups: frozenset[str], node: str) -> None:
-        new = Place(network, groups, node)
+    def put(self, port: str, network: str, groups: frozenset[str], nodes: frozenset[str]) -> None:
+        new = Place(network, groups, nodes)
         before = self.nodes()
         networks, moved, members = self.places.put(port, new)
         old = self.ports.get(port)
@@ -68,8 +72,8 @@ class Counting(RuleBasedStateMachine):
         found: dict[str, set[str]] = {}
         for each in self.ports.values():
             for key in (each.network, *each.groups):
-                if each.node:
-                    found.setdefault(key, set()).add(each.node)
+                if each.nodes:
+                    found.setdefault(key, set()).update(each.nodes)
         return found
 
     @invariant()
