@@ -22,6 +22,15 @@ def virt_type(setting: str) -> str:
     return setting
 
 
+def features(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """What the processor can do, as the kernel names it."""
+    for line in cpuinfo.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "flags":
+            return sorted(value.split())
+    return []
+
+
 def _opens(device: Path) -> bool:
     try:
         os.close(os.open(device, os.O_RDWR))

@@ -77,6 +77,7 @@ class LibvirtDriver:
                 ram_mib=max(0, cpu.ram_mib() - self._settings.reserved_ram_mib),
                 cpu_arch=arch,
                 cpu_model=cpu.model_name(),
+                cpu_features=cpu.features() if self._host.virt_type == "kvm" else (),
             )
 
         inventory = await self._connection.run(ask)

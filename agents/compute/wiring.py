@@ -54,7 +54,11 @@ class Compute:
     async def detail(self) -> Mapping[str, object]:
         """The node's inventory, as the hypervisor tells it."""
         inventory = await self._driver.inventory()
-        inventory.host_ip = self._running.config.node.address
+        config = self._running.config
+        inventory.host_ip = config.node.address
+        inventory.cpu_allocation_ratio = config.compute.cpu_allocation_ratio
+        inventory.ram_allocation_ratio = config.compute.ram_allocation_ratio
+        inventory.disk_allocation_ratio = config.compute.disk_allocation_ratio
         inventory.availability_zone = self._settings.availability_zone
         return detail(inventory)
 

@@ -1,10 +1,11 @@
 """Aggregates: groups of nodes for operators; those with an availability zone make the zone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from fabric.compute.node import NODES
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import aggregate_pb2 as pb
+from fabric.compute.v1 import compute_node_pb2
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from fabric.runtime.resource import Resource
@@ -23,11 +24,30 @@ AGGREGATES = Collection(
 
 
 def zones(store: Store) -> Mapping[str, str]:
-    """The availability zone of each node: of its aggregate, else as its agent says."""
-    found = {node.meta.name: node.inventory.availability_zone for node in store.table(NODES)}
+    """The availability zone of each node."""
+    aggregates = list(store.table(AGGREGATES))
+    return {node.meta.name: zone(aggregates, node) for node in store.table(NODES)}
+
+
+def zone(aggregates: Iterable[pb.Aggregate], node: compute_node_pb2.ComputeNode) -> str:
+    """The availability zone of a node: of its aggregate, else as its agent says."""
+    name = node.meta.name
+    made = (a.spec.availability_zone for a in aggregates if a.spec.availability_zone and name in a.spec.nodes)
+    return next(made, node.inventory.availability_zone)
+
+
+def metadata(store: Store) -> Mapping[str, Mapping[str, frozenset[str]]]:
+    """What the aggregates of each node say, by node and key; a value may name several, with commas."""
+    found: dict[str, dict[str, frozenset[str]]] = {}
     for aggregate in store.table(AGGREGATES):
-        if aggregate.spec.availability_zone:
-            found.update(dict.fromkeys(aggregate.spec.nodes, aggregate.spec.availability_zone))
+        said = {
+            key: frozenset(part.strip() for part in text.split(","))
+            for key, text in aggregate.spec.metadata.items()
+        }
+        for name in aggregate.spec.nodes:
+            of_node = found.setdefault(name, {})
+            for key, values in said.items():
+                of_node[key] = of_node.get(key, frozenset()) | values
     return found
 
 

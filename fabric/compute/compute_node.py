@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from fabric.compute.aggregate import zones
-from fabric.compute.node import NODES, allocated, lives
+from fabric.compute.aggregate import AGGREGATES, zone
+from fabric.compute.node import NODES, allocated, life, lives
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import compute_node_pb2 as pb
 from fabric.runtime.caller import Caller
@@ -40,12 +40,12 @@ class ComputeNodes(Resource[pb.ComputeNode]):
         """With what is alive and taken now."""
         told = copy_of(message)
         name = message.meta.name
-        told.alive = name in lives(self.store) and not message.spec.forced_down
+        told.alive = life(self.store, name) is not None and not message.spec.forced_down
         used = allocated(self.store, name)
-        told.vcpus_used = used["compute.vcpus"]
-        told.ram_mib_used = used["compute.ram_mib"]
-        told.disk_gb_used = used["compute.disk_gb"]
-        told.availability_zone = zones(self.store).get(name, "")
+        told.vcpus_used = used.get("compute.vcpus", 0)
+        told.ram_mib_used = used.get("compute.ram_mib", 0)
+        told.disk_gb_used = used.get("compute.disk_gb", 0)
+        told.availability_zone = zone(self.store.table(AGGREGATES), message)
         told.servers = self.store.table(SERVERS).count("node", name)
         return told
 
@@ -70,17 +70,18 @@ class ComputeNodes(Resource[pb.ComputeNode]):
             raise FailedPrecondition(
                 f"Unable to delete compute service that is hosting instances: {name}.", reason="NODE_IN_USE"
             )
-        if name in lives(self.store):
+        if life(self.store, name) is not None:
             raise FailedPrecondition(f"The compute agent of {name} is alive.", reason="NODE_ALIVE")
 
     async def ListZones(self, request: pb.ListZonesRequest, caller: Caller) -> pb.ListZonesResponse:
         self.policy.enforce(caller, f"{_API}:os-availability-zone:list", {})
         alive, available = lives(self.store), dict[str, bool]()
+        aggregates = list(self.store.table(AGGREGATES))
         for node in self.store.table(NODES):
             name = node.meta.name
             works = name in alive and not node.spec.forced_down and not node.spec.disabled
-            zone = zones(self.store).get(name, "")
-            available[zone] = available.get(zone, False) or works
+            its_zone = zone(aggregates, node)
+            available[its_zone] = available.get(its_zone, False) or works
         return pb.ListZonesResponse(
             zones=[pb.Zone(name=n, available=a) for n, a in sorted(available.items())]
         )

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
+from fabric.compute.aggregate import AGGREGATES
 from fabric.compute.image_source import ImageSources
 from fabric.compute.instance_action import ACTIONS, expire
 from fabric.compute.lifecycle import Lifecycle
 from fabric.compute.nic import Nics
-from fabric.compute.node import AGENT
+from fabric.compute.node import AGENT, NODES
 from fabric.compute.node_registry import NodeRegistry
 from fabric.compute.server import SERVERS
 from fabric.runtime.client import Client
@@ -51,11 +52,21 @@ async def _servers(store: Store, config: Config, client: Client, signer: Signer)
 async def _nodes(store: Store, config: Config) -> None:
     registry = NodeRegistry(store, config)
     loop = Loop(f"{AGENT}-nodes", registry.reconcile, registry.names)
-    stop = store.on_life(loop.wake)
+
+    def node_changed(id_: str) -> None:
+        if (node := store.find(NODES, id_)) is not None:
+            loop.wake(node.meta.name)
+
+    stops = [
+        store.on_life(loop.wake),
+        store.table(AGGREGATES).subscribe(lambda _: loop.wake_all()),
+        store.table(NODES).subscribe(node_changed),
+    ]
     try:
         await loop.run()
     finally:
-        stop()
+        for stop in stops:
+            stop()
 
 
 async def _actions(store: Store) -> None:

@@ -1,19 +1,16 @@
 """The leader's loop of a server: place it, give it its ports, tell its node, release all when it goes."""
 
 import time
-from collections import Counter
 from datetime import timedelta
 
 import structlog
 
 from fabric.compute import placement
-from fabric.compute.aggregate import zones
+from fabric.compute.candidates import Candidates
 from fabric.compute.image_source import ImageSources
 from fabric.compute.nic import Nics
-from fabric.compute.node import NODES, allocated, capacity, lives
+from fabric.compute.node import NODES, lives
 from fabric.compute.server import SERVERS, nics_ready
-from fabric.compute.server_group import SERVER_GROUPS
-from fabric.compute.v1 import server_group_pb2
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.config import Config
 from fabric.runtime.errors import Conflict, FabricError, QuotaExceeded, Unavailable
@@ -23,7 +20,6 @@ from fabric.runtime.store import Store
 log = structlog.get_logger(__name__)
 
 _PATIENCE_S = 60.0  # how long a server waits for a node that would fit and is down
-_HOST_HINTS = frozenset({"same_host", "different_host"})
 _LOOK_AGAIN = timedelta(seconds=1)
 
 
@@ -35,6 +31,7 @@ class Lifecycle:
         self._config = config
         self._nics = nics
         self._images = images
+        self._candidates = Candidates(store, config.compute)
 
     async def reconcile(self, server_id: str) -> timedelta | None:
         """One step towards what the record says."""
@@ -56,27 +53,28 @@ class Lifecycle:
     # -- placing
 
     async def _place(self, server: pb.Server) -> timedelta | None:
-        group = self._group(server)
-        if group is None:
-            return await self._place_now(server, None)
-        async with self._store.lock(f"server group {group.meta.id}"):  # each sees where the one before went
-            return await self._place_now(server, group.spec)
+        group_id = server.spec.scheduler_hints.get("group", "")
+        if not group_id:
+            return await self._place_now(server)
+        async with self._store.lock(f"server group {group_id}"):  # each sees where the one before went
+            return await self._place_now(server)
 
-    async def _place_now(self, server: pb.Server, group: placement.Policy | None) -> timedelta | None:
-        candidates = self._candidates(server)
-        choice = placement.choose(server, candidates, group)
+    async def _place_now(self, server: pb.Server) -> timedelta | None:
+        ask, candidates = self._candidates.ask(server), self._candidates.all()
+        choice = placement.choose(ask, candidates, self._config.compute)
         zones = {candidate.name: candidate.zone for candidate in candidates}
         for node in choice.nodes:
             placed = copy_of(server)
             placed.node, placed.waiting, placed.availability_zone = node, "", zones[node]
             try:
-                async with self._store.transaction() as txn:
-                    txn.update(SERVERS, placed)
+                with self._candidates.promise(node, ask.demand):
+                    async with self._store.transaction() as txn:
+                        txn.update(SERVERS, placed)
             except QuotaExceeded:  # the node filled up meanwhile
                 continue
             log.info("server placed", server=server.meta.id, node=node)
             return timedelta(0)
-        if self._worth_waiting(server, group):
+        if self._worth_waiting(server):
             if server.waiting != "NODE_DOWN":
                 waiting = copy_of(server)
                 waiting.waiting = "NODE_DOWN"
@@ -86,41 +84,15 @@ class Lifecycle:
         await self._fail(server, f"No valid host was found. {choice.explain()}.")
         return None
 
-    def _candidates(self, server: pb.Server, *, as_if_alive: bool = False) -> list[placement.Candidate]:
-        alive, zone_of = lives(self._store), zones(self._store)
-        servers = self._store.table(SERVERS)
-        group_id = server.spec.scheduler_hints.get("group", "")
-        members = Counter(member.node for member in servers.by("group", group_id)) if group_id else Counter()
-        named = not _HOST_HINTS.isdisjoint(server.spec.scheduler_hints)
-        found = []
-        for node in self._store.table(NODES):
-            name = node.meta.name
-            found.append(
-                placement.Candidate(
-                    name=name,
-                    alive=as_if_alive or (name in alive and not node.spec.forced_down),
-                    enabled=not node.spec.disabled,
-                    zone=zone_of.get(name, ""),
-                    capacity=capacity(node.inventory, self._config.compute),
-                    allocated=allocated(self._store, name),
-                    group_servers=members[name],
-                    server_ids=frozenset(s.meta.id for s in servers.by("node", name) if named),
-                )
-            )
-        return found
-
-    def _group(self, server: pb.Server) -> server_group_pb2.ServerGroup | None:
-        group_id = server.spec.scheduler_hints.get("group", "")
-        return self._store.find(SERVER_GROUPS, group_id) if group_id else None
-
-    def _worth_waiting(self, server: pb.Server, group: placement.Policy | None) -> bool:
+    def _worth_waiting(self, server: pb.Server) -> bool:
         age_s = time.time() - server.meta.create_time.seconds
         if age_s > _PATIENCE_S:
             return False
         known = {node.meta.name for node in self._store.table(NODES)}
         if not known.issuperset(lives(self._store)):
             return True  # a node has just appeared
-        return bool(placement.choose(server, self._candidates(server, as_if_alive=True), group).nodes)
+        ask, candidates = self._candidates.ask(server), self._candidates.all(as_if_alive=True)
+        return bool(placement.choose(ask, candidates, self._config.compute).nodes)
 
     # -- ports
 

@@ -7,7 +7,6 @@ from google.protobuf import json_format
 
 from fabric.compute.server import capacity_owner
 from fabric.compute.v1 import compute_node_pb2, node_pb2
-from fabric.runtime.config import Compute
 from fabric.runtime.store import Collection, Store
 from fabric.type.v1 import node_pb2 as type_pb2
 
@@ -34,6 +33,11 @@ def lives(store: Store) -> dict[str, type_pb2.Life]:
     return {life.node: life for life in store.lives() if life.agent == AGENT}
 
 
+def life(store: Store, node: str) -> type_pb2.Life | None:
+    """The compute agent of the node, if it is alive."""
+    return store.life(node, AGENT)
+
+
 def inventory(life: type_pb2.Life) -> node_pb2.ComputeInventory:
     """What the agent says that its node has."""
     found = node_pb2.ComputeInventory()
@@ -41,19 +45,6 @@ def inventory(life: type_pb2.Life) -> node_pb2.ComputeInventory:
     return found
 
 
-def capacity(found: node_pb2.ComputeInventory, settings: Compute) -> Mapping[str, int]:
-    """What may be allocated on a node, by resource; the agent has left out what the node itself needs."""
-    return {
-        "compute.vcpus": int(found.vcpus * settings.cpu_allocation_ratio),
-        "compute.ram_mib": int(found.ram_mib * settings.ram_allocation_ratio),
-        "compute.disk_gb": int(found.disk_gb * settings.disk_allocation_ratio),
-    }
-
-
 def allocated(store: Store, node: str) -> Mapping[str, int]:
-    """What is allocated on the node, by resource."""
-    owner = capacity_owner(node)
-    return {
-        name: store.quota(owner, name).usage
-        for name in ("compute.vcpus", "compute.ram_mib", "compute.disk_gb")
-    }
+    """What is allocated on the node, by counted name."""
+    return {quota.resource: quota.usage for quota in store.quotas(capacity_owner(node))}

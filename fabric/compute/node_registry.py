@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import structlog
 
-from fabric.compute.node import NODES, capacity, inventory, lives, node_id
+from fabric.compute.aggregate import metadata
+from fabric.compute.inventory import capacity, inventories
+from fabric.compute.node import NODES, inventory, life, lives, node_id
 from fabric.compute.server import capacity_owner
 from fabric.compute.v1 import compute_node_pb2
 from fabric.runtime.config import Config
@@ -27,12 +29,13 @@ class NodeRegistry:
 
     async def reconcile(self, name: str) -> timedelta | None:
         """Make the record and the limits say what the agent says."""
-        life = lives(self._store).get(name)
-        if life is None:
+        alive = life(self._store, name)
+        if alive is None:
             return None
-        found = inventory(life)
+        found = inventory(alive)
         record = self._store.find(NODES, node_id(name))
-        limits = capacity(found, self._config.compute)
+        said = compute_node_pb2.ComputeNode(inventory=found, spec=record.spec if record else None)
+        limits = capacity(inventories(said, metadata(self._store).get(name, {}), self._config.compute))
         owner = capacity_owner(name)
         stale = {
             resource: limit

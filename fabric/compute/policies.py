@@ -22,6 +22,7 @@ _RULES: Mapping[str, str] = {
     f"{_API}:servers:show:host_status": ADMIN,
     f"{_API}:servers:create": OWNER_WRITE,
     f"{_API}:servers:create:forced_host": ADMIN,
+    "compute:servers:create:requested_destination": ADMIN,
     f"{_API}:servers:update": OWNER_WRITE,
     f"{_API}:servers:delete": OWNER_WRITE,
     f"{_API}:servers:start": OWNER_WRITE,

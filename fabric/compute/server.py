@@ -2,22 +2,15 @@
 
 from collections.abc import Mapping
 
+from fabric.compute.demand import demand
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.errors import FailedPrecondition
 from fabric.runtime.store import Collection
 
-GIB = 1 << 30
 LIFECYCLE = "lifecycle"  # the finalizer of the controller's loop
 
 Power = pb.ServerSpec
 State = pb.ServerStatus
-
-
-def disk_gb(server: pb.Server) -> int:
-    """What the server may take of its node's disk, in GB."""
-    flavor = server.spec.flavor
-    virtual_gb = -(-server.spec.image.virtual_size_bytes // GIB)
-    return (flavor.root_gb or virtual_gb) + flavor.ephemeral_gb + -(-flavor.swap_mib // 1024)
 
 
 def charges(server: pb.Server) -> Mapping[str | tuple[str, str], int]:
@@ -29,15 +22,23 @@ def charges(server: pb.Server) -> Mapping[str | tuple[str, str], int]:
         "compute.ram": flavor.ram_mib,
     }
     if server.node:
-        taken[capacity_owner(server.node), "compute.vcpus"] = flavor.vcpus
-        taken[capacity_owner(server.node), "compute.ram_mib"] = flavor.ram_mib
-        taken[capacity_owner(server.node), "compute.disk_gb"] = disk_gb(server)
+        owner = capacity_owner(server.node)
+        taken.update({(owner, counted): amount for counted, amount in demand(server).items()})
     return taken
 
 
 def capacity_owner(node: str) -> str:
     """Under which name the limits and allocations of a node are counted."""
     return f"node:{node}"
+
+
+def _is_building(server: pb.Server) -> bool:
+    return server.view.vm_state == "building" and server.node != ""
+
+
+def _has_failed(server: pb.Server) -> bool:
+    """Its node could not start it."""
+    return server.status.state == State.STATE_ERROR and not server.status.HasField("launch_time")
 
 
 def derive(server: pb.Server) -> None:
@@ -54,6 +55,8 @@ SERVERS = Collection(
         "node": lambda server: (server.node,),
         "spec.user_id": lambda server: (server.spec.user_id,),
         "group": lambda server: (server.spec.scheduler_hints.get("group", ""),),
+        "building": lambda server: (server.node,) if _is_building(server) else (),
+        "failed": lambda server: (server.node,) if _has_failed(server) else (),
     },
     node=lambda server: server.node,
     want=pb.ServerWant,

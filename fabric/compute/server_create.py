@@ -7,6 +7,9 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from fabric.compute.aggregate import zones
+from fabric.compute.candidate import Ask
+from fabric.compute.demand import GIB
+from fabric.compute.filters import checks
 from fabric.compute.flavor import FLAVORS
 from fabric.compute.keypair import KEYPAIRS
 from fabric.compute.quota import check_user
@@ -29,7 +32,6 @@ from fabric.runtime.errors import Exhausted, FailedPrecondition, InvalidArgument
 from fabric.runtime.store import UNLIMITED, Store
 from fabric.type.v1.query_pb2 import Filter, Query
 
-GIB = 1 << 30
 MOST_AT_ONCE = 500  # what fits into one transaction
 MOST_USER_DATA = 65535  # bytes of its base64 form
 _UNFIT = re.compile(r"[^a-z0-9-]+")
@@ -52,7 +54,7 @@ class ServerCreation:
         self._fill_flavor(spec, request.flavor_id, caller)
         await self._fill_image(spec, request.image_id, caller)
         self._fill_key(spec, caller)
-        self._check_placing(spec)
+        self._check_placing(template)
         await self._fill_groups(spec, caller)
         count = self._count(request, spec, caller)
         if count > 1 and any(asked.port_id or asked.fixed_ip for asked in spec.networks):
@@ -86,21 +88,21 @@ class ServerCreation:
                 most = min(most, max(lowest, (quota.limit - quota.usage) // amount))
         return most
 
-    def _check_placing(self, spec: pb.ServerSpec) -> None:
-        """The zone and the node that are named exist."""
-        known = zones(self._store)
+    def _check_placing(self, template: pb.Server) -> None:
+        """The zone and the node that are named exist, and the hints say something."""
+        known, spec = zones(self._store), template.spec
         if spec.availability_zone and spec.availability_zone not in known.values():
             raise InvalidArgument(
                 "The requested availability zone is not available",
                 reason="AVAILABILITY_ZONE_NOT_FOUND",
                 field="availability_zone",
             )
-        if spec.forced_node and spec.forced_node not in known:
-            raise InvalidArgument(
-                f"Compute host {spec.forced_node} could not be found.",
-                reason="COMPUTE_HOST_NOT_FOUND",
-                field="host",
-            )
+        for node in (spec.forced_node, spec.requested_node):
+            if node and node not in known:
+                raise InvalidArgument(
+                    f"Compute host {node} could not be found.", reason="COMPUTE_HOST_NOT_FOUND", field="host"
+                )
+        checks(Ask(template))
 
     def _check_group(self, spec: pb.ServerSpec, caller: Caller, count: int) -> None:
         """The server group exists and has room."""

@@ -7,7 +7,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.compute import instance_action
 from fabric.compute import server as rules
-from fabric.compute.node import lives
+from fabric.compute.node import life
 from fabric.compute.server import SERVERS
 from fabric.compute.server_create import ServerCreation, check_metadata, group_id
 from fabric.compute.v1 import node_pb2, node_pb2_grpc
@@ -77,6 +77,8 @@ class Servers(Resource[pb.Server]):
         self.policy.enforce(caller, self.policies["create"], {"project_id": caller.project_id})
         if request.server.spec.forced_node:
             self.policy.enforce(caller, f"{_API}:servers:create:forced_host", {})
+        if request.server.spec.requested_node:
+            self.policy.enforce(caller, "compute:servers:create:requested_destination", {})
         if not caller.project_id:
             raise InvalidArgument("A server belongs to a project; the token has none.", field="project_id")
         made = await self._creation.accept(request, caller)
@@ -179,8 +181,8 @@ class Servers(Resource[pb.Server]):
     ) -> pb.GetConsoleOutputResponse:
         server = self.find(request.id, caller)
         self.policy.enforce(caller, f"{_API}:os-console-output", self.target(server))
-        life = lives(self.store).get(server.node)
-        if life is None:
+        agent = life(self.store, server.node)
+        if agent is None:
             raise FailedPrecondition(
                 f"Instance {request.id} is not ready", reason="INSTANCE_NOT_READY", id=request.id
             )
@@ -189,7 +191,7 @@ class Servers(Resource[pb.Server]):
             server_id=server.meta.id, max_bytes=_CONSOLE_BYTES, ticket=ticket
         )
         try:
-            reply = await self._agents.at(life.address).call(
+            reply = await self._agents.at(agent.address).call(
                 node_pb2_grpc.ComputeNodeServiceStub, "ReadConsoleLog", asked, caller, timeout_s=10
             )
         except (NotFound, Unavailable) as error:

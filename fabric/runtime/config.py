@@ -85,6 +85,15 @@ class Compute:
     cpu_allocation_ratio: float = opt(16.0, "Virtual CPUs that are promised for each real one.")
     ram_allocation_ratio: float = opt(1.5, "Memory that is promised for each real byte.")
     disk_allocation_ratio: float = opt(1.0, "Disk that is promised for each real byte.")
+    ram_weight_multiplier: float = opt(1.0, "How much free memory counts when a node is chosen.")
+    cpu_weight_multiplier: float = opt(1.0, "How much free virtual CPUs count.")
+    disk_weight_multiplier: float = opt(1.0, "How much free disk counts.")
+    io_ops_weight_multiplier: float = opt(-1.0, "How much the servers count that a node is building.")
+    build_failure_weight_multiplier: float = opt(
+        1.0, "How much the servers count that a node failed to start."
+    )
+    soft_affinity_weight_multiplier: float = opt(1000.0, "How much a soft-affinity group holds together.")
+    soft_anti_affinity_weight_multiplier: float = opt(1000.0, "How far a soft-anti-affinity group spreads.")
     reserved_ram_mib: int = opt(512, "Memory that is kept for the node itself.")
     image_cache_days: float = opt(7.0, "How long an unused base image is kept.")
     stop_timeout_s: float = opt(60.0, "How long a guest may take to shut down before it is switched off.")

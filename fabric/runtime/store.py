@@ -5,7 +5,7 @@ import functools
 import json
 import re
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -101,6 +101,7 @@ class Store:
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self.last_write = 0
         self._asking: asyncio.Future[int] | None = None
+        self._lives: dict[str, Table[node_pb2.Life]] = {}  # by node
         self._life_listeners: list[Callable[[str], None]] = []
         self.cache = Cache(etcd, ROOT + "/", self._make_table)
 
@@ -156,10 +157,18 @@ class Store:
             quota.limit = self.limits.get(resource, UNLIMITED)
         return quota
 
+    def quotas(self, owner: str) -> Iterable[quota_pb2.Quota]:
+        """All that is counted for the owner."""
+        return self.cache.table(f"{ROOT}/quota/{owner}")
+
     def lives(self) -> list[node_pb2.Life]:
         """The agents that are alive."""
-        parents = [parent for parent in self.cache.parents() if parent.startswith(f"{ROOT}/nodes/")]
-        return [life for parent in parents for life in self.cache.table(parent)]
+        return [life for table in self._lives.values() for life in table]
+
+    def life(self, node: str, agent: str) -> node_pb2.Life | None:
+        """The life sign of one agent."""
+        table = self._lives.get(node)
+        return table.get(agent) if table is not None else None
 
     def on_life(self, listener: Callable[[str], None]) -> Callable[[], None]:
         """Call the listener with the node's name whenever one of its agents appears, changes or is gone.
@@ -228,6 +237,7 @@ class Store:
                 listener(node)
 
         lives.subscribe(tell)
+        self._lives[node] = lives
         return lives
 
     def _seen_table(self, service: str, node: str, name: str) -> Table[Any]:

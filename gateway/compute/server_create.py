@@ -7,6 +7,8 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
 from gateway.compute import body
@@ -127,9 +129,7 @@ async def create(request: Request) -> Response:
     _placing(server, given)
     _networks(server.spec, given.get("networks"), request.microversion)
     for name, value in hints.items():
-        server.spec.scheduler_hints[name] = (
-            ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        )
+        server.spec.scheduler_hints[name] = _hint(name, value)
     lowest = given.get("min_count", 1)
     most = given.get("max_count", lowest)
     if lowest > most:
@@ -143,6 +143,12 @@ async def create(request: Request) -> Response:
     )
     reply = await request.call(request.stub(ServerServiceStub).CreateServer, asked)
     return _answer(request, reply.servers[0], given)
+
+
+def _hint(name: str, value: Any) -> str:
+    if name == "query" and not isinstance(value, str):
+        return orjson.dumps(value).decode()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _answer(request: Request, server: pb.Server, given: Mapping[str, Any]) -> Response:
@@ -186,15 +192,16 @@ def _plain(server: pb.Server, given: Mapping[str, Any]) -> None:
 
 
 def _placing(server: pb.Server, given: Mapping[str, Any]) -> None:
-    zone, _, node = given.get("availability_zone", "").partition(":")
-    node = node.partition(":")[0]
+    zone, _, forced = given.get("availability_zone", "").partition(":")
+    named = set(filter(None, forced.split(":")))  # zone:host:node; a host is a node
     asked = {name for name in (given.get("host"), given.get("hypervisor_hostname")) if name}
-    if asked and node:
+    if asked and named:
         raise Invalid("The host cannot be named twice, as availability_zone and as host.", field="host")
-    if len(asked) > 1:
-        raise Invalid("Compute host could not be found: host and hypervisor_hostname differ.", field="host")
+    if len(asked | named) > 1:
+        raise Invalid("Compute host could not be found: host and node differ.", field="host")
     server.spec.availability_zone = zone
-    server.spec.forced_node = node or next(iter(asked), "")
+    server.spec.forced_node = next(iter(named), "")
+    server.spec.requested_node = next(iter(asked), "")
 
 
 def _networks(spec: pb.ServerSpec, networks: Any, version: body.Version) -> None:

@@ -183,3 +183,54 @@ def test_versions_and_microversions_are_negotiated(demo: Compute) -> None:
     assert headers["openstack-api-version"] == "compute 2.96"
     assert demo.status("GET", "/flavors", version="9.1") == 406
     assert demo.status("GET", "/flavors", version="x") == 400
+
+
+def test_an_extra_spec_that_no_aggregate_has_is_named_and_then_had(admin: Compute, demo: Compute) -> None:
+    flavor = {"name": "ssd", "vcpus": 1, "ram": 64, "disk": 1}
+    id_ = admin.call("POST", "/flavors", {"flavor": flavor})["flavor"]["id"]
+    wanted = {"extra_specs": {"aggregate_instance_extra_specs:ssd": "<or> true <or> yes"}}
+    admin.call("POST", f"/flavors/{id_}/os-extra_specs", wanted)
+    server = demo.create(flavorRef=id_)
+    demo.settle(server, "ERROR")
+    message = demo.show(server)["fault"]["message"]
+    assert "AggregateInstanceExtraSpecs removed node1 (no aggregate of it has ssd" in message
+    made = admin.call("POST", "/os-aggregates", {"aggregate": {"name": "fast"}})["aggregate"]
+    path = f"/os-aggregates/{made['id']}"
+    try:
+        admin.call("POST", f"{path}/action", {"add_host": {"host": "node1"}})
+        admin.call("POST", f"{path}/action", {"set_metadata": {"metadata": {"ssd": "yes,maybe"}}})
+        demo.boot(flavorRef=id_)
+    finally:
+        admin.call("POST", f"{path}/action", {"remove_host": {"host": "node1"}})
+        admin.call("DELETE", path)
+        admin.call("DELETE", f"/flavors/{id_}")
+
+
+def test_an_aggregates_ratio_becomes_the_nodes_limit(admin: Compute, demo: Compute) -> None:
+    made = admin.call("POST", "/os-aggregates", {"aggregate": {"name": "thin"}})["aggregate"]
+    path = f"/os-aggregates/{made['id']}"
+
+    def fails() -> bool:
+        id_ = demo.create()
+        wait_for(lambda: demo.show(id_)["status"] != "BUILD", 20, "an end")
+        server = demo.show(id_)
+        demo.call("DELETE", f"/servers/{id_}")
+        return server["status"] == "ERROR" and "short of" in server["fault"]["message"]
+
+    admin.call("POST", f"{path}/action", {"add_host": {"host": "node1"}})
+    try:
+        admin.call(
+            "POST", f"{path}/action", {"set_metadata": {"metadata": {"cpu_allocation_ratio": "0.000001"}}}
+        )
+        assert fails()
+    finally:
+        admin.call("POST", f"{path}/action", {"remove_host": {"host": "node1"}})
+        admin.call("DELETE", path)
+    wait_for(lambda: not fails(), 20, "room again")
+
+
+def test_only_administrators_request_a_node(admin: Compute, demo: Compute) -> None:
+    body = {"server": demo.wish(host="node1")}
+    assert demo.refused("POST", "/servers", body, version="2.74")[0] == 403
+    body = {"server": admin.wish(availability_zone="::elsewhere")}
+    assert admin.refused("POST", "/servers", body)[0] == 400

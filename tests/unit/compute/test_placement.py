@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from fabric.compute.placement import Candidate, choose, demand
+from fabric.compute.candidate import Ask, Candidate
+from fabric.compute.placement import Choice, choose
 from fabric.compute.v1.server_pb2 import Server
+from fabric.runtime.config import Compute
 
 ROOMY = Candidate(
     "n1", True, True, "nova", {"compute.vcpus": 8, "compute.ram_mib": 8192, "compute.disk_gb": 100}, {}
@@ -22,50 +21,80 @@ def a_server(**spec: object) -> Server:
     return server
 
 
+def chosen(server: Server, *candidates: Candidate, settings: Compute | None = None) -> Choice:
+    return choose(Ask(server), candidates, settings)
+
+
 def test_the_node_with_the_most_free_memory_comes_first() -> None:
     busy = replace(ROOMY, name="n0", allocated={"compute.ram_mib": 1024})
-    assert choose(a_server(), [busy, ROOMY]).nodes == ["n1", "n0"]
+    assert chosen(a_server(), busy, ROOMY).nodes == ["n1", "n0"]
+
+
+def test_a_negative_multiplier_fills_one_node_before_the_next() -> None:
+    busy = replace(ROOMY, name="n2", allocated={"compute.ram_mib": 1024})
+    stacking = Compute(ram_weight_multiplier=-1.0)
+    assert chosen(a_server(), ROOMY, busy, settings=stacking).nodes == ["n2", "n1"]
+
+
+def test_an_aggregate_may_have_a_multiplier_of_its_own() -> None:
+    busy = replace(
+        ROOMY,
+        name="n2",
+        allocated={"compute.ram_mib": 1024},
+        metadata={"io_ops_weight_multiplier": frozenset({"5.0"})},
+        building=3,
+    )
+    assert chosen(a_server(), ROOMY, busy).nodes == ["n2", "n1"]
+
+
+def test_what_is_promised_weighs_and_takes_nothing_away() -> None:
+    promised = replace(ROOMY, name="n0", promised={"compute.ram_mib": 8192})
+    assert chosen(a_server(), promised, ROOMY).nodes == ["n1", "n0"]
+
+
+def test_a_node_that_builds_or_that_failed_comes_later() -> None:
+    building = replace(ROOMY, name="n0", building=2)
+    failed = replace(ROOMY, name="n00", failed=1)
+    assert chosen(a_server(), building, failed, ROOMY).nodes[0] == "n1"
 
 
 def test_every_removal_names_filter_node_and_shortfall() -> None:
-    candidates = [
+    choice = chosen(
+        a_server(availability_zone="nova"),
         replace(ROOMY, name="dead", alive=False),
+        replace(ROOMY, name="gone", alive=False),
         replace(ROOMY, name="off", enabled=False),
         replace(ROOMY, name="elsewhere", zone="z2"),
         replace(ROOMY, name="full", allocated={"compute.ram_mib": 7000}),
-    ]
-    choice = choose(a_server(availability_zone="nova"), candidates)
+    )
     assert choice.nodes == []
     assert [(r.filter, r.node) for r in choice.removals] == [
         ("Alive", "dead"),
+        ("Alive", "gone"),
         ("Enabled", "off"),
         ("AvailabilityZone", "elsewhere"),
         ("Capacity", "full"),
     ]
-    assert "856 ram_mib short of 2048" in choice.explain()
+    assert "Alive removed dead, gone (its compute agent is down)" in choice.explain()
+    assert "856 MEMORY_MB short of 2048" in choice.explain()
 
 
 def test_no_node_at_all_is_said_as_well() -> None:
-    assert choose(a_server(), []).explain() == "there is no compute node"
+    assert chosen(a_server()).explain() == "there is no compute node"
 
 
 def test_a_forced_node_is_the_only_one_even_when_disabled() -> None:
     off = replace(ROOMY, name="n2", enabled=False)
-    assert choose(a_server(forced_node="n2"), [ROOMY, off]).nodes == ["n2"]
+    assert chosen(a_server(forced_node="n2"), ROOMY, off).nodes == ["n2"]
 
 
-@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10_000), st.integers(0, 120)), max_size=6))
-def test_doing_what_the_shortfall_says_makes_the_node_fit(taken: list[tuple[int, int, int]]) -> None:
-    names = ("compute.vcpus", "compute.ram_mib", "compute.disk_gb")
-    candidates = [
-        replace(ROOMY, name=f"n{at}", allocated=dict(zip(names, used, strict=True)))
-        for at, used in enumerate(taken)
-    ]
+def test_a_requested_node_must_pass_all_filters() -> None:
+    off = replace(ROOMY, name="n2", enabled=False)
+    assert chosen(a_server(requested_node="n1"), ROOMY, off).nodes == ["n1"]
+    assert chosen(a_server(requested_node="n2"), ROOMY, off).nodes == []
+
+
+def test_a_hint_that_says_nothing_is_told() -> None:
     server = a_server()
-    choice = choose(server, candidates)
-    assert len(choice.nodes) + len(choice.removals) == len(candidates)
-    for candidate in candidates:
-        mended = dict(candidate.capacity)
-        for resource, amount in demand(server).items():
-            mended[resource] += max(0, amount - candidate.free(resource))
-        assert choose(server, [replace(candidate, capacity=mended)]).nodes == [candidate.name]
+    server.spec.scheduler_hints["query"] = "[1]"
+    assert "The query is not usable" in chosen(server, ROOMY).explain()

@@ -120,7 +120,7 @@ def test_a_placed_server_takes_its_nodes_capacity() -> None:
     server = a_server()
     server.spec.flavor.vcpus, server.spec.flavor.ram_mib = 2, 512
     server.spec.flavor.swap_mib = 1
-    server.spec.image.virtual_size_bytes = rules.GIB + 1
+    server.spec.image.virtual_size_bytes = (1 << 30) + 1
     assert rules.charges(server) == {
         "compute.instances": 1,
         "compute.cores": 2,
