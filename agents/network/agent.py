@@ -10,6 +10,7 @@ Wiring, in fabric-agent's main:
         ports=NodeStore(cache, life, codec, "ports", Port, PortStatus),
         groups=NodeStore(cache, life, codec, "security_groups", SecurityGroupWant),
         members=NodeStore(cache, life, codec, "group_members", GroupMember),
+        neighbors=NodeStore(cache, life, codec, "neighbors", Neighbor),
     )
     agent = NetworkAgent(stores, drivers, settings, documents)  # port id -> its server's Documents or None
     await agent.run()  # once the caches have listed; until cancelled
@@ -32,7 +33,7 @@ from agents.network.driver import Drivers
 from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.orphan import Orphans
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
 from fabric.runtime.errors import FabricError
 from fabric.runtime.node import NodeStore
 from fabric.runtime.reconcile import Loop
@@ -51,6 +52,7 @@ class NetworkStores:
     ports: NodeStore[port_pb2.Port, port_pb2.PortStatus]
     groups: NodeStore[security_group_pb2.SecurityGroupWant, security_group_pb2.SecurityGroup]
     members: NodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember]
+    neighbors: NodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor]
 
 
 class NetworkAgent:
@@ -79,6 +81,7 @@ class NetworkAgent:
             "ports": self._loop("ports", self.reconcile_port),
             "groups": self._loop("groups", self.reconcile_group),
             "members": self._loop("members", self.reconcile_member),
+            "neighbors": self._loop("neighbors", self.reconcile_neighbor),
         }
 
     def _loop(self, collection: str, reconcile: Callable[..., object]) -> Loop:
@@ -113,6 +116,8 @@ class NetworkAgent:
         for port in ports:
             self._directory.put(port)
         members = ((id_, stores.members.get(id_)) for id_ in stores.members.ids())
+        neighbors = ((id_, stores.neighbors.get(id_)) for id_ in stores.neighbors.ids())
+        self._switch.adopt({id_: neighbor for id_, neighbor in neighbors if neighbor is not None})
         await self.filter.adopt(
             [want for want in map(stores.networks.get, stores.networks.ids()) if want is not None],
             [want for want in map(stores.groups.get, stores.groups.ids()) if want is not None],
@@ -270,6 +275,15 @@ class NetworkAgent:
             await self.filter.ensure_member(member_id, member)
         return None
 
+    async def reconcile_neighbor(self, port_id: str) -> timedelta | None:
+        """Where a port of another node is."""
+        neighbor = self._stores.neighbors.get(port_id)
+        if neighbor is None:
+            await self._switch.remove_neighbor(port_id)
+        else:
+            await self._switch.ensure_neighbor(port_id, neighbor)
+        return None
+
     def _wake_waiting(self, id_: str) -> None:
         for port_id in self._waiting.pop(id_, ()):
             self._loops["ports"].wake(port_id)
@@ -283,6 +297,7 @@ class NetworkAgent:
         while True:
             await asyncio.sleep(min(self._settings.grace, self._settings.resync).total_seconds() / 2)
             await self.filter.resync()
+            await self._switch.resync()
             await self.sweep()
 
     async def sweep(self) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
 
 
 @dataclass(frozen=True)
 class Holding:
     """One thing that the agent holds on its node."""
 
-    kind: str  # bridge, namespace, tap, link, filter, set, dhcp
+    kind: str  # bridge, namespace, tap, link, tunnel, filter, set, dhcp
     name: str
     owner_kind: str  # network, port, security_group; empty: the node's own
     owner_id: str  # as much of the id as the thing carries: a name may hold only its start
@@ -24,11 +24,26 @@ class Holding:
 class SwitchDriver(Protocol):
     """Layer 2 of the node."""
 
+    def adopt(self, neighbors: Mapping[str, neighbor_pb2.Neighbor]) -> None:
+        """Know all neighbors before anything is written."""
+
+    async def resync(self) -> None:
+        """Compare with the kernel where frames to neighbors go, and repair."""
+
     async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
-        """Make the bridge; with a dhcp_port also the namespace that carries its MAC and addresses."""
+        """Make the bridge; with a dhcp_port also the namespace that carries its MAC and addresses.
+
+        With peers also the way to them. Raises FailedPrecondition: the node has no such way.
+        """
 
     async def remove_network(self, network_id: str) -> None:
-        """Make bridge and namespace not exist."""
+        """Make bridge, namespace and the way to peers not exist."""
+
+    async def ensure_neighbor(self, port_id: str, neighbor: neighbor_pb2.Neighbor) -> None:
+        """Send frames to the port where it is; the network may still be unknown here."""
+
+    async def remove_neighbor(self, port_id: str) -> None:
+        """Know nothing of the port."""
 
     async def ensure_port(self, port: port_pb2.Port, mtu: int) -> None:
         """Make the port's tap a member of its network's bridge. Raises NotFound: there is no bridge yet."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from agents.network import dhcp, name
 from agents.network.driver import Drivers, Holding
-from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
 from fabric.runtime.errors import NotFound
 
 
@@ -17,12 +17,25 @@ class FakeSwitch:
     def __init__(self) -> None:
         self._networks: dict[str, network_pb2.NetworkWant] = {}
         self._ports: dict[str, port_pb2.Port] = {}
+        self._neighbors: dict[str, neighbor_pb2.Neighbor] = {}
+
+    def adopt(self, neighbors: Mapping[str, neighbor_pb2.Neighbor]) -> None:
+        self._neighbors = dict(neighbors)
+
+    async def resync(self) -> None:
+        return
 
     async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
         self._networks[want.network.meta.id] = want
 
     async def remove_network(self, network_id: str) -> None:
         self._networks.pop(network_id, None)
+
+    async def ensure_neighbor(self, port_id: str, neighbor: neighbor_pb2.Neighbor) -> None:
+        self._neighbors[port_id] = neighbor
+
+    async def remove_neighbor(self, port_id: str) -> None:
+        self._neighbors.pop(port_id, None)
 
     async def ensure_port(self, port: port_pb2.Port, mtu: int) -> None:
         if port.spec.network_id not in self._networks:
@@ -39,6 +52,8 @@ class FakeSwitch:
             if want.HasField("dhcp_port"):
                 found.append(Holding("link", name.link(network_id), "network", network_id))
                 found.append(Holding("namespace", name.namespace(network_id), "network", network_id))
+            if want.peers:
+                found.append(Holding("tunnel", name.tunnel(network_id), "network", network_id))
         found += [Holding("tap", name.tap(port_id), "port", port_id) for port_id in self._ports]
         return found
 

@@ -50,7 +50,11 @@ _UNMARKED = "meta mark set 0 accept"
 _CHAINS = {
     (FRAMES, "from_any"): (
         "type filter hook prerouting priority -300; policy accept;",
-        ("iifname @plain meta mark set 0 accept", "meta mark set iifname map @port goto from_port"),
+        (
+            "iifname != @link ether saddr @link_mac drop",  # each node has its own there
+            "iifname @plain meta mark set 0 accept",
+            "meta mark set iifname map @port goto from_port",
+        ),
     ),
     (FRAMES, "from_port"): (
         "",
@@ -87,7 +91,13 @@ _CHAINS = {
     ),
     (FRAMES, "to_any"): (
         "type filter hook forward priority -300; policy accept;",
-        ("oifname @plain meta mark set 0 accept", "meta mark set oifname map @port goto to_port"),
+        (
+            "oifname != @link ether daddr @link_mac drop",
+            f'iifname @link oifname != "{name.TAP}*" oifname != "{name.ROUTER_LINK}*" drop',
+            "oifname @plain meta mark set 0 accept",
+            "meta mark set oifname map @port goto to_port",
+            "meta mark set iifname map @port meta mark set 0",  # to elsewhere: the sender's mark says nothing
+        ),
     ),
     (FRAMES, "to_port"): (
         "",

@@ -3,7 +3,8 @@
 The kernel allows 15 characters; an interface's alias holds the whole id.
 """
 
-BRIDGE, LINK, TAP, NAMESPACE = "fb", "fd", "tap", "fabric-"
+BRIDGE, LINK, TUNNEL, TAP, NAMESPACE = "fb", "fd", "fv", "tap", "fabric-"
+ROUTER_LINK = "fr"
 INNER = "dhcp"  # the link's other end, inside the namespace
 METADATA_V4 = "169.254.169.254"
 METADATA_V6 = "fe80::a9fe:a9fe"
@@ -17,6 +18,11 @@ def bridge(network_id: str) -> str:
 def link(network_id: str) -> str:
     """The bridge's end of the veth into the network's namespace."""
     return LINK + network_id[:12]
+
+
+def tunnel(network_id: str) -> str:
+    """The VXLAN device by which a network reaches other nodes."""
+    return TUNNEL + network_id[:12]
 
 
 def tap(port_id: str) -> str:

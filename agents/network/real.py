@@ -5,6 +5,7 @@ from pathlib import Path
 from agents.network import dns_relay
 from agents.network.dnsmasq import DnsmasqDhcp, DnsmasqSettings
 from agents.network.driver import Drivers
+from agents.network.links import Links
 from agents.network.netlink import NetlinkSwitch
 from agents.network.nftables import NftablesFilter
 from agents.network.settings import NetworkSettings
@@ -21,4 +22,5 @@ def real_drivers(settings: NetworkSettings, state_dir: Path) -> Drivers:
             user=settings.dnsmasq_user,
         )
     )
-    return Drivers(NetlinkSwitch(state_dir / "namespaces"), NftablesFilter(), dhcp)
+    switch = NetlinkSwitch(Links(), state_dir / "namespaces", settings.tunnel_address)
+    return Drivers(switch, NftablesFilter(), dhcp)

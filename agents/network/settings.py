@@ -15,3 +15,4 @@ class NetworkSettings:
     domain: str = "openstacklocal"  # DNS domain of networks that name none
     dns_servers: tuple[str, ...] = ()  # upstream where subnets name none; empty: the host's
     dnsmasq_user: str = "root"  # must be able to read the state directory
+    tunnel_address: str = "127.0.0.1"  # where this node takes VXLAN from its peers

@@ -12,7 +12,7 @@ from agents.network.fake import fake_drivers
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from agents.running import Running
-from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
 from fabric.runtime.cache import Cache
 from fabric.runtime.node import Life, NodeCache, NodeStore
 from fabric.runtime.rpc import Server
@@ -31,6 +31,7 @@ class Network:
             grace=timedelta(seconds=config.agent.orphan_grace_s),
             domain=config.network.dns_domain,
             dns_servers=tuple(config.network.dns_servers),
+            tunnel_address=config.network.tunnel_address or config.node.address,
         )
         self._is_fake = config.network.driver == "fake"
         self._drivers: Drivers = (
@@ -44,10 +45,15 @@ class Network:
         """It offers nothing over gRPC."""
 
     async def detail(self) -> Mapping[str, object]:
-        """Which driver it has. Raises FailedPrecondition: what the node lacks."""
+        """Which driver it has, and where networks lead. Raises FailedPrecondition: what the node lacks."""
         if not self._is_fake:
             await asyncio.to_thread(host.prepare)
-        return {"driver": self._running.config.network.driver}
+        config = self._running.config.network
+        return {
+            "driver": config.driver,
+            "tunnel_address": self._settings.tunnel_address,
+            "physical_networks": config.physical_networks,
+        }
 
     def begin(self, life: Life) -> list[Cache]:
         """Stores of what is wanted here."""
@@ -61,6 +67,7 @@ class Network:
             ports=NodeStore(wants, life, codec, "ports", port_pb2.Port, port_pb2.PortStatus),
             groups=NodeStore(wants, life, codec, "security_groups", group),
             members=NodeStore(wants, life, codec, "group_members", member),
+            neighbors=NodeStore(wants, life, codec, "neighbors", neighbor_pb2.Neighbor),
         )
         self._agent = NetworkAgent(stores, self._drivers, self._settings, self._documents)
         return [wants.cache]
@@ -71,7 +78,7 @@ class Network:
         await self._agent.run()
 
     async def holdings(self) -> list[holding_pb2.Holding]:
-        """Bridges, taps, namespaces, filters, sets and DHCP servers."""
+        """Bridges, taps, tunnels, namespaces, filters, sets and DHCP servers."""
         drivers = self._drivers
         found = [*await drivers.switch.find(), *await drivers.filter.find(), *await drivers.dhcp.find()]
         return [

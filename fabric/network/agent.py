@@ -100,6 +100,8 @@ async def record(store: Store, node: str) -> None:
         agent.spec.ClearField("end_time")
         if "availability_zone" in life.detail:
             agent.spec.availability_zone = str(life.detail["availability_zone"])
+        if "tunnel_address" in life.detail:
+            agent.spec.tunnel_address = str(life.detail["tunnel_address"])
     elif not agent.spec.HasField("end_time"):
         agent.spec.end_time.FromDatetime(datetime.now(UTC).replace(microsecond=0))
     if known is not None and agent == known:

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
-from fabric.network.v1 import agent_pb2, network_pb2, port_pb2, security_group_pb2, subnet_pb2
+from fabric.network.v1 import agent_pb2, neighbor_pb2, network_pb2, port_pb2, security_group_pb2, subnet_pb2
 from fabric.runtime.store import Collection
 
 DHCP_OWNER = "network:dhcp"
@@ -120,8 +121,21 @@ MEMBERS: Collection[security_group_pb2.GroupMember] = Collection(  # type: ignor
     service="network", name="group_members", message=security_group_pb2.GroupMember
 )
 
+NEIGHBORS: Collection[neighbor_pb2.Neighbor] = Collection(  # type: ignore[type-var]  # wants only
+    service="network", name="neighbors", message=neighbor_pb2.Neighbor
+)
+
 AGENTS = Collection(service="network", name="agents", message=agent_pb2.Agent, status=agent_pb2.AgentStatus)
 
-COLLECTIONS: list[Collection[object]] = [NETWORKS, SUBNETS, PORTS, SECURITY_GROUPS, RULES, MEMBERS, AGENTS]  # type: ignore[list-item,type-var]
+COLLECTIONS: list[Collection[Any]] = [
+    NETWORKS,
+    SUBNETS,
+    PORTS,
+    SECURITY_GROUPS,
+    RULES,
+    MEMBERS,
+    NEIGHBORS,
+    AGENTS,
+]
 
 LIMITS = {NETWORK_LIMIT: 100, SUBNET_LIMIT: 100, PORT_LIMIT: 500, GROUP_LIMIT: 10, RULE_LIMIT: 100}

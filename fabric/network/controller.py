@@ -78,7 +78,7 @@ async def _spread(store: Store, client: Client) -> None:
     stop = spread.begin()
     try:
         async with asyncio.TaskGroup() as tasks:
-            for loop in (spread.networks, spread.groups, spread.members):
+            for loop in (spread.networks, spread.groups, spread.members, spread.neighbors):
                 tasks.create_task(loop.run())
     finally:
         stop()

@@ -32,6 +32,11 @@ class Places:
         self._networks: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._groups: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
+    def of(self, port_id: str) -> frozenset[str]:
+        """The nodes that host the port."""
+        known = self._ports.get(port_id)
+        return frozenset() if known is None else known.nodes
+
     def networks(self, network_id: str) -> set[str]:
         """The nodes that host ports of the network."""
         return set(self._networks.get(network_id, ()))

@@ -1,15 +1,17 @@
-"""The leader's loops that tell nodes of networks, security groups and their members."""
+"""The leader's loops that tell nodes of networks, neighbors, security groups and their members."""
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.network.collection import (
+    AGENTS,
     DHCP_OWNER,
     MEMBERS,
+    NEIGHBORS,
     NETWORKS,
     PORTS,
     RULES,
@@ -19,10 +21,18 @@ from fabric.network.collection import (
 )
 from fabric.network.places import Places, place
 from fabric.network.record import plain
-from fabric.network.v1 import network_pb2, port_pb2, port_pb2_grpc, security_group_pb2, subnet_pb2
+from fabric.network.v1 import (
+    neighbor_pb2,
+    network_pb2,
+    port_pb2,
+    port_pb2_grpc,
+    security_group_pb2,
+    subnet_pb2,
+)
 from fabric.runtime.client import Client
 from fabric.runtime.errors import AlreadyExists
 from fabric.runtime.reconcile import Loop
+from fabric.runtime.resource import copy_of
 from fabric.runtime.store import ROOT, Collection, Store
 
 _NAMESPACE = uuid.UUID("5a0f6c1c-1d0a-4b7e-8d0c-7b1d2f6f7c11")
@@ -36,10 +46,14 @@ class Spread:
         self._client = client
         self._places = Places()
         self._subnet_networks: dict[str, str] = {}  # of subnets that may be gone when their change is told
+        self._parents = 0  # how many paths the cache had when it was asked who is told of what
+        self._told_of: dict[str, set[str]] = {}
+        self._tunnels: dict[str, str] = {}  # node -> tunnel address
         self._rule_groups: dict[str, tuple[str, str]] = {}  # the same for rules: group, remote group
         self.networks = Loop("network.networks", self.reconcile_network, self._network_ids)
         self.groups = Loop("network.groups", self.reconcile_group, self._group_ids)
         self.members = Loop("network.members", self.reconcile_member, self._member_ids)
+        self.neighbors = Loop("network.neighbors", self.reconcile_neighbor, self._neighbor_ids)
 
     def begin(self) -> Callable[[], None]:
         """Follow the tables; returns a function that ends it."""
@@ -47,6 +61,7 @@ class Spread:
         ends = [
             table(PORTS).subscribe(self._port_changed),
             table(NETWORKS).subscribe(self.networks.wake),
+            table(AGENTS).subscribe(self._agent_changed),
             table(SUBNETS).subscribe(self._subnet_changed),
             table(SECURITY_GROUPS).subscribe(self.groups.wake),
             table(RULES).subscribe(self._rule_changed),
@@ -64,14 +79,35 @@ class Spread:
         """The network, its subnets and its DHCP port on each node that hosts ports of it, and nowhere else."""
         network = self._store.find(NETWORKS, network_id)
         nodes = self._places.networks(network_id) if network is not None and not marked(network) else set()
-        want = None
+        wants = {}
         if network is not None and nodes:
             subnets = self._subnets(network_id)
             want = network_pb2.NetworkWant(network=plain(network), subnets=[plain(s) for s in subnets])
             dhcp = await self._dhcp_port(network, subnets)
             if dhcp is not None:
                 want.dhcp_port.CopyFrom(plain(dhcp))
-        await self._tell(NETWORKS, network_id, want, nodes)
+            peers = self._peers(nodes) if spans_nodes(network) else []
+            for node in nodes:
+                wants[node] = copy_of(want)
+                wants[node].peers.extend(peer for peer in peers if peer.node != node)
+        await self._tell(NETWORKS, network_id, wants)
+        return None
+
+    def _peers(self, nodes: set[str]) -> list[network_pb2.Peer]:
+        """Those that have ever said where they take tunnels: a node whose agent restarts stays one."""
+        known = ((node, self._tunnels.get(node)) for node in sorted(nodes))
+        return [network_pb2.Peer(node=node, address=address) for node, address in known if address]
+
+    async def reconcile_neighbor(self, port_id: str) -> timedelta | None:
+        """Where a port is, on each other node that has its network."""
+        port = self._store.find(PORTS, port_id)
+        want, nodes = None, set[str]()
+        if port is not None and port.spec.node in self._places.of(port_id):
+            network = self._store.find(NETWORKS, port.spec.network_id)
+            if network is not None and spans_nodes(network):
+                want = neighbor(port)
+                nodes = self._places.networks(port.spec.network_id) - {port.spec.node}
+        await self._tell(NEIGHBORS, port_id, dict.fromkeys(nodes, want))
         return None
 
     def _subnets(self, network_id: str) -> list[subnet_pb2.Subnet]:
@@ -128,7 +164,7 @@ class Spread:
             want = security_group_pb2.SecurityGroupWant(
                 security_group=_bare(group), rules=[plain(rule) for rule in rules]
             )
-        await self._tell(SECURITY_GROUPS, group_id, want, nodes)
+        await self._tell(SECURITY_GROUPS, group_id, dict.fromkeys(nodes, want))
         return None
 
     async def reconcile_member(self, id_: str) -> timedelta | None:
@@ -139,7 +175,7 @@ class Spread:
         if port is not None and not marked(port) and group_id in port.spec.security_group_ids:
             want = member(group_id, port)
             nodes = self._readers(group_id)
-        await self._tell(MEMBERS, id_, want, nodes)
+        await self._tell(MEMBERS, id_, dict.fromkeys(nodes, want))
         return None
 
     def _readers(self, group_id: str) -> set[str]:
@@ -155,14 +191,25 @@ class Spread:
         if port is not None and port.spec.device_owner == DHCP_OWNER:
             self.networks.wake(port.spec.network_id)
         networks, groups, members = self._places.put(port_id, place(port) if port is not None else None)
+        self.neighbors.wake(port_id)
         for network_id in networks:
             self.networks.wake(network_id)
+            for neighbor in self._store.table(PORTS).by("network", network_id):
+                self.neighbors.wake(neighbor.meta.id)
         for group_id in members:
             self.members.wake(f"{group_id}.{port_id}")
         for group_id in groups:
             self.groups.wake(group_id)
             for rule in self._store.table(RULES).by("group", group_id):
                 self._wake_members(rule.spec.remote_group_id)
+
+    def _agent_changed(self, agent_id: str) -> None:
+        agent = self._store.find(AGENTS, agent_id)
+        if agent is None or self._tunnels.get(agent.spec.node) == agent.spec.tunnel_address:
+            return
+        self._tunnels[agent.spec.node] = agent.spec.tunnel_address
+        for network_id in self._store.wanted(NETWORKS, agent.spec.node).ids():
+            self.networks.wake(network_id)
 
     def _subnet_changed(self, subnet_id: str) -> None:
         subnet = self._store.find(SUBNETS, subnet_id)
@@ -192,28 +239,35 @@ class Spread:
 
     # -- telling
 
-    async def _tell(self, collection: Collection[Any], id_: str, want: Any, nodes: set[str]) -> None:
-        """Make the wants of exactly these nodes this one, in one transaction, or write nothing."""
+    async def _tell(self, collection: Collection[Any], id_: str, wants: Mapping[str, Any]) -> None:
+        """Make what nodes are told of it exactly this, in one transaction, or write nothing."""
         wanted = self._store.wanted
-        stale = [node for node in nodes if wanted(collection, node).get(id_) != want]
+        stale = [node for node, want in wants.items() if wanted(collection, node).get(id_) != want]
         gone = [
             node
             for node in self._told(collection)
-            if node not in nodes and wanted(collection, node).get(id_) is not None
+            if node not in wants and wanted(collection, node).get(id_) is not None
         ]
         if not stale and not gone:
             return
         async with self._store.transaction() as txn:
             for node in stale:
-                txn.want(collection, node, id_, want)
+                txn.want(collection, node, id_, wants[node])
             for node in gone:
                 txn.unwant(collection, node, id_)
 
     def _told(self, collection: Collection[Any]) -> set[str]:
         """The nodes that have ever been told of the collection."""
-        head, tail = f"{ROOT}/{collection.service}/node/", f"/want/{collection.name}"
         parents = self._store.cache.parents()
-        return {p[len(head) : -len(tail)] for p in parents if p.startswith(head) and p.endswith(tail)}
+        if len(parents) != self._parents:  # paths are never forgotten
+            self._parents = len(parents)
+            self._told_of.clear()
+        if collection.name not in self._told_of:
+            head, tail = f"{ROOT}/{collection.service}/node/", f"/want/{collection.name}"
+            self._told_of[collection.name] = {
+                p[len(head) : -len(tail)] for p in parents if p.startswith(head) and p.endswith(tail)
+            }
+        return self._told_of[collection.name]
 
     def _told_ids(self, collection: Collection[Any]) -> Iterable[str]:
         for node in self._told(collection):
@@ -221,6 +275,9 @@ class Spread:
 
     def _network_ids(self) -> set[str]:
         return {*self._store.table(NETWORKS).ids(), *self._told_ids(NETWORKS)}
+
+    def _neighbor_ids(self) -> set[str]:
+        return {*self._store.table(PORTS).ids(), *self._told_ids(NEIGHBORS)}
 
     def _group_ids(self) -> set[str]:
         return {*self._store.table(SECURITY_GROUPS).ids(), *self._told_ids(SECURITY_GROUPS)}
@@ -235,6 +292,22 @@ class Spread:
 def dhcp_port_id(network_id: str) -> str:
     """The id of a network's DHCP port: always the same."""
     return str(uuid.uuid5(_NAMESPACE, network_id))
+
+
+def spans_nodes(network: network_pb2.Network) -> bool:
+    """Whether its nodes are joined by tunnels."""
+    return network.spec.network_type == "vxlan"
+
+
+def neighbor(port: port_pb2.Port) -> neighbor_pb2.Neighbor:
+    """What other nodes must know of a port."""
+    return neighbor_pb2.Neighbor(
+        network_id=port.spec.network_id,
+        port_id=port.meta.id,
+        mac_address=port.spec.mac_address,
+        addresses=[fixed.ip_address for fixed in port.spec.fixed_ips],
+        node=port.spec.node,
+    )
 
 
 def member(group_id: str, port: port_pb2.Port) -> security_group_pb2.GroupMember:

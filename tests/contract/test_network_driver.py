@@ -13,7 +13,7 @@ from agents.network.fake import fake_drivers
 from agents.network.name import bridge, tap
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, port_pb2, security_group_pb2
 from fabric.runtime.errors import NotFound
 from tests.system.network.lab import clean, own_namespace
 from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
@@ -75,6 +75,29 @@ async def test_a_network_is_there_once_and_then_not(drivers: Drivers) -> None:
     for _ in range(2):
         await drivers.switch.remove_network(site.network_id)
         assert await drivers.switch.find() == []
+
+
+async def test_a_network_with_peers_has_a_way_to_them(drivers: Drivers) -> None:
+    site = Site()
+    neighbor = neighbor_pb2.Neighbor(
+        network_id=site.network_id,
+        port_id=site.port.meta.id,
+        mac_address=site.port.spec.mac_address,
+        addresses=["10.0.0.5", "fd00::5"],
+        node="n2",
+    )
+    await drivers.switch.ensure_neighbor("p", neighbor)
+    for _ in range(2):
+        site.network.peers.add(node="n2", address="192.0.2.2")
+        await drivers.switch.ensure_network(site.network)
+        assert kinds(await drivers.switch.find()) == ["bridge", "link", "namespace", "tunnel"]
+        await drivers.switch.resync()
+        site.network.ClearField("peers")
+        await drivers.switch.ensure_network(site.network)
+        assert "tunnel" not in kinds(await drivers.switch.find())
+    await drivers.switch.remove_neighbor("p")
+    await drivers.switch.remove_network(site.network_id)
+    assert await drivers.switch.find() == []
 
 
 async def test_a_port_needs_its_network(drivers: Drivers) -> None:

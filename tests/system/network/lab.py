@@ -25,7 +25,7 @@ from agents.network.metadata_http import Documents
 from agents.network.name import tap
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
 from tests.unit.agents.node_store import MemoryNodeStore
 
 Result = TypeVar("Result")
@@ -34,6 +34,10 @@ State = port_pb2.PortStatus
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF = 0x400454CA
 _SIOCSIFFLAGS = 0x8914
+_DO_NOT_FRAGMENT = {  # IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: PMTUDISC_DO
+    socket.AF_INET: (socket.IPPROTO_IP, 10, 2),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 23, 2),
+}
 _namespaces: set[str] = set()  # made by the test that runs
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -92,10 +96,11 @@ class Cloud:
         self.members: MemoryNodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember] = (
             MemoryNodeStore()
         )
+        self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
         self.documents: dict[str, Documents] = {}
 
     def stores(self) -> NetworkStores:
-        return cast(NetworkStores, _Stores(self.networks, self.ports, self.groups, self.members))
+        return cast(NetworkStores, self)
 
     def state(self, port_id: str) -> "port_pb2.PortStatus.State.ValueType":
         status = self.ports.status(port_id)
@@ -104,11 +109,6 @@ class Cloud:
     async def active(self, *port_ids: str, within_s: float = 10.0) -> float:
         """Seconds until all the ports are ACTIVE."""
         return await until(lambda: all(self.state(p) == State.STATE_ACTIVE for p in port_ids), within_s)
-
-
-class _Stores:
-    def __init__(self, networks: object, ports: object, groups: object, members: object) -> None:
-        self.networks, self.ports, self.groups, self.members = networks, ports, groups, members
 
 
 @contextlib.asynccontextmanager
@@ -133,12 +133,13 @@ async def running(
 class Guest:
     """A namespace with an eth0 that is the other side of a port's tap, as a virtual machine would be."""
 
-    def __init__(self, port: port_pb2.Port) -> None:
+    def __init__(self, port: port_pb2.Port, node: str = "/proc/thread-self/ns/net") -> None:
+        """node: the network namespace that has the tap."""
         self.namespace = f"guest-{uuid.uuid4()}"
         self.mac = port.spec.mac_address
         _namespaces.add(self.namespace)
         netns.create(self.namespace)
-        self._outside = _open_tap(tap(port.meta.id))
+        self._outside = netns.call(node, lambda: _open_tap(tap(port.meta.id)))
         self._inside = netns.call(self.namespace, lambda: _open_tap("eth0"))
         self._stop_read, self._stop_write = os.pipe()
         self._pump = threading.Thread(target=self._run, daemon=True)
@@ -204,17 +205,19 @@ def _open_tap(device: str) -> int:
     return handle
 
 
-async def reaches(sender: Guest, address: str, port: int, *, tries: int = 3, proto: str = "udp") -> bool:
-    """Whether a datagram to the address is answered by its echo server."""
+async def reaches(sender: Guest, address: str, port: int, *, tries: int = 3, size: int = 5) -> bool:
+    """Whether a datagram to the address is answered by its echo server; it is not fragmented."""
+    message = b"." * size
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
     def ask() -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as handle:
             handle.settimeout(0.3)
+            handle.setsockopt(*_DO_NOT_FRAGMENT[family])
             for _ in range(tries):
                 with contextlib.suppress(OSError):
-                    handle.sendto(b"hello", (address, port))
-                    return handle.recv(100) == b"hello"
+                    handle.sendto(message, (address, port))
+                    return handle.recv(2000) == message
         return False
 
     return await sender.run(ask)

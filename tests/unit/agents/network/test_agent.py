@@ -14,7 +14,7 @@ from agents.network.fake import fake_drivers
 from agents.network.numbers import Numbers
 from agents.network.orphan import Orphans
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
 from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
 from tests.unit.agents.node_store import MemoryNodeStore
 
@@ -30,6 +30,7 @@ class World:
         group, member = security_group_pb2.SecurityGroupWant, security_group_pb2.GroupMember
         self.groups: MemoryNodeStore[group, group] = MemoryNodeStore()  # type: ignore[valid-type]
         self.members: MemoryNodeStore[member, member] = MemoryNodeStore()  # type: ignore[valid-type]
+        self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
         self.drivers = fake_drivers()
         self.agent = self.new_agent()
 
@@ -39,6 +40,7 @@ class World:
             ports=cast(object, self.ports),  # type: ignore[arg-type]
             groups=cast(object, self.groups),  # type: ignore[arg-type]
             members=cast(object, self.members),  # type: ignore[arg-type]
+            neighbors=cast(object, self.neighbors),  # type: ignore[arg-type]
         )
         settings = NetworkSettings(grace=timedelta(milliseconds=20))
         return NetworkAgent(stores, self.drivers, settings, lambda port_id: None)
