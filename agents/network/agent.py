@@ -11,6 +11,7 @@ Wiring, in fabric-agent's main:
         groups=NodeStore(cache, life, codec, "security_groups", SecurityGroupWant),
         members=NodeStore(cache, life, codec, "group_members", GroupMember),
         neighbors=NodeStore(cache, life, codec, "neighbors", Neighbor),
+        qos=NodeStore(cache, life, codec, "qos_policies", QosPolicyWant),
     )
     agent = NetworkAgent(stores, drivers, settings, documents)  # port id -> its server's Documents or None
     await agent.run()  # once the caches have listed; until cancelled
@@ -30,10 +31,12 @@ from agents.network import port as decisions
 from agents.network.directory import PortDirectory
 from agents.network.dns_relay import DnsRelay
 from agents.network.driver import Drivers
+from agents.network.limit import Limits, limits
 from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.orphan import Orphans
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
+from fabric.network.qos import policy_of
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, security_group_pb2
 from fabric.runtime.errors import FabricError
 from fabric.runtime.node import NodeStore
 from fabric.runtime.reconcile import Loop
@@ -53,6 +56,7 @@ class NetworkStores:
     groups: NodeStore[security_group_pb2.SecurityGroupWant, security_group_pb2.SecurityGroup]
     members: NodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember]
     neighbors: NodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor]
+    qos: NodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy]
 
 
 class NetworkAgent:
@@ -67,14 +71,17 @@ class NetworkAgent:
     ) -> None:
         self._stores = stores
         self._switch, self.filter, self._dhcp = drivers.switch, drivers.filter, drivers.dhcp
+        self._qos = drivers.qos
         self._settings = settings
         self._documents = metadata
         self._services: list[MetadataServer | DnsRelay] = (
             [MetadataServer(self._find_documents), DnsRelay()] if drivers.namespaces else []
         )
         self._directory = PortDirectory()
-        self._ready: dict[str, int] = {}  # networks whose bridge is there, with the MTU that their taps have
-        self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network or group id -> ports
+        self._ready: dict[
+            str, tuple[int, str]
+        ] = {}  # networks whose bridge is there: MTU and policy of ports
+        self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network, group or policy id -> ports
         self._orphans = Orphans(settings.grace)
         self._loops = {
             "networks": self._loop("networks", self.reconcile_network),
@@ -82,6 +89,7 @@ class NetworkAgent:
             "groups": self._loop("groups", self.reconcile_group),
             "members": self._loop("members", self.reconcile_member),
             "neighbors": self._loop("neighbors", self.reconcile_neighbor),
+            "qos": self._loop("qos", self.reconcile_qos),
         }
 
     def _loop(self, collection: str, reconcile: Callable[..., object]) -> Loop:
@@ -124,6 +132,7 @@ class NetworkAgent:
             {id_: member for id_, member in members if member is not None},
             [port for port in ports if decisions.has_tap(port)],
         )
+        await self._qos.adopt({p.meta.id: self._limits(p) for p in ports if decisions.has_tap(p)})
 
     async def reconcile_network(self, network_id: str) -> timedelta | None:
         """Bridge, namespace, DHCP and metadata of one network."""
@@ -145,8 +154,9 @@ class NetworkAgent:
         network_id = want.network.meta.id
         await self._switch.ensure_network(want)
         await self.filter.ensure_network(want)
-        if self._ready.get(network_id) != _mtu(want):
-            self._ready[network_id] = _mtu(want)
+        known = (_mtu(want), want.network.spec.qos_policy_id)
+        if self._ready.get(network_id) != known:
+            self._ready[network_id] = known
             self._waiting[network_id].update(port.meta.id for port in self._directory.of_network(network_id))
             self._wake_waiting(network_id)
         await self._dhcp.ensure(want, self._directory.of_network(network_id))
@@ -217,6 +227,14 @@ class NetworkAgent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._switch.ensure_port(port, _mtu(want)))
             tasks.create_task(self._dhcp.ensure(want, self._directory.of_network(port.spec.network_id)))
+        await self._qos.ensure_port(port.meta.id, self._limits(port))
+
+    def _limits(self, port: port_pb2.Port) -> Limits:
+        return limits(self._stores.qos.get(self._policy_of(port)))
+
+    def _policy_of(self, port: port_pb2.Port) -> str:
+        want = self._stores.networks.get(port.spec.network_id)
+        return policy_of(port, want.network if want is not None else None)
 
     async def _report_unsettled(self, port: port_pb2.Port, reason: str) -> None:
         """Say what the port waits for, unless it works: a restart must not make it look as if it did not."""
@@ -235,12 +253,16 @@ class NetworkAgent:
             for group_id in port.spec.security_group_ids:
                 if self._stores.groups.get(group_id) is None:
                     return "WAITING_FOR_SECURITY_GROUP", group_id
+        policy_id = self._policy_of(port)
+        if policy_id and self._stores.qos.get(policy_id) is None:
+            return "WAITING_FOR_QOS_POLICY", policy_id
         return None
 
     async def _remove_port(self, port_id: str, port: port_pb2.Port | None) -> None:
         known = self._directory.forget(port_id)
         await self._switch.remove_port(port_id)
         await self.filter.remove_port(port_id)
+        await self._qos.remove_port(port_id)
         if known is not None:
             network_id = known.spec.network_id
             want = self._stores.networks.get(network_id)
@@ -284,6 +306,15 @@ class NetworkAgent:
             await self._switch.ensure_neighbor(port_id, neighbor)
         return None
 
+    async def reconcile_qos(self, policy_id: str) -> timedelta | None:
+        """What the ports that go by the policy are limited to."""
+        for port_id in self._directory.ids():
+            port = self._stores.ports.get(port_id)
+            if port is not None and self._policy_of(port) == policy_id:
+                self._loops["ports"].wake(port_id)
+        self._wake_waiting(policy_id)
+        return None
+
     def _wake_waiting(self, id_: str) -> None:
         for port_id in self._waiting.pop(id_, ()):
             self._loops["ports"].wake(port_id)
@@ -298,11 +329,13 @@ class NetworkAgent:
             await asyncio.sleep(min(self._settings.grace, self._settings.resync).total_seconds() / 2)
             await self.filter.resync()
             await self._switch.resync()
+            await self._qos.resync()
             await self.sweep()
 
     async def sweep(self) -> None:
         """Remove what has had no want for the grace period."""
-        held = [*await self._switch.find(), *await self._dhcp.find()]
+        limited = [h for h in await self._qos.find() if h.kind == "shaper"]  # the others name only a start
+        held = [*await self._switch.find(), *await self._dhcp.find(), *limited]
         wanted = {
             *self._stores.networks.ids(),
             *self._stores.ports.ids(),
@@ -313,6 +346,7 @@ class NetworkAgent:
             log.warning("removing an orphan", kind=holding.kind, name=holding.name, owner=holding.owner_id)
             if holding.owner_kind == "port":
                 await self._switch.remove_port(holding.owner_id)
+                await self._qos.remove_port(holding.owner_id)
             else:
                 await self._dhcp.remove(holding.owner_id)
                 await self._switch.remove_network(holding.owner_id)

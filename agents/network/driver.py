@@ -1,13 +1,15 @@
 """What the network agent asks of its node. Each verb names an end state; repeating it is safe and cheap.
 
 SwitchDriver makes bridges, namespaces and taps (netlink.py), FilterDriver what may pass (nftables.py),
-DhcpDriver the DHCP and DNS servers (dnsmasq.py); fake.py holds all three in memory, for scale tests.
+DhcpDriver the DHCP and DNS servers (dnsmasq.py), QosDriver how much of it (qos.py); fake.py holds all of them in
+memory, for scale tests.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agents.network.limit import Limits
 from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
 
 
@@ -15,7 +17,7 @@ from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_grou
 class Holding:
     """One thing that the agent holds on its node."""
 
-    kind: str  # bridge, namespace, tap, link, tunnel, filter, set, dhcp
+    kind: str  # bridge, namespace, tap, link, tunnel, filter, set, dhcp, shaper, limit
     name: str
     owner_kind: str  # network, port, security_group; empty: the node's own
     owner_id: str  # as much of the id as the thing carries: a name may hold only its start
@@ -120,17 +122,40 @@ class DhcpDriver(Protocol):
         """Let go without stopping anything."""
 
 
+class QosDriver(Protocol):
+    """How much the ports may send and receive, and how what they send is marked."""
+
+    async def adopt(self, ports: Mapping[str, Limits]) -> None:
+        """Know what all ports of the node should have; what marks and counts single frames is made so at once."""
+
+    async def resync(self) -> None:
+        """Compare the rules for single frames with the kernel and repair them."""
+
+    async def ensure_port(self, port_id: str, wanted: Limits) -> None:
+        """Limit the port to this. Raises NotFound: it has no tap."""
+
+    async def remove_port(self, port_id: str) -> None:
+        """Hold nothing for the port; its tap is gone or goes."""
+
+    async def find(self) -> list[Holding]: ...
+
+    async def close(self) -> None:
+        """Let go; the limits stay."""
+
+
 @dataclass(frozen=True)
 class Drivers:
-    """The three of one node."""
+    """Those of one node."""
 
     switch: SwitchDriver
     filter: FilterDriver
     dhcp: DhcpDriver
+    qos: QosDriver
     namespaces: bool = True  # False: the switch makes none, so nothing can listen in them
 
     async def close(self) -> None:
         """Let go without undoing or stopping anything."""
         await self.dhcp.close()
+        await self.qos.close()
         await self.filter.close()
         await self.switch.close()

@@ -1,4 +1,4 @@
-"""All three drivers in memory.
+"""All drivers in memory.
 
 A node that makes nothing and says yes at once. For scale tests without a kernel.
 """
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from agents.network import dhcp, name
 from agents.network.driver import Drivers, Holding
+from agents.network.limit import Limits
 from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
 from fabric.runtime.errors import NotFound
 
@@ -153,6 +154,37 @@ class FakeDhcp:
         return
 
 
+class FakeQos:
+    """Limits nothing."""
+
+    def __init__(self) -> None:
+        self.limits: dict[str, Limits] = {}
+
+    async def adopt(self, ports: Mapping[str, Limits]) -> None:
+        self.limits = dict(ports)
+
+    async def resync(self) -> None:
+        return
+
+    async def ensure_port(self, port_id: str, wanted: Limits) -> None:
+        self.limits[port_id] = wanted
+
+    async def remove_port(self, port_id: str) -> None:
+        self.limits.pop(port_id, None)
+
+    async def find(self) -> list[Holding]:
+        found = []
+        for port_id, wanted in self.limits.items():
+            if wanted.out is not None:
+                found.append(Holding("shaper", name.shaper(port_id), "port", port_id))
+            if wanted.out_packets or wanted.into_packets or wanted.dscp is not None:
+                found.append(Holding("limit", name.tap(port_id), "port", port_id[:11]))
+        return found
+
+    async def close(self) -> None:
+        return
+
+
 def fake_drivers() -> Drivers:
     """A node whose ports are ACTIVE at once and carry nothing."""
-    return Drivers(FakeSwitch(), FakeFilter(), FakeDhcp(), namespaces=False)
+    return Drivers(FakeSwitch(), FakeFilter(), FakeDhcp(), FakeQos(), namespaces=False)

@@ -22,9 +22,10 @@ class Inspection:
         self._drivers = real_drivers(NetworkSettings(), state_dir)
 
     async def holdings(self) -> list[Holding]:
-        """Bridges, links, taps, namespaces, filters, sets and DHCP servers."""
+        """Bridges, links, taps, namespaces, filters, sets, DHCP servers and limits."""
         drivers = self._drivers
-        return [*await drivers.switch.find(), *await drivers.filter.find(), *await drivers.dhcp.find()]
+        parts = (drivers.switch, drivers.filter, drivers.dhcp, drivers.qos)
+        return [holding for part in parts for holding in await part.find()]
 
     async def close(self) -> None:
         await self._drivers.close()

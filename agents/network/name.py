@@ -4,7 +4,7 @@ The kernel allows 15 characters; an interface's alias holds the whole id.
 """
 
 BRIDGE, LINK, TUNNEL, TAP, NAMESPACE = "fb", "fd", "fv", "tap", "fabric-"
-ROUTER_LINK = "fr"
+ROUTER_LINK, SHAPER = "fr", "fq"
 INNER = "dhcp"  # the link's other end, inside the namespace
 METADATA_V4 = "169.254.169.254"
 METADATA_V6 = "fe80::a9fe:a9fe"
@@ -28,6 +28,11 @@ def tunnel(network_id: str) -> str:
 def tap(port_id: str) -> str:
     """The tap of a port; the same name is in the server's Nic.tap."""
     return TAP + port_id[:11]
+
+
+def shaper(port_id: str) -> str:
+    """The device through which goes what a port with a bandwidth limit sends."""
+    return SHAPER + port_id[:12]
 
 
 def namespace(network_id: str) -> str:

@@ -72,6 +72,16 @@ async def run(name: str, function: Callable[[], Result]) -> Result:
     return await asyncio.to_thread(call, name, function)
 
 
+def scratch(function: Callable[[], Result]) -> Result:
+    """Run the function in a new namespace that goes with it; blocking."""
+
+    def inside() -> Result:
+        _check(_libc.unshare(_CLONE_NEWNET), "unshare")
+        return function()
+
+    return _in_thread(inside)
+
+
 def _in_thread(function: Callable[[], Result]) -> Result:
     results: list[Result] = []
     errors: list[BaseException] = []

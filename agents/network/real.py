@@ -8,6 +8,7 @@ from agents.network.driver import Drivers
 from agents.network.links import Links
 from agents.network.netlink import NetlinkSwitch
 from agents.network.nftables import NftablesFilter
+from agents.network.qos import KernelQos
 from agents.network.settings import NetworkSettings
 
 
@@ -23,4 +24,4 @@ def real_drivers(settings: NetworkSettings, state_dir: Path) -> Drivers:
         )
     )
     switch = NetlinkSwitch(Links(), state_dir / "namespaces", settings.tunnel_address)
-    return Drivers(switch, NftablesFilter(), dhcp)
+    return Drivers(switch, NftablesFilter(), dhcp, KernelQos())

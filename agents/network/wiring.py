@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from agents.compute.metadata import Documents, documents
-from agents.network import host
+from agents.network import host, qos
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.driver import Drivers
 from agents.network.fake import fake_drivers
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from agents.running import Running
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
+from fabric.network.qos import POSSIBLE
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, security_group_pb2
 from fabric.runtime.cache import Cache
 from fabric.runtime.node import Life, NodeCache, NodeStore
 from fabric.runtime.rpc import Server
@@ -45,7 +46,10 @@ class Network:
         """It offers nothing over gRPC."""
 
     async def detail(self) -> Mapping[str, object]:
-        """Which driver it has, and where networks lead. Raises FailedPrecondition: what the node lacks."""
+        """Which driver it has, where networks lead, and the QoS rules that it can do.
+
+        Raises FailedPrecondition: what the node lacks.
+        """
         if not self._is_fake:
             await asyncio.to_thread(host.prepare)
         config = self._running.config.network
@@ -53,6 +57,7 @@ class Network:
             "driver": config.driver,
             "tunnel_address": self._settings.tunnel_address,
             "physical_networks": config.physical_networks,
+            "qos": sorted(POSSIBLE) if self._is_fake else await asyncio.to_thread(qos.possible),
         }
 
     def begin(self, life: Life) -> list[Cache]:
@@ -68,6 +73,7 @@ class Network:
             groups=NodeStore(wants, life, codec, "security_groups", group),
             members=NodeStore(wants, life, codec, "group_members", member),
             neighbors=NodeStore(wants, life, codec, "neighbors", neighbor_pb2.Neighbor),
+            qos=NodeStore(wants, life, codec, "qos_policies", qos_pb2.QosPolicyWant),
         )
         self._agent = NetworkAgent(stores, self._drivers, self._settings, self._documents)
         return [wants.cache]
@@ -78,9 +84,10 @@ class Network:
         await self._agent.run()
 
     async def holdings(self) -> list[holding_pb2.Holding]:
-        """Bridges, taps, tunnels, namespaces, filters, sets and DHCP servers."""
+        """Bridges, taps, tunnels, namespaces, filters, sets, DHCP servers and limits."""
         drivers = self._drivers
-        found = [*await drivers.switch.find(), *await drivers.filter.find(), *await drivers.dhcp.find()]
+        parts = (drivers.switch, drivers.filter, drivers.dhcp, drivers.qos)
+        found = [holding for part in parts for holding in await part.find()]
         return [
             holding_pb2.Holding(kind=h.kind, name=h.name, owner_kind=f"{h.owner_kind}s", owner_id=h.owner_id)
             for h in found

@@ -4,7 +4,15 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from fabric.network.v1 import agent_pb2, neighbor_pb2, network_pb2, port_pb2, security_group_pb2, subnet_pb2
+from fabric.network.v1 import (
+    agent_pb2,
+    neighbor_pb2,
+    network_pb2,
+    port_pb2,
+    qos_pb2,
+    security_group_pb2,
+    subnet_pb2,
+)
 from fabric.runtime.store import Collection
 
 DHCP_OWNER = "network:dhcp"
@@ -36,7 +44,10 @@ NETWORKS = Collection(
     message=network_pb2.Network,
     claims=_segment,
     charges=lambda _: {NETWORK_LIMIT: 1},
-    indexes={"open": lambda network: ("1",) if network.spec.shared or network.spec.external else ()},
+    indexes={
+        "open": lambda network: ("1",) if network.spec.shared or network.spec.external else (),
+        "qos_policy": lambda network: (network.spec.qos_policy_id,) if network.spec.qos_policy_id else (),
+    },
     want=network_pb2.NetworkWant,
     status=network_pb2.NetworkStatus,
 )
@@ -76,13 +87,14 @@ PORTS = Collection(
         "device": lambda port: (port.spec.device_id,) if port.spec.device_id else (),
         "node": lambda port: (port.spec.node,) if port.spec.node else (),
         "marked": lambda port: ("1",) if marked(port) else (),
+        "qos_policy": lambda port: (port.spec.qos_policy_id,) if port.spec.qos_policy_id else (),
     },
     node=lambda port: port.spec.node,
     also=lambda port: (port.spec.target_node,) if port.spec.target_node else (),
     place=_place,
     wanted=True,
     status=port_pb2.PortStatus,
-    output_only=("dns_assignments",),
+    output_only=("dns_assignments", "qos_network_policy_id"),
 )
 
 SECURITY_GROUPS = Collection(
@@ -125,6 +137,24 @@ NEIGHBORS: Collection[neighbor_pb2.Neighbor] = Collection(  # type: ignore[type-
     service="network", name="neighbors", message=neighbor_pb2.Neighbor
 )
 
+QOS_POLICIES = Collection(
+    service="network",
+    name="qos_policies",
+    message=qos_pb2.QosPolicy,
+    claims=lambda policy: [("default", policy.meta.project_id)] if policy.spec.is_default else [],
+    indexes={"shared": lambda policy: ("1",) if policy.spec.shared else ()},
+    want=qos_pb2.QosPolicyWant,
+    output_only=("rules",),
+)
+
+QOS_RULES = Collection(
+    service="network",
+    name="qos_rules",
+    message=qos_pb2.QosRule,
+    claims=lambda rule: [("kind", f"{rule.spec.policy_id}/{rule.spec.type}/{rule.spec.direction}")],
+    indexes={"policy": lambda rule: (rule.spec.policy_id,)},
+)
+
 AGENTS = Collection(service="network", name="agents", message=agent_pb2.Agent, status=agent_pb2.AgentStatus)
 
 COLLECTIONS: list[Collection[Any]] = [
@@ -136,6 +166,8 @@ COLLECTIONS: list[Collection[Any]] = [
     MEMBERS,
     NEIGHBORS,
     AGENTS,
+    QOS_POLICIES,
+    QOS_RULES,
 ]
 
 LIMITS = {NETWORK_LIMIT: 100, SUBNET_LIMIT: 100, PORT_LIMIT: 500, GROUP_LIMIT: 10, RULE_LIMIT: 100}

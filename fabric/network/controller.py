@@ -9,8 +9,18 @@ import structlog
 
 from fabric.network import agent, removal
 from fabric.network.binding import HOLDER
-from fabric.network.collection import AGENTS, NETWORKS, PORTS, SECURITY_GROUPS, SUBNETS, marked
+from fabric.network.collection import (
+    AGENTS,
+    NETWORKS,
+    PORTS,
+    QOS_POLICIES,
+    SECURITY_GROUPS,
+    SUBNETS,
+    marked,
+)
 from fabric.network.network import NetworkRemoval
+from fabric.network.qos_policy import QosPolicyRemoval
+from fabric.network.qos_spread import QosSpread
 from fabric.network.security_group import GroupRemoval
 from fabric.network.spread import Spread
 from fabric.network.subnet import SubnetRemoval
@@ -27,6 +37,7 @@ _REMOVALS: tuple[tuple[Collection[Any], removal.Removable], ...] = (
     (NETWORKS, NetworkRemoval()),
     (SUBNETS, SubnetRemoval()),
     (SECURITY_GROUPS, GroupRemoval()),
+    (QOS_POLICIES, QosPolicyRemoval()),
 )
 _ABANDONED = timedelta(seconds=30)  # a removal that takes longer lost its controller
 
@@ -36,6 +47,7 @@ def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[]
     return {
         "network-ports": lambda: _ports(store),
         "network-spread": lambda: _spread(store, client),
+        "network-qos": lambda: QosSpread(store).run(),
         "network-agents": lambda: _agents(store),
         "network-removals": lambda: _removals(store),
     }

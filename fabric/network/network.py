@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNETS, marked
+from fabric.network.qos_policy import QosPolicies, attach, default_of
 from fabric.network.record import TRIES, Asked, NetworkResource, changed, sees_all
 from fabric.network.v1 import network_pb2 as pb
 from fabric.network.v1 import subnet_pb2
@@ -73,6 +74,7 @@ class Networks(NetworkResource[pb.Network]):
         super().__init__(store, policy)
         self._config = config.network
         self._zone = config.node.availability_zone
+        self._qos = QosPolicies(store, policy)
 
     def target(self, message: pb.Network) -> dict[str, Any]:
         return super().target(message) | {
@@ -140,6 +142,9 @@ class Networks(NetworkResource[pb.Network]):
         self._check(new)
         self._check_zones(new)
         self._choose_segment(new, {n.spec.segmentation_id for n in earlier})
+        if "spec.qos_policy_id" not in given:
+            spec.qos_policy_id = spec.qos_policy_id or default_of(self.store, new.meta.project_id)
+        attach(self._qos, caller, new, None, txn)
 
     def change(self, caller: Caller, new: pb.Network, old: pb.Network, txn: Transaction) -> None:
         differs = changed(old, new, _GUARDED)
@@ -153,6 +158,7 @@ class Networks(NetworkResource[pb.Network]):
             )
         new.spec.mtu = new.spec.mtu or self._config.mtu
         self._check(new)
+        attach(self._qos, caller, new, old, txn)
         if old.spec.shared and not new.spec.shared:
             self._check_unshared(old)
 

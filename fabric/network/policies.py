@@ -19,6 +19,14 @@ ANYBODY = "@"
 
 _DEVICE = f"({ADMIN}) or {SERVICE} or ({NET_MEMBER})"
 
+
+def _qos_rules(*types: str) -> Mapping[str, str]:
+    """Of each type of QoS rules, and of the routes that name no policy."""
+    nouns = [noun for kind in types for noun in (f"policy_{kind}_rule", f"alias_{kind}_rule")]
+    read = {f"get_{noun}": f"({READER}) or {SHARED}" for noun in nouns}
+    return read | {f"{verb}_{noun}": ADMIN for noun in nouns for verb in ("create", "update", "delete")}
+
+
 _RULES: Mapping[str, str] = {
     "create_network": MEMBER,
     "create_network:shared": ADMIN,
@@ -78,6 +86,13 @@ _RULES: Mapping[str, str] = {
     "create_security_group_rule": MEMBER,
     "get_security_group_rule": f"({READER}) or (role:reader and {GROUP_OWNER}) or {SERVICE}",
     "delete_security_group_rule": f"({MEMBER}) or (role:member and {GROUP_OWNER})",
+    "create_policy": ADMIN,
+    "get_policy": f"({READER}) or {SHARED}",
+    "update_policy": ADMIN,
+    "delete_policy": ADMIN,
+    "get_rule_type": ANYBODY,
+    "get_rule_type:drivers": ADMIN,
+    **_qos_rules("bandwidth_limit", "dscp_marking", "minimum_bandwidth", "packet_rate_limit"),
     "get_agent": ADMIN,
     "update_agent": ADMIN,
     "delete_agent": ADMIN,

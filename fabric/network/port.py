@@ -11,6 +11,7 @@ from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SECURITY_GROU
 from fabric.network.default_group import DefaultGroups
 from fabric.network.dns_name import assignments, check_name
 from fabric.network.fixed_ip import Chooser
+from fabric.network.qos_policy import QosPolicies, attach
 from fabric.network.record import TRIES, Asked, NetworkResource, changed, sees_all
 from fabric.network.v1 import network_pb2
 from fabric.network.v1 import port_pb2 as pb
@@ -83,6 +84,7 @@ class Ports(NetworkResource[pb.Port]):
         super().__init__(store, policy)
         self._domain = config.network.dns_domain
         self._groups = groups
+        self._qos = QosPolicies(store, policy)
         self._allocator = Allocator(store)
 
     def target(self, message: pb.Port) -> dict[str, Any]:
@@ -102,11 +104,12 @@ class Ports(NetworkResource[pb.Port]):
 
     def present(self, caller: Caller, message: pb.Port) -> pb.Port:
         shown = copy_of(message)
-        shown.dns_assignments.extend(assignments(message, self._domain_of(message)))
+        network = self.store.find(NETWORKS, message.spec.network_id)
+        shown.dns_assignments.extend(assignments(message, self._domain_of(network)))
+        shown.qos_network_policy_id = network.spec.qos_policy_id if network is not None else ""
         return shown
 
-    def _domain_of(self, port: pb.Port) -> str:
-        network = self.store.find(NETWORKS, port.spec.network_id)
+    def _domain_of(self, network: network_pb2.Network | None) -> str:
         own = network.spec.dns_domain if network is not None else ""
         return (own or self._domain).rstrip(".")
 
@@ -183,6 +186,7 @@ class Ports(NetworkResource[pb.Port]):
         self._check_groups(caller, new, txn, frozenset())
         self._check_pairs(new)
         self._check_security(new, None)
+        attach(self._qos, caller, new, None, txn)
         _check_options(spec)
         _check_vnic(spec)
         spec.dns_name = check_name(spec.dns_name)
@@ -252,6 +256,7 @@ class Ports(NetworkResource[pb.Port]):
             self._check_groups(caller, new, txn, frozenset(old.spec.security_group_ids))
         self._check_pairs(new)
         self._check_security(new, old)
+        attach(self._qos, caller, new, old, txn)
         _merge_options(new, old)
         _check_options(spec)
         spec.vnic_type = spec.vnic_type or "normal"

@@ -12,6 +12,7 @@ from fabric.network.default_group import DefaultGroups
 from fabric.network.ip_availability import IpAvailabilities
 from fabric.network.network import Networks
 from fabric.network.port import Ports
+from fabric.network.qos_policy import QosPolicies, QosRules
 from fabric.network.quota import QuotaSets
 from fabric.network.record import NetworkResource
 from fabric.network.security_group import SecurityGroupRules, SecurityGroups
@@ -21,6 +22,7 @@ from fabric.network.v1 import (
     ip_availability_pb2,
     network_pb2,
     port_pb2,
+    qos_pb2,
     quota_pb2,
     security_group_pb2,
     subnet_pb2,
@@ -54,6 +56,9 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
             "SecurityGroupRule": SecurityGroupRules(store, policy, groups),
         },
     )
+    qos = QosPolicies(store, policy)
+    rules = QosRules(store, policy, qos)
+    _add(server, qos_pb2, "QosService", {"QosPolicy": qos, "QosRule": rules}, qos)
     agents = Agents(store, policy)
     _add(server, agent_pb2, "AgentService", {"Agent": agents}, agents)
     for module, name, servant in (

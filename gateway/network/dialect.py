@@ -34,6 +34,9 @@ _TYPES = {  # where Neutron's word is not the reason in CamelCase
     "QUOTA_EXCEEDED": "OverQuota",
     "DNS_NAME_SERVERS_EXHAUSTED": "DNSNameServersExhausted",
     "PORT_SECURITY_AND_IP_REQUIRED_FOR_SECURITY_GROUPS": "PortSecurityAndIPRequiredForSecurityGroups",
+    "QOS_RULES_CONFLICT": "QoSRulesConflict",
+    "QOS_RULE_PARAMETER_CONFLICT": "QoSRuleParameterConflict",
+    "QOS_POLICY_DEFAULT_ALREADY_EXISTS": "QoSPolicyDefaultAlreadyExists",
     "NETWORK_MTU_SUBNET_CONFLICT": "NetworkMTUSubnetConflict",
 }
 _NO_LIMIT = 2**31 - 1

@@ -85,6 +85,37 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Expose mapping of virtual networks to physical networks",
         "2012-09-07T10:00:00-00:00",
     ),
+    "qos": ("Quality of Service", "The Quality of Service extension.", "2015-06-08T10:00:00-00:00"),
+    "qos-bw-limit-direction": (
+        "Direction for QoS bandwidth limit rule",
+        "Limits hold from the server, or to it",
+        "2017-04-10T10:00:00-00:00",
+    ),
+    "qos-default": (
+        "QoS default policy",
+        "A policy for new networks of a project",
+        "2017-04-06T10:00:00-00:00",
+    ),
+    "qos-port-network-policy": (
+        "QoS port network policy ID",
+        "Shows the policy of a port's network with the port",
+        "2019-11-01T10:00:00-00:00",
+    ),
+    "qos-pps": (
+        "QoS Rule Type Packet per Second Extension",
+        "Limits of packets per second",
+        "2021-05-12T10:00:00-00:00",
+    ),
+    "qos-rule-type-details": (
+        "Details of QoS rule types",
+        "Tells administrators what makes rules true, with which parameters",
+        "2017-06-22T10:00:00-00:00",
+    ),
+    "qos-rules-alias": (
+        "Quality of Service rules alias API",
+        "Rules are reached without the id of their policy",
+        "2018-10-07T10:00:00-00:00",
+    ),
     "quota-check-limit": (
         "Quota engine limit check",
         "Support for checking the resource usage before applying a new quota limit",

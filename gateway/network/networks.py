@@ -48,6 +48,7 @@ NETWORKS = Table(
         ),
         shown("is_default", "spec.is_default", write=BOTH, codec=BOOL),
         Field("l2_adjacency", const=True),
+        shown("qos_policy_id", "spec.qos_policy_id", write=BOTH, codec=Text(36, nullable=True)),
         *standard_fields(),
     ],
 )

@@ -90,6 +90,8 @@ PORTS = Table(
         Field("binding:vif_details", compute=vif_details, visible_to=ADMIN),
         shown("dns_name", "spec.dns_name", write=BOTH),
         Field("dns_assignment", "dns_assignments", codec=ASSIGNMENTS),
+        shown("qos_policy_id", "spec.qos_policy_id", write=BOTH, codec=Text(36, nullable=True)),
+        Field("qos_network_policy_id", "qos_network_policy_id", codec=Text(nullable=True)),
         *standard_fields(),
     ],
 )

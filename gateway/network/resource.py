@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.core.codec import Bool, Integer, JsonValue, List, Text, Timestamp
 from gateway.core.crud import Crud
+from gateway.core.dialect import Listing
 from gateway.core.fault import Fault, Invalid
 from gateway.core.http import Request, Response
 from gateway.core.route import Handler, Route
@@ -51,9 +52,9 @@ def standard_fields(tags: bool = True) -> list[Field]:
 class Resource(Crud):
     """The handlers of one table; creates say which attributes were given, whatever their value."""
 
-    def routes(self, only: str = "list show create update delete") -> list[Route]:
-        """Below /v2.0/<plural>."""
-        path = f"{PREFIX}/{self.table.plural.replace('_', '-')}"
+    def routes(self, only: str = "list show create update delete", path: str = "") -> list[Route]:
+        """Below /v2.0/<plural>, or below another path."""
+        path = path or f"{PREFIX}/{self.table.plural.replace('_', '-')}"
         item = f"{path}/{{id}}"
         known: dict[str, tuple[str, str, Handler]] = {
             "list": ("GET", path, self.list),
@@ -70,7 +71,7 @@ class Resource(Crud):
 
     async def list(self, request: Request) -> Response:
         table = self.table
-        listing = request.api.dialect.listing(request, table)
+        listing = self.listing(request)
         reply = await self.call(request, self._list, query=listing.query)
         found = getattr(reply, self._list.answer)
         items = table.render_list(found, request, fields=listing.fields)
@@ -80,6 +81,10 @@ class Resource(Crud):
                 request, found[0].meta.id, found[-1].meta.id, len(found), listing.query
             )
         return Response(200, body)
+
+    def listing(self, request: Request) -> Listing:
+        """What the list's parameters ask for. Raises Invalid."""
+        return request.api.dialect.listing(request, self.table)
 
     # -- writes
 

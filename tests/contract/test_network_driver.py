@@ -10,7 +10,8 @@ import pytest
 
 from agents.network.driver import Drivers, Holding
 from agents.network.fake import fake_drivers
-from agents.network.name import bridge, tap
+from agents.network.limit import Bandwidth, Limits, PacketRate
+from agents.network.name import bridge, shaper, tap
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import neighbor_pb2, port_pb2, security_group_pb2
@@ -172,3 +173,28 @@ async def test_dhcp_runs_only_where_a_subnet_wants_it(drivers: Drivers) -> None:
     await drivers.dhcp.ensure(site.network, [site.port])
     assert await drivers.dhcp.find() == []
     await drivers.dhcp.remove(site.network_id)
+
+
+async def test_limits_are_there_once_and_then_not(drivers: Drivers) -> None:
+    site, rate = Site(), Bandwidth(10**6, 10**5)
+    port_id = site.port.meta.id
+    await drivers.qos.adopt({})
+    await drivers.qos.remove_port(port_id)
+    await drivers.switch.ensure_network(site.network)
+    await drivers.switch.ensure_port(site.port, 1450)
+    await drivers.qos.ensure_port(port_id, Limits())
+    assert await drivers.qos.find() == []
+    for _ in range(2):
+        await drivers.qos.ensure_port(port_id, Limits(out=rate, into=rate, dscp=26))
+        held = await drivers.qos.find()
+        assert held == [
+            Holding("shaper", shaper(port_id), "port", port_id),
+            Holding("limit", tap(port_id), "port", port_id[:11]),
+        ]
+    await drivers.qos.ensure_port(port_id, Limits(into_packets=PacketRate(1000, 100)))
+    assert kinds(await drivers.qos.find()) == ["limit"]
+    await drivers.qos.ensure_port(port_id, Limits(out=rate))
+    await drivers.switch.remove_port(port_id)
+    for _ in range(2):
+        await drivers.qos.remove_port(port_id)
+        assert await drivers.qos.find() == []

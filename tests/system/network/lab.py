@@ -25,7 +25,7 @@ from agents.network.metadata_http import Documents
 from agents.network.name import tap
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, security_group_pb2
 from tests.unit.agents.node_store import MemoryNodeStore
 
 Result = TypeVar("Result")
@@ -97,6 +97,7 @@ class Cloud:
             MemoryNodeStore()
         )
         self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
+        self.qos: MemoryNodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy] = MemoryNodeStore()
         self.documents: dict[str, Documents] = {}
 
     def stores(self) -> NetworkStores:

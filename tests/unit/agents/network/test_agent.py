@@ -10,12 +10,13 @@ from typing import cast
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.batch import Batch
 from agents.network.driver import Holding
-from agents.network.fake import fake_drivers
+from agents.network.fake import FakeQos, fake_drivers
+from agents.network.limit import Limits
 from agents.network.numbers import Numbers
 from agents.network.orphan import Orphans
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
-from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, security_group_pb2
+from tests.unit.agents.network.wants import a_group, a_network, a_policy, a_port, a_subnet
 from tests.unit.agents.node_store import MemoryNodeStore
 
 NETWORK_ID, GROUP_ID = str(uuid.uuid4()), str(uuid.uuid4())
@@ -31,6 +32,7 @@ class World:
         self.groups: MemoryNodeStore[group, group] = MemoryNodeStore()  # type: ignore[valid-type]
         self.members: MemoryNodeStore[member, member] = MemoryNodeStore()  # type: ignore[valid-type]
         self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
+        self.qos: MemoryNodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy] = MemoryNodeStore()
         self.drivers = fake_drivers()
         self.agent = self.new_agent()
 
@@ -41,6 +43,7 @@ class World:
             groups=cast(object, self.groups),  # type: ignore[arg-type]
             members=cast(object, self.members),  # type: ignore[arg-type]
             neighbors=cast(object, self.neighbors),  # type: ignore[arg-type]
+            qos=cast(object, self.qos),  # type: ignore[arg-type]
         )
         settings = NetworkSettings(grace=timedelta(milliseconds=20))
         return NetworkAgent(stores, self.drivers, settings, lambda port_id: None)
@@ -157,3 +160,35 @@ def test_a_freed_number_is_given_again_last() -> None:
     assert [numbers.number(n) for n in "abb"] == [1, 2, 2]
     numbers.free("a")
     assert [numbers.number(n) for n in "cd"] == [3, 1]
+
+
+async def test_a_port_waits_for_its_policy_and_follows_it() -> None:
+    world = World()
+    subnet = a_subnet(NETWORK_ID)
+    network = a_network(subnet, network_id=NETWORK_ID)
+    network.network.spec.qos_policy_id = "of-network"
+    world.networks.bind(NETWORK_ID, network)
+    port = a_port(NETWORK_ID, [(subnet, "10.0.0.5")])
+    world.ports.bind(port.meta.id, port)
+    qos = cast(FakeQos, world.drivers.qos)
+
+    async def until(rate: int) -> None:
+        async with asyncio.timeout(5):
+            while (out := qos.limits.get(port.meta.id, Limits()).out) is None or out.rate != rate:
+                await asyncio.sleep(0.001)
+
+    async with world.running():
+        await world.until("WAITING_FOR_QOS_POLICY", port.meta.id)
+        world.qos.bind("of-network", a_policy("of-network", bandwidth_limit={"max_kbps": 8}))
+        await world.until("STATE_ACTIVE", port.meta.id)
+        await until(1000)
+        world.qos.bind("of-network", a_policy("of-network", bandwidth_limit={"max_kbps": 16}))
+        await until(2000)
+        world.qos.bind("other", a_policy("other", bandwidth_limit={"max_kbps": 24}))
+        network.network.spec.qos_policy_id = "other"
+        world.networks.bind(NETWORK_ID, network)
+        await until(3000)
+        world.ports.unbind(port.meta.id)
+        async with asyncio.timeout(5):
+            while port.meta.id in qos.limits:
+                await asyncio.sleep(0.001)

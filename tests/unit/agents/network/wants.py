@@ -2,7 +2,7 @@
 
 import uuid
 
-from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2, subnet_pb2
+from fabric.network.v1 import network_pb2, port_pb2, qos_pb2, security_group_pb2, subnet_pb2
 
 
 def a_subnet(
@@ -71,5 +71,19 @@ def a_group(*rules: dict[str, object], group_id: str) -> security_group_pb2.Secu
         rule.meta.id = str(uuid.uuid4())
         rule.spec.MergeFrom(
             security_group_pb2.SecurityGroupRuleSpec(security_group_id=group_id, **fields)  # type: ignore[arg-type]
+        )
+    return want
+
+
+def a_policy(policy_id: str, **rules: dict[str, object]) -> qos_pb2.QosPolicyWant:
+    """rules: by type, or by type and direction (bandwidth_limit__ingress)."""
+    want = qos_pb2.QosPolicyWant()
+    want.qos_policy.meta.id = policy_id
+    for key, spec in rules.items():
+        kind, _, direction = key.partition("__")
+        rule = want.rules.add()
+        rule.meta.id = str(uuid.uuid4())
+        rule.spec.CopyFrom(
+            qos_pb2.QosRuleSpec(policy_id=policy_id, type=kind, direction=direction or "egress", **spec)  # type: ignore[arg-type]
         )
     return want

@@ -1,0 +1,179 @@
+"""Bandwidth limits with tc: what goes to a server is shaped on its tap, what comes from it on an IFB.
+
+A tap's own queue only sees what leaves the node towards the server. What the server sends is redirected, as it
+enters, through an intermediate device (IFB) whose queue is limited, and then goes on as if it had just come in.
+Both are shaped (tbf: it waits, and drops only when too much waits), so TCP comes close to the limit. Blocking, for
+one thread; each step reads first.
+"""
+
+import errno
+import socket
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.tcmsg.common import calc_xmittime
+
+from agents.network import name, netns
+from agents.network.driver import Holding
+from agents.network.limit import Bandwidth, Limits
+from fabric.runtime.errors import NotFound
+
+_ROOT, _TBF = 0xFFFFFFFF, 0x10000
+_INGRESS_PARENT, _INGRESS = 0xFFFFFFF1, 0xFFFF0000
+_EVERY_FRAME = "0x0/0x0+0"
+_ETH_P_ALL = 3
+_IFF_UP = 1
+_QUEUED_S = 0.05  # how long a frame may wait
+_QUEUED_FRAMES = 20  # at least, however slow it is
+
+
+class Shaper:
+    """Works on the network namespace of the thread that first uses it."""
+
+    def __init__(self) -> None:
+        self._netlink: IPRoute | None = None
+
+    def close(self) -> None:
+        """Everything stays."""
+        if self._netlink is not None:
+            self._netlink.close()
+
+    def ensure(self, port_id: str, wanted: Limits) -> None:
+        """Limit the port's tap to this, or to nothing. Raises NotFound: there is no tap."""
+        tap = self._link(name.tap(port_id))
+        if tap is None:
+            if wanted.into is None and wanted.out is None:
+                self._remove_device(port_id)
+                return
+            raise NotFound("the port has no tap yet", port=port_id)
+        self._shape(tap, wanted.into, tap.get_attr("IFLA_MTU"))
+        if wanted.out is None:
+            if self._link(name.shaper(port_id)) is not None:
+                self._stop_redirect(tap["index"])
+            self._remove_device(port_id)
+            return
+        device = self._ensure_device(port_id)
+        self._shape(device, wanted.out, tap.get_attr("IFLA_MTU"))
+        self._redirect(tap["index"], device["index"])
+
+    def remove(self, port_id: str) -> None:
+        """Nothing of it is there any more, but for the tap's own queue, which goes with the tap."""
+        if self._link(name.shaper(port_id)) is not None:
+            self.ensure(port_id, Limits())
+
+    def find(self) -> list[Holding]:
+        """The intermediate devices."""
+        found = []
+        for link in self._ip.get_links():
+            device, owner = link.get_attr("IFLA_IFNAME"), name.owner(link.get_attr("IFLA_IFALIAS") or "")
+            if device.startswith(name.SHAPER) and owner is not None:
+                found.append(Holding("shaper", device, *owner))
+        return found
+
+    @property
+    def _ip(self) -> IPRoute:
+        if self._netlink is None:
+            self._netlink = IPRoute()
+        return self._netlink
+
+    def _link(self, device: str) -> Any | None:
+        try:
+            socket.if_nametoindex(device)  # far cheaper than asking for the whole link
+            return self._ip.link("get", ifname=device)[0]
+        except OSError:
+            return None
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return None
+            raise
+
+    def _ensure_device(self, port_id: str) -> Any:
+        device, alias = name.shaper(port_id), name.mark("port", port_id)
+        link = self._link(device)
+        if link is None:
+            self._ip.link("add", ifname=device, kind="ifb")
+            link = self._link(device)
+        if link is None:
+            raise NotFound("the interface went away while it was made", device=device)
+        if link.get_attr("IFLA_IFALIAS") != alias or not link["flags"] & _IFF_UP:
+            self._ip.link("set", index=link["index"], ifalias=alias, state="up")
+        return link
+
+    def _remove_device(self, port_id: str) -> None:
+        link = self._link(name.shaper(port_id))
+        if link is not None:
+            self._ip.link("del", index=link["index"])
+
+    def _shape(self, link: Any, wanted: Bandwidth | None, mtu: int) -> None:
+        index, found = link["index"], link.get_attr("IFLA_QDISC")
+        if wanted is None:
+            if found == "tbf":
+                self._ip.tc("del", index=index, handle=_TBF, parent=_ROOT)
+            return
+        largest = mtu + 18  # a frame's header and a VLAN tag; a burst below it would let nothing pass
+        burst = max(wanted.burst, 2 * largest)
+        limit = min(2**32 - 1, burst + max(int(wanted.rate * _QUEUED_S), _QUEUED_FRAMES * largest))
+        parameters = (wanted.rate, limit, calc_xmittime(wanted.rate, burst))
+        if found != "tbf" or self._parameters(index) != parameters:
+            self._ip.tc("replace", "tbf", index, _TBF, rate=wanted.rate, burst=burst, limit=limit)
+
+    def _parameters(self, index: int) -> tuple[int, int, int] | None:
+        for qdisc in self._ip.get_qdiscs(index):
+            if qdisc["parent"] == _ROOT and qdisc.get_attr("TCA_KIND") == "tbf":
+                found = qdisc.get_attr("TCA_OPTIONS").get_attr("TCA_TBF_PARMS")
+                return found["rate"], found["limit"], found["buffer"]
+        return None
+
+    def _redirect(self, index: int, device: int) -> None:
+        if self._redirected(index) == device:
+            return
+        self._stop_redirect(index)
+        self._ip.tc("add", "ingress", index, _INGRESS)
+        action = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": device}
+        self._ip.tc(
+            "add-filter",
+            "u32",
+            index,
+            parent=_INGRESS,
+            prio=1,
+            protocol=_ETH_P_ALL,
+            target=_TBF,
+            keys=[_EVERY_FRAME],
+            action=action,
+        )
+
+    def _stop_redirect(self, index: int) -> None:
+        if any(qdisc.get_attr("TCA_KIND") == "ingress" for qdisc in self._ip.get_qdiscs(index)):
+            self._ip.tc("del", index=index, handle=_INGRESS, parent=_INGRESS_PARENT)
+
+    def _redirected(self, index: int) -> int | None:
+        """Where what enters goes; None: on its own way."""
+        for kept in self._ip.get_filters(index=index, parent=_INGRESS):
+            options = kept.get_attr("TCA_OPTIONS")
+            actions = options.get_attr("TCA_U32_ACT") if options is not None else None
+            action = actions.get_attr("TCA_ACT_PRIO_1") if actions is not None else None
+            if action is not None and action.get_attr("TCA_ACT_KIND") == "mirred":
+                parameters = action.get_attr("TCA_ACT_OPTIONS").get_attr("TCA_MIRRED_PARMS")
+                return int(parameters["ifindex"])
+        return None
+
+
+def probe() -> str:
+    """What keeps the kernel from limiting bandwidth, tried in a namespace of its own; empty: nothing. Blocking."""
+
+    def attempt() -> None:
+        shaper = Shaper()
+        try:
+            port_id = "00000000-0000"
+            shaper._ip.link("add", ifname=name.tap(port_id), kind="ifb")
+            both = Bandwidth(10**6, 10**5)
+            shaper.ensure(port_id, Limits(out=both, into=both))
+        finally:
+            shaper.close()
+
+    try:
+        netns.scratch(attempt)
+    except (NetlinkError, OSError) as error:
+        return f"the kernel lacks tbf, ifb, u32 or mirred: {error}"
+    return ""
