@@ -77,8 +77,8 @@ def frame_rules(ports: Mapping[str, Limits]) -> Wanted:
     for way, elements in maps.items():
         type_ = SetType("type ifname : verdict;", is_map=True, quoted=True)
         want.add_set((FRAMES, way), type_, elements)
-    for chain, (hook, rules) in _CHAINS.items():
-        want.add_chain((FRAMES, chain), rules, hook)
+    for chain, (hook, base) in _CHAINS.items():
+        want.add_chain((FRAMES, chain), base, hook)
     return want
 
 

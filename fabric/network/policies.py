@@ -24,7 +24,7 @@ def _qos_rules(*types: str) -> Mapping[str, str]:
     """Of each type of QoS rules, and of the routes that name no policy."""
     nouns = [noun for kind in types for noun in (f"policy_{kind}_rule", f"alias_{kind}_rule")]
     read = {f"get_{noun}": f"({READER}) or {SHARED}" for noun in nouns}
-    return read | {f"{verb}_{noun}": ADMIN for noun in nouns for verb in ("create", "update", "delete")}
+    return read | {f"{verb}_{noun}": MANAGER for noun in nouns for verb in ("create", "update", "delete")}
 
 
 _RULES: Mapping[str, str] = {
@@ -86,10 +86,12 @@ _RULES: Mapping[str, str] = {
     "create_security_group_rule": MEMBER,
     "get_security_group_rule": f"({READER}) or (role:reader and {GROUP_OWNER}) or {SERVICE}",
     "delete_security_group_rule": f"({MEMBER}) or (role:member and {GROUP_OWNER})",
-    "create_policy": ADMIN,
+    "create_policy": MANAGER,
+    "create_policy:shared": ADMIN,
     "get_policy": f"({READER}) or {SHARED}",
-    "update_policy": ADMIN,
-    "delete_policy": ADMIN,
+    "update_policy": MANAGER,
+    "update_policy:shared": ADMIN,
+    "delete_policy": MANAGER,
     "get_rule_type": ANYBODY,
     "get_rule_type:drivers": ADMIN,
     **_qos_rules("bandwidth_limit", "dscp_marking", "minimum_bandwidth", "packet_rate_limit"),

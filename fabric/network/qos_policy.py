@@ -78,9 +78,13 @@ class QosPolicies(NetworkResource[pb.QosPolicy]):
         earlier: Sequence[pb.QosPolicy],
     ) -> None:
         del new.rules[:]
+        if new.spec.shared:
+            self.require(caller, new, ["create_policy:shared"])
         self._check_default(new)
 
     def change(self, caller: Caller, new: pb.QosPolicy, old: pb.QosPolicy, txn: Transaction) -> None:
+        if new.spec.shared != old.spec.shared:
+            self.require(caller, old, ["update_policy:shared"])
         if new.spec.is_default and not old.spec.is_default:
             self._check_default(new)
 

@@ -149,15 +149,8 @@ routes = [
     *(
         route
         for kind in _FIELDS
-        for word in (f"alias_{kind}_rules", f"alias_{kind}_rules".replace("_", "-"))
-        for route in Rules(kind, alias=True).routes("show update delete", f"{_BASE}/{word}")
+        for route in Rules(kind, alias=True).routes("show update delete", f"{_BASE}/alias_{kind}_rules")
     ),
-    *(
-        route
-        for word in ("rule-types", "rule_types")
-        for route in (
-            Route("GET", f"{_BASE}/{word}", list_types),
-            Route("GET", f"{_BASE}/{word}/{{type}}", show_type),
-        )
-    ),
+    Route("GET", f"{_BASE}/rule-types", list_types),
+    Route("GET", f"{_BASE}/rule-types/{{type}}", show_type),
 ]

@@ -88,6 +88,11 @@ def rule(owner: Owner) -> None:
             "policies": {"policy": {"type": "application/json", "blob": "{}"}},
         }.items():
             owner.make(collection, "POST", f"/identity/v3/{collection}", body)
+        policy = owner.make("policies", "POST", "/network/v2.0/qos/policies", {"policy": {"name": n}})
+        for kind, amount in {"bandwidth_limit": "max_kbps", "dscp_marking": "dscp_mark"}.items():
+            path, limit = f"/network/v2.0/qos/policies/{policy}/{kind}_rules", {f"{kind}_rule": {amount: 8}}
+            id_ = owner.make(f"{kind}_rules", "POST", path, limit)
+            owner.own.setdefault(f"alias_{kind}_rules", []).append(id_)
         flavor = {"flavor": {"name": n, "ram": 64, "vcpus": 1, "disk": 1}}
         owner.make("flavors", "POST", "/compute/v2.1/flavors", flavor)
     endpoint = {"service_id": owner.own["services"][0], "interface": "public", "url": "http://x"}

@@ -26,6 +26,7 @@ from tests.functional.etcd import free_port
 
 IMPLIED = {
     "admin": ("admin", "manager", "member", "reader"),
+    "manager": ("manager", "member", "reader"),
     "member": ("member", "reader"),
     "reader": ("reader",),
     "service": ("service",),

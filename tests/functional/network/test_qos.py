@@ -106,6 +106,10 @@ async def test_rules_that_cannot_be(cloud: Cloud, kind: str, attributes: dict[st
 
 async def test_who_may_do_what(cloud: Cloud) -> None:
     await cloud.refused(403, "PolicyNotAuthorized", "POST", POLICIES, {"policy": {"name": "p"}})
+    own = {"policy": {"name": "p"}}
+    assert (await cloud.call("POST", POLICIES, own, token="p1.manager")).status_code == 201
+    for_all = {"policy": {"name": "p", "shared": True}}
+    await cloud.refused(403, "PolicyNotAuthorized", "POST", POLICIES, for_all, token="p1.manager")
     mine = await a_policy(cloud, project_id="p1")
     path = f"{POLICIES}/{mine['id']}"
     await cloud.refused(403, "PolicyNotAuthorized", "PUT", path, {"policy": {"name": "q"}})

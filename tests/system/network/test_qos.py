@@ -174,7 +174,7 @@ async def test_packets_are_counted(tmp_path: Path) -> None:
 
         with await two.run(listen) as handle:
             took = await one.run(send)
-            await eventually(lambda: one.run(lambda: False), 0.3)  # type: ignore[arg-type]
+            await eventually(lambda: one.run(lambda: False), 0.3)
             count = 0
             with contextlib.suppress(BlockingIOError):
                 while handle.recv(10):
