@@ -5,20 +5,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from fabric.network.v1 import (
+    address_scope_pb2,
     agent_pb2,
     neighbor_pb2,
     network_pb2,
     port_pb2,
     qos_pb2,
+    rbac_policy_pb2,
     security_group_pb2,
     subnet_pb2,
+    subnet_pool_pb2,
 )
-from fabric.runtime.store import Collection
+from fabric.runtime.store import UNLIMITED, Collection
 
 DHCP_OWNER = "network:dhcp"
 
 NETWORK_LIMIT, SUBNET_LIMIT, PORT_LIMIT = "network.network", "network.subnet", "network.port"
 GROUP_LIMIT, RULE_LIMIT = "network.security_group", "network.security_group_rule"
+POOL_LIMIT, RBAC_LIMIT = "network.subnetpool", "network.rbac_policy"
+ANYBODY = "*"  # as the target of an RBAC policy
 
 
 def marked(message: object) -> bool:
@@ -45,7 +50,6 @@ NETWORKS = Collection(
     claims=_segment,
     charges=lambda _: {NETWORK_LIMIT: 1},
     indexes={
-        "open": lambda network: ("1",) if network.spec.shared or network.spec.external else (),
         "qos_policy": lambda network: (network.spec.qos_policy_id,) if network.spec.qos_policy_id else (),
     },
     want=network_pb2.NetworkWant,
@@ -155,6 +159,31 @@ QOS_RULES = Collection(
     indexes={"policy": lambda rule: (rule.spec.policy_id,)},
 )
 
+SUBNET_POOLS = Collection(
+    service="network",
+    name="subnet_pools",
+    message=subnet_pool_pb2.SubnetPool,
+    claims=lambda pool: [("default", str(pool.spec.ip_version))] if pool.spec.is_default else [],
+    charges=lambda _: {POOL_LIMIT: 1},
+    indexes={"scope": lambda pool: (pool.spec.address_scope_id,) if pool.spec.address_scope_id else ()},
+)
+
+ADDRESS_SCOPES = Collection(service="network", name="address_scopes", message=address_scope_pb2.AddressScope)
+
+RBAC_POLICIES = Collection(
+    service="network",
+    name="rbac_policies",
+    message=rbac_policy_pb2.RbacPolicy,
+    claims=lambda policy: [
+        ("grant", f"{policy.spec.object_id}/{policy.spec.action}/{policy.spec.target}"),
+    ],
+    charges=lambda policy: {} if policy.spec.target == ANYBODY else {RBAC_LIMIT: 1},
+    indexes={
+        "object": lambda policy: (policy.spec.object_id,),
+        "target": lambda policy: (f"{policy.spec.object_type}/{policy.spec.target}",),
+    },
+)
+
 AGENTS = Collection(service="network", name="agents", message=agent_pb2.Agent, status=agent_pb2.AgentStatus)
 
 COLLECTIONS: list[Collection[Any]] = [
@@ -165,9 +194,20 @@ COLLECTIONS: list[Collection[Any]] = [
     RULES,
     MEMBERS,
     NEIGHBORS,
+    SUBNET_POOLS,
+    ADDRESS_SCOPES,
+    RBAC_POLICIES,
     AGENTS,
     QOS_POLICIES,
     QOS_RULES,
 ]
 
-LIMITS = {NETWORK_LIMIT: 100, SUBNET_LIMIT: 100, PORT_LIMIT: 500, GROUP_LIMIT: 10, RULE_LIMIT: 100}
+LIMITS = {
+    NETWORK_LIMIT: 100,
+    SUBNET_LIMIT: 100,
+    PORT_LIMIT: 500,
+    GROUP_LIMIT: 10,
+    RULE_LIMIT: 100,
+    POOL_LIMIT: UNLIMITED,
+    RBAC_LIMIT: 10,
+}

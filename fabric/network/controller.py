@@ -14,6 +14,7 @@ from fabric.network.collection import (
     NETWORKS,
     PORTS,
     QOS_POLICIES,
+    RBAC_POLICIES,
     SECURITY_GROUPS,
     SUBNETS,
     marked,
@@ -21,6 +22,7 @@ from fabric.network.collection import (
 from fabric.network.network import NetworkRemoval
 from fabric.network.qos_policy import QosPolicyRemoval
 from fabric.network.qos_spread import QosSpread
+from fabric.network.rbac_policy import RbacRemoval
 from fabric.network.security_group import GroupRemoval
 from fabric.network.spread import Spread
 from fabric.network.subnet import SubnetRemoval
@@ -38,6 +40,7 @@ _REMOVALS: tuple[tuple[Collection[Any], removal.Removable], ...] = (
     (SUBNETS, SubnetRemoval()),
     (SECURITY_GROUPS, GroupRemoval()),
     (QOS_POLICIES, QosPolicyRemoval()),
+    (RBAC_POLICIES, RbacRemoval()),
 )
 _ABANDONED = timedelta(seconds=30)  # a removal that takes longer lost its controller
 

@@ -4,9 +4,11 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNETS, marked
+from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNET_POOLS, SUBNETS, marked
+from fabric.network.grant import EXTERNAL, SHARED, own_grant
 from fabric.network.qos_policy import QosPolicies, attach, default_of
-from fabric.network.record import TRIES, Asked, NetworkResource, changed, sees_all
+from fabric.network.record import TRIES, Asked, access, changed
+from fabric.network.sharing import SharedResource, close_to_all, open_to_all, withdraw_all
 from fabric.network.v1 import network_pb2 as pb
 from fabric.network.v1 import subnet_pb2
 from fabric.runtime.caller import Caller
@@ -55,12 +57,14 @@ class NetworkRemoval:
                 txn.remove(PORTS, port)
         for subnet in store.table(SUBNETS).by("network", record.meta.id):
             txn.remove(SUBNETS, subnet)
+        withdraw_all(store, txn, record)
 
 
-class Networks(NetworkResource[pb.Network]):
+class Networks(SharedResource[pb.Network]):
     """The rules of networks."""
 
     collection = NETWORKS
+    object_type = "network"
     policies = {
         "create": "create_network",
         "get": "get_network",
@@ -76,36 +80,27 @@ class Networks(NetworkResource[pb.Network]):
         self._zone = config.node.availability_zone
         self._qos = QosPolicies(store, policy)
 
-    def target(self, message: pb.Network) -> dict[str, Any]:
-        return super().target(message) | {
-            "shared": message.spec.shared,
-            "router:external": message.spec.external,
-        }
-
-    def visible(self, caller: Caller, message: pb.Network) -> bool:
-        if marked(message):
-            return False
-        return message.meta.project_id == caller.project_id or super().visible(caller, message)
-
-    def reachable(self, caller: Caller) -> list[pb.Network]:
-        table = self.store.table(NETWORKS)
-        found = {n.meta.id: n for n in table.by("project", caller.project_id)}
-        found.update((n.meta.id, n) for n in table.by("open", "1"))
-        return list(found.values())
+    def target_for(self, caller: Caller, message: pb.Network) -> dict[str, Any]:
+        return self.target(message) | access(self.store, caller, message.meta.id)
 
     def present(self, caller: Caller, message: pb.Network) -> pb.Network:
-        shown = copy_of(message)
+        shown = super().present(caller, message)
         shown.status.Clear()
         shown.status.state = pb.NetworkStatus.STATE_ACTIVE
-        shown.status.subnet_ids.extend(
-            subnet.meta.id
-            for subnet in self.store.table(SUBNETS).by("network", message.meta.id)
-            if not marked(subnet)
-        )
+        for subnet in self.store.table(SUBNETS).by("network", message.meta.id):
+            if not marked(subnet):
+                shown.status.subnet_ids.append(subnet.meta.id)
+                self._show_scope(shown.status, subnet)
         hints = frozenset(message.spec.availability_zone_hints)
         served = zones(self.store)
         shown.status.availability_zones.extend(sorted(served & hints if hints else served))
         return shown
+
+    def _show_scope(self, status: pb.NetworkStatus, subnet: subnet_pb2.Subnet) -> None:
+        pool = self.store.find(SUBNET_POOLS, subnet.spec.subnetpool_id)
+        if pool is not None and pool.spec.address_scope_id:
+            name = "ipv4_address_scope" if pool.spec.ip_version == 4 else "ipv6_address_scope"
+            setattr(status, name, pool.spec.address_scope_id)
 
     # -- rules
 
@@ -145,6 +140,10 @@ class Networks(NetworkResource[pb.Network]):
         if "spec.qos_policy_id" not in given:
             spec.qos_policy_id = spec.qos_policy_id or default_of(self.store, new.meta.project_id)
         attach(self._qos, caller, new, None, txn)
+        if spec.shared:
+            open_to_all(txn, self.object_type, new, SHARED)
+        if spec.external:
+            open_to_all(txn, self.object_type, new, EXTERNAL)
 
     def change(self, caller: Caller, new: pb.Network, old: pb.Network, txn: Transaction) -> None:
         differs = changed(old, new, _GUARDED)
@@ -159,8 +158,19 @@ class Networks(NetworkResource[pb.Network]):
         new.spec.mtu = new.spec.mtu or self._config.mtu
         self._check(new)
         attach(self._qos, caller, new, old, txn)
+        self._change_access(new, old, txn)
+
+    def _change_access(self, new: pb.Network, old: pb.Network, txn: Transaction) -> None:
         if old.spec.shared and not new.spec.shared:
             self._check_unshared(old)
+            close_to_all(self.store, txn, old, SHARED)
+        if new.spec.shared and not old.spec.shared:
+            open_to_all(txn, self.object_type, new, SHARED)
+        if old.spec.external and not new.spec.external:
+            self._check_internal(old)
+            withdraw_all(self.store, txn, old, EXTERNAL)
+        if new.spec.external and not old.spec.external:
+            open_to_all(txn, self.object_type, new, EXTERNAL)
 
     def _check(self, new: pb.Network) -> None:
         if not MIN_MTU <= new.spec.mtu <= MAX_MTU:
@@ -191,6 +201,7 @@ class Networks(NetworkResource[pb.Network]):
             for port in self.store.table(PORTS).by("network", old.meta.id)
             if port.meta.project_id != old.meta.project_id
             and not port.spec.device_owner.startswith("network:")
+            and not own_grant(self.store, old.meta.id, port.meta.project_id)
         )
         if any(not marked(port) for port in foreign):
             raise FailedPrecondition(
@@ -198,6 +209,18 @@ class Networks(NetworkResource[pb.Network]):
                 "Multiple projects are using it.",
                 reason="INVALID_SHARED_SETTING",
                 field="shared",
+            )
+
+    def _check_internal(self, old: pb.Network) -> None:
+        gateways = ("network:router_gateway", "network:floatingip")
+        if any(
+            port.spec.device_owner in gateways for port in self.store.table(PORTS).by("network", old.meta.id)
+        ):
+            raise FailedPrecondition(
+                f"External network {old.meta.id} cannot be updated to be made non-external, since it has "
+                "existing gateway ports.",
+                reason="EXTERNAL_NETWORK_IN_USE",
+                field="router:external",
             )
 
     def _check_zones(self, new: pb.Network) -> None:
@@ -288,11 +311,3 @@ def touch(network: pb.Network, txn: Transaction) -> None:
     newer = copy_of(network)
     newer.meta.generation += 1
     txn.update(NETWORKS, newer)
-
-
-def is_reader(caller: Caller) -> bool:
-    """Whether the caller sees every project."""
-    return sees_all(caller)
-
-
-__all__ = ["NetworkRemoval", "Networks", "subnet_pb2", "touch", "zones"]

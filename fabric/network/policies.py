@@ -16,6 +16,7 @@ GROUP_OWNER = "project_id:%(security_group:project_id)s"
 SHARED = "'True':%(shared)s"
 EXTERNAL = "'True':%(router:external)s"
 ANYBODY = "@"
+NOT_ANYBODY = f"({ADMIN}) or not '*':%(target_tenant)s"
 
 _DEVICE = f"({ADMIN}) or {SERVICE} or ({NET_MEMBER})"
 
@@ -95,6 +96,25 @@ _RULES: Mapping[str, str] = {
     "get_rule_type": ANYBODY,
     "get_rule_type:drivers": ADMIN,
     **_qos_rules("bandwidth_limit", "dscp_marking", "minimum_bandwidth", "packet_rate_limit"),
+    "create_subnetpool": MEMBER,
+    "create_subnetpool:shared": ADMIN,
+    "create_subnetpool:is_default": ADMIN,
+    "get_subnetpool": f"({READER}) or {SHARED}",
+    "update_subnetpool": MEMBER,
+    "update_subnetpool:is_default": ADMIN,
+    "delete_subnetpool": MEMBER,
+    "create_address_scope": MEMBER,
+    "create_address_scope:shared": ADMIN,
+    "get_address_scope": f"({READER}) or {SHARED}",
+    "update_address_scope": MEMBER,
+    "update_address_scope:shared": ADMIN,
+    "delete_address_scope": MEMBER,
+    "create_rbac_policy": MEMBER,
+    "create_rbac_policy:target_tenant": NOT_ANYBODY,
+    "get_rbac_policy": READER,
+    "update_rbac_policy": MEMBER,
+    "update_rbac_policy:target_tenant": NOT_ANYBODY,
+    "delete_rbac_policy": MEMBER,
     "get_agent": ADMIN,
     "update_agent": ADMIN,
     "delete_agent": ADMIN,

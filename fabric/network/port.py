@@ -11,6 +11,7 @@ from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SECURITY_GROU
 from fabric.network.default_group import DefaultGroups
 from fabric.network.dns_name import assignments, check_name
 from fabric.network.fixed_ip import Chooser
+from fabric.network.grant import grant, rely
 from fabric.network.qos_policy import QosPolicies, attach
 from fabric.network.record import TRIES, Asked, NetworkResource, changed, sees_all
 from fabric.network.v1 import network_pb2
@@ -87,13 +88,8 @@ class Ports(NetworkResource[pb.Port]):
         self._qos = QosPolicies(store, policy)
         self._allocator = Allocator(store)
 
-    def target(self, message: pb.Port) -> dict[str, Any]:
-        return super().target(message) | self.network_target(message.spec.network_id)
-
-    def visible(self, caller: Caller, message: pb.Port) -> bool:
-        if marked(message):
-            return False
-        return message.meta.project_id == caller.project_id or super().visible(caller, message)
+    def target_for(self, caller: Caller, message: pb.Port) -> dict[str, Any]:
+        return self.target(message) | self.network_target(caller, message.spec.network_id)
 
     def reachable(self, caller: Caller) -> list[pb.Port]:
         table = self.store.table(PORTS)
@@ -147,7 +143,7 @@ class Ports(NetworkResource[pb.Port]):
     def admit_id(self, caller: Caller, new: pb.Port) -> None:
         """Who it is and whose."""
         self.name_it(caller, new)
-        network(self, caller, new.spec.network_id)  # NOT_FOUND before PERMISSION_DENIED
+        self.network(caller, new.spec.network_id)  # NOT_FOUND before PERMISSION_DENIED
         self.enforce("create", caller, new)
 
     def admit(
@@ -158,8 +154,9 @@ class Ports(NetworkResource[pb.Port]):
         txn: Transaction,
         earlier: Sequence[pb.Port],
     ) -> None:
-        spec, on = new.spec, network(self, caller, new.spec.network_id)
+        spec, on = new.spec, self.network(caller, new.spec.network_id)
         txn.expect(NETWORKS, on)
+        rely(self.store, txn, on.meta.id, on.meta.project_id, new.meta.project_id)
         self._check_create_rules(caller, new, given)
         if "spec.admin_state_up" not in given:
             spec.admin_state_up = True
@@ -347,11 +344,12 @@ class Ports(NetworkResource[pb.Port]):
                     field="security_groups",
                 )
             txn.expect(SECURITY_GROUPS, group)
+            rely(self.store, txn, id_, group.meta.project_id, new.meta.project_id)
 
     def _may_use(self, caller: Caller, new: pb.Port, group: Any) -> bool:
-        if group.meta.project_id in (caller.project_id, new.meta.project_id) or group.spec.shared:
+        if group.meta.project_id in (caller.project_id, new.meta.project_id) or caller.is_admin:
             return True
-        return caller.is_admin
+        return grant(self.store, group.meta.id, caller.project_id) is not None
 
     def _check_pairs(self, new: pb.Port) -> None:
         pairs = new.spec.allowed_address_pairs
@@ -397,24 +395,6 @@ class Ports(NetworkResource[pb.Port]):
             reason="PORT_SECURITY_AND_IP_REQUIRED_FOR_SECURITY_GROUPS",
             field="security_groups",
         )
-
-
-def network(ports: Ports, caller: Caller, network_id: str) -> network_pb2.Network:
-    """The network that a port is asked to be on, if the caller may see it. Raises NotFound."""
-    found = ports.store.find(NETWORKS, network_id)
-    if found is not None and not marked(found):
-        if found.meta.project_id == caller.project_id or found.spec.shared:
-            return found
-        target = {
-            "project_id": found.meta.project_id,
-            "shared": found.spec.shared,
-            "router:external": found.spec.external,
-        }
-        if ports.policy.allows(caller, "get_network", target):
-            return found
-    raise NotFound(
-        f"Network {network_id} could not be found.", reason="NETWORK_NOT_FOUND", field="network_id"
-    )
 
 
 def _must_serve(caller: Caller) -> None:

@@ -9,10 +9,12 @@ from google.protobuf.message import Message
 
 from fabric.network import removal
 from fabric.network.collection import NETWORKS, marked
+from fabric.network.grant import EXTERNAL, grant
+from fabric.network.v1 import network_pb2
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import StaleRevision
+from fabric.runtime.errors import NotFound, StaleRevision
 from fabric.runtime.resource import Resource, copy_of
-from fabric.runtime.store import Record, Transaction
+from fabric.runtime.store import Record, Store, Transaction
 from fabric.type.v1.query_pb2 import Filter, Query
 
 M = TypeVar("M", bound=Record)
@@ -108,7 +110,14 @@ class NetworkResource(Resource[M]):
     # -- reads
 
     def visible(self, caller: Caller, message: M) -> bool:
-        return not marked(message) and super().visible(caller, message)
+        if marked(message):
+            return False
+        return message.meta.project_id == caller.project_id or self.policy.allows(
+            caller, self.policies["get"], self.target_for(caller, message)
+        )
+
+    def enforce(self, verb: str, caller: Caller, message: M) -> None:
+        self.policy.enforce(caller, self.policies[verb], self.target_for(caller, message))
 
     def candidates(self, caller: Caller, asked: Query) -> list[M]:
         """By the narrowest index that the filters name; else all for those who see all, else the project's."""
@@ -128,22 +137,44 @@ class NetworkResource(Resource[M]):
         """What somebody may see who does not see everything."""
         return self.store.table(self.collection).by("project", caller.project_id)
 
-    def target(self, message: M) -> dict[str, Any]:
-        return {"project_id": message.meta.project_id, "tenant_id": message.meta.project_id}
+    def target_for(self, caller: Caller, message: M) -> dict[str, Any]:
+        """The attributes that rules compare, as the caller sees them: what is shared is shared with somebody."""
+        return self.target(message)
 
-    def network_target(self, network_id: str) -> dict[str, Any]:
+    def network_target(self, caller: Caller, network_id: str) -> dict[str, Any]:
         """What rules compare of the network that something is on."""
         network = self.store.find(NETWORKS, network_id)
         owner = network.meta.project_id if network is not None else ""
-        shared = network is not None and network.spec.shared
+        shared = grant(self.store, network_id, caller.project_id) is not None
         return {"network:project_id": owner, "network:tenant_id": owner, "shared": shared}
+
+    def network(self, caller: Caller, network_id: str) -> network_pb2.Network:
+        """The network that something is asked to be on, if the caller may see it. Raises NotFound."""
+        found = self.store.find(NETWORKS, network_id)
+        if found is not None and not marked(found):
+            owner = found.meta.project_id
+            if owner == caller.project_id or self.policy.allows(
+                caller, "get_network", {"project_id": owner} | access(self.store, caller, network_id)
+            ):
+                return found
+        raise NotFound(
+            f"Network {network_id} could not be found.", reason="NETWORK_NOT_FOUND", field="network_id"
+        )
 
     def require(self, caller: Caller, message: M, rules: Iterable[str]) -> None:
         """Enforce the rules of single attributes."""
         target: dict[str, Any] | None = None
         for rule in rules:
-            target = self.target(message) if target is None else target
+            target = self.target_for(caller, message) if target is None else target
             self.policy.enforce(caller, rule, target)
+
+
+def access(store: Store, caller: Caller, network_id: str) -> dict[str, Any]:
+    """How the network is there for those whose it is not."""
+    return {
+        "shared": grant(store, network_id, caller.project_id) is not None,
+        "router:external": grant(store, network_id, caller.project_id, EXTERNAL) is not None,
+    }
 
 
 def sees_all(caller: Caller) -> bool:

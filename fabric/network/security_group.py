@@ -6,8 +6,10 @@ from typing import Any
 from fabric.network import default_group
 from fabric.network.collection import PORTS, RULES, SECURITY_GROUPS, marked
 from fabric.network.default_group import DefaultGroups
+from fabric.network.grant import grant
 from fabric.network.record import Asked, NetworkResource
 from fabric.network.rule import check
+from fabric.network.sharing import SharedResource, withdraw_all
 from fabric.network.v1 import security_group_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
@@ -43,12 +45,14 @@ class GroupRemoval:
             other = store.find(SECURITY_GROUPS, id_)
             if other is not None:
                 touch(other, txn)
+        withdraw_all(store, txn, record)
 
 
-class SecurityGroups(NetworkResource[pb.SecurityGroup]):
+class SecurityGroups(SharedResource[pb.SecurityGroup]):
     """The rules of groups."""
 
     collection = SECURITY_GROUPS
+    object_type = "security_group"
     policies = {
         "create": "create_security_group",
         "get": "get_security_group",
@@ -62,11 +66,8 @@ class SecurityGroups(NetworkResource[pb.SecurityGroup]):
         super().__init__(store, policy)
         self._groups = groups
 
-    def target(self, message: pb.SecurityGroup) -> dict[str, Any]:
-        return super().target(message) | {"shared": message.spec.shared}
-
     def present(self, caller: Caller, message: pb.SecurityGroup) -> pb.SecurityGroup:
-        shown = copy_of(message)
+        shown = super().present(caller, message)
         shown.rules.extend(self.store.table(RULES).by("group", message.meta.id))
         return shown
 
@@ -214,7 +215,10 @@ class SecurityGroupRules(NetworkResource[pb.SecurityGroupRule]):
     def _group(self, caller: Caller, id_: str) -> pb.SecurityGroup:
         group = self.store.find(SECURITY_GROUPS, id_)
         if group is not None and not marked(group):
-            target = {"project_id": group.meta.project_id, "shared": group.spec.shared}
+            target = {
+                "project_id": group.meta.project_id,
+                "shared": grant(self.store, id_, caller.project_id) is not None,
+            }
             if group.meta.project_id == caller.project_id or self.policy.allows(
                 caller, "get_security_group", target
             ):

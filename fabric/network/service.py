@@ -7,6 +7,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from fabric.network import collection
+from fabric.network.address_scope import AddressScopes
 from fabric.network.agent import Agents
 from fabric.network.default_group import DefaultGroups
 from fabric.network.ip_availability import IpAvailabilities
@@ -14,18 +15,24 @@ from fabric.network.network import Networks
 from fabric.network.port import Ports
 from fabric.network.qos_policy import QosPolicies, QosRules
 from fabric.network.quota import QuotaSets
+from fabric.network.rbac_policy import RbacPolicies
 from fabric.network.record import NetworkResource
 from fabric.network.security_group import SecurityGroupRules, SecurityGroups
+from fabric.network.sharing import SharedResource
 from fabric.network.subnet import Subnets
+from fabric.network.subnet_pool import SubnetPools
 from fabric.network.v1 import (
+    address_scope_pb2,
     agent_pb2,
     ip_availability_pb2,
     network_pb2,
     port_pb2,
     qos_pb2,
     quota_pb2,
+    rbac_policy_pb2,
     security_group_pb2,
     subnet_pb2,
+    subnet_pool_pb2,
 )
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
@@ -47,18 +54,25 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     _add(server, network_pb2, "NetworkService", {"Network": networks})
     _add(server, subnet_pb2, "SubnetService", {"Subnet": Subnets(store, policy)})
     _add(server, port_pb2, "PortService", {"Port": Ports(store, policy, config, groups)})
+    security_groups = SecurityGroups(store, policy, groups)
     _add(
         server,
         security_group_pb2,
         "SecurityGroupService",
         {
-            "SecurityGroup": SecurityGroups(store, policy, groups),
+            "SecurityGroup": security_groups,
             "SecurityGroupRule": SecurityGroupRules(store, policy, groups),
         },
     )
     qos = QosPolicies(store, policy)
     rules = QosRules(store, policy, qos)
     _add(server, qos_pb2, "QosService", {"QosPolicy": qos, "QosRule": rules}, qos)
+    pools, scopes = SubnetPools(store, policy), AddressScopes(store, policy)
+    _add(server, subnet_pool_pb2, "SubnetPoolService", {"SubnetPool": pools}, pools)
+    _add(server, address_scope_pb2, "AddressScopeService", {"AddressScope": scopes})
+    shared: list[SharedResource[Any]] = [networks, security_groups, pools, scopes]
+    rbac = RbacPolicies(store, policy, {resource.object_type: resource for resource in shared})
+    _add(server, rbac_policy_pb2, "RbacPolicyService", {"RbacPolicy": rbac})
     agents = Agents(store, policy)
     _add(server, agent_pb2, "AgentService", {"Agent": agents}, agents)
     for module, name, servant in (

@@ -2,13 +2,16 @@
 
 import weakref
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from fabric.network import address
-from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNETS, marked
+from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNET_POOLS, SUBNETS, marked
+from fabric.network.grant import grant, granted
 from fabric.network.network import touch
-from fabric.network.record import NetworkResource, changed
-from fabric.network.v1 import network_pb2, port_pb2
+from fabric.network.pool_allocation import allocate
+from fabric.network.record import Asked, NetworkResource, changed
+from fabric.network.v1 import port_pb2, subnet_pool_pb2
 from fabric.network.v1 import subnet_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
@@ -17,6 +20,7 @@ from fabric.runtime.store import Store, Transaction
 from fabric.type.v1.query_pb2 import Query
 
 MAX_NAMESERVERS, MAX_ROUTES = 5, 20
+PREFIX_DELEGATION = "prefix_delegation"
 _FIXED = ("spec.network_id", "spec.cidr", "spec.ip_version", "spec.subnetpool_id")
 _FIXED_MODES = ("spec.ipv6_ra_mode", "spec.ipv6_address_mode")
 
@@ -68,6 +72,7 @@ class Subnets(NetworkResource[pb.Subnet]):
     narrow = {
         "meta.id": "id",
         "spec.network_id": "network",
+        "spec.subnetpool_id": "subnetpool",
         "meta.project_id": "project",
         "meta.name": "name",
     }
@@ -78,14 +83,15 @@ class Subnets(NetworkResource[pb.Subnet]):
             weakref.WeakKeyDictionary()
         )
 
-    def target(self, message: pb.Subnet) -> dict[str, Any]:
-        return super().target(message) | self.network_target(message.spec.network_id)
+    def target_for(self, caller: Caller, message: pb.Subnet) -> dict[str, Any]:
+        return self.target(message) | self.network_target(caller, message.spec.network_id)
 
     def reachable(self, caller: Caller) -> list[pb.Subnet]:
         table, networks = self.store.table(SUBNETS), self.store.table(NETWORKS)
         found = {s.meta.id: s for s in table.by("project", caller.project_id)}
-        for network in (*networks.by("open", "1"), *networks.by("project", caller.project_id)):
-            found.update((s.meta.id, s) for s in table.by("network", network.meta.id))
+        own = (network.meta.id for network in networks.by("project", caller.project_id))
+        for network_id in (*own, *granted(self.store, "network", caller.project_id)):
+            found.update((s.meta.id, s) for s in table.by("network", network_id))
         return list(found.values())
 
     def candidates(self, caller: Caller, asked: Query) -> list[pb.Subnet]:
@@ -97,15 +103,16 @@ class Subnets(NetworkResource[pb.Subnet]):
 
     def present(self, caller: Caller, message: pb.Subnet) -> pb.Subnet:
         network = self.store.find(NETWORKS, message.spec.network_id)
-        if network is None or not (network.spec.shared or network.spec.external):
+        shared = grant(self.store, message.spec.network_id, caller.project_id) is not None
+        if network is None or not (shared or network.spec.external):
             return message
         shown = copy_of(message)
-        shown.status.shared, shown.status.router_external = network.spec.shared, network.spec.external
+        shown.status.shared, shown.status.router_external = shared, network.spec.external
         return shown
 
     def own(self, caller: Caller, new: pb.Subnet) -> None:
         super().own(caller, new)
-        self._network(caller, new.spec.network_id)  # NOT_FOUND before PERMISSION_DENIED
+        self.network(caller, new.spec.network_id)  # NOT_FOUND before PERMISSION_DENIED
 
     # -- rules
 
@@ -117,18 +124,13 @@ class Subnets(NetworkResource[pb.Subnet]):
         txn: Transaction,
         earlier: Sequence[pb.Subnet],
     ) -> None:
-        network = self._network(caller, new.spec.network_id)
+        network = self.network(caller, new.spec.network_id)
         spec = new.spec
         if spec.service_types:
             self.require(caller, new, ["create_subnet:service_types"])
         if "spec.enable_dhcp" not in given:
             spec.enable_dhcp = True
-        if not spec.cidr:
-            raise InvalidArgument(
-                "Bad subnets request: a subnetpool must be specified in the absence of a cidr.",
-                reason="BAD_REQUEST",
-                field="cidr",
-            )
+        self._choose_prefix(caller, new, txn, earlier)
         net = address.network(spec.cidr)
         _check_cidr(spec, net)
         spec.cidr = str(net)
@@ -157,21 +159,81 @@ class Subnets(NetworkResource[pb.Subnet]):
         if new.spec.gateway_ip != old.spec.gateway_ip and old.spec.gateway_ip:
             self._check_gateway_free(old)
 
-    def _network(self, caller: Caller, network_id: str) -> network_pb2.Network:
-        network = self.store.find(NETWORKS, network_id)
-        if network is not None and not marked(network):
-            target = {
-                "project_id": network.meta.project_id,
-                "shared": network.spec.shared,
-                "router:external": network.spec.external,
-            }
-            if network.meta.project_id == caller.project_id or self.policy.allows(
-                caller, "get_network", target
-            ):
-                return network
-        raise NotFound(
-            f"Network {network_id} could not be found.", reason="NETWORK_NOT_FOUND", field="network_id"
+    # -- subnets from pools
+
+    async def make_all(self, asked: Sequence[Asked[pb.Subnet]], caller: Caller) -> list[pb.Subnet]:
+        pools = {self._pool_id(message.spec) for message, _ in asked} - {""}
+        async with AsyncExitStack() as stack:
+            for id_ in sorted(pools):  # those who cut from one pool do not make each other look again
+                await stack.enter_async_context(self.store.lock(f"subnet pool {id_}"))
+            return await super().make_all(asked, caller)
+
+    def _pool_id(self, spec: pb.SubnetSpec) -> str:
+        default = spec.use_default_subnetpool and self.store.owner(
+            SUBNET_POOLS, "default", str(spec.ip_version)
         )
+        return spec.subnetpool_id or default or ""
+
+    def _choose_prefix(
+        self, caller: Caller, new: pb.Subnet, txn: Transaction, earlier: Sequence[pb.Subnet]
+    ) -> None:
+        spec = new.spec
+        pool = self._pool(caller, spec)
+        if spec.cidr and spec.prefixlen:
+            raise _bad("cidr and prefixlen must not be supplied together", "prefixlen")
+        if pool is None and not spec.cidr:
+            raise _bad("a subnetpool must be specified in the absence of a cidr", "cidr")
+        spec.subnetpool_id = pool.meta.id if pool is not None else ""
+        self._check_affinity(new, earlier)
+        if pool is not None:
+            allocate(self.store, txn, pool, new, earlier)
+        spec.prefixlen, spec.use_default_subnetpool = 0, False
+
+    def _pool(self, caller: Caller, spec: pb.SubnetSpec) -> subnet_pool_pb2.SubnetPool | None:
+        if spec.subnetpool_id and spec.use_default_subnetpool:
+            raise _bad(
+                "subnetpool_id and use_default_subnetpool cannot both be specified", "use_default_subnetpool"
+            )
+        if spec.subnetpool_id == PREFIX_DELEGATION:
+            raise _bad("IPv6 prefix delegation is not supported", "subnetpool_id")
+        id_ = self._pool_id(spec)
+        if not id_ and spec.use_default_subnetpool:
+            raise _bad(f"No default subnetpool found for IPv{spec.ip_version}", "use_default_subnetpool")
+        if not id_:
+            return None
+        pool = self.store.find(SUBNET_POOLS, id_)
+        if pool is None or not self._may_use(caller, pool, spec.use_default_subnetpool):
+            raise NotFound(
+                f"Subnet pool {id_} could not be found.",
+                reason="SUBNET_POOL_NOT_FOUND",
+                field="subnetpool_id",
+            )
+        return pool
+
+    def _may_use(self, caller: Caller, pool: subnet_pool_pb2.SubnetPool, as_default: bool) -> bool:
+        own = pool.meta.project_id == caller.project_id or caller.is_admin
+        return own or as_default or grant(self.store, pool.meta.id, caller.project_id) is not None
+
+    def _check_affinity(self, new: pb.Subnet, earlier: Sequence[pb.Subnet]) -> None:
+        """Of one IP version, a network's subnets are from one pool, or from pools of one address scope."""
+        scope = self._scope(new)
+        others = [s for s in earlier if s.spec.network_id == new.spec.network_id]
+        for other in (*self.store.table(SUBNETS).by("network", new.spec.network_id), *others):
+            if marked(other) or other.spec.ip_version != new.spec.ip_version:
+                continue
+            same_scope = scope != "" and scope == self._scope(other)
+            if other.spec.subnetpool_id != new.spec.subnetpool_id and not same_scope:
+                raise InvalidArgument(
+                    "Subnets hosted on the same network must be allocated from the same subnet pool.",
+                    reason="NETWORK_SUBNET_POOL_AFFINITY_ERROR",
+                    field="subnetpool_id",
+                )
+
+    def _scope(self, subnet: pb.Subnet) -> str:
+        pool = self.store.find(SUBNET_POOLS, subnet.spec.subnetpool_id)
+        return pool.spec.address_scope_id if pool is not None else ""
+
+    # -- checks against what is there
 
     def _check_overlap(self, new: pb.Subnet, earlier: Sequence[pb.Subnet]) -> None:
         net = address.network(new.spec.cidr)
@@ -210,6 +272,10 @@ class Subnets(NetworkResource[pb.Subnet]):
 
     async def delete(self, id_: str, caller: Caller) -> pb.Subnet:
         return await self.remove(id_, caller, SubnetRemoval())
+
+
+def _bad(why: str, field: str) -> InvalidArgument:
+    return InvalidArgument(f"Bad subnets request: {why}.", reason="BAD_REQUEST", field=field)
 
 
 def _check_cidr(spec: pb.SubnetSpec, net: address.IpNetwork) -> None:

@@ -5,6 +5,7 @@ from gateway.core.discovery import ApiVersion
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 from gateway.network import (
+    address_scopes,
     agents,
     extensions,
     ip_availability,
@@ -12,7 +13,9 @@ from gateway.network import (
     ports,
     qos,
     quotas,
+    rbac_policies,
     security_groups,
+    subnet_pools,
     subnets,
 )
 from gateway.network.dialect import NetworkDialect
@@ -27,6 +30,9 @@ COLLECTIONS = {  # singular: plural
     "security_group_rule": "security-group-rules",
     "policy": "policies",
     "rule_type": "rule-types",
+    "subnetpool": "subnetpools",
+    "address_scope": "address-scopes",
+    "rbac_policy": "rbac-policies",
     "quota": "quotas",
     "agent": "agents",
     "availability_zone": "availability_zones",
@@ -66,6 +72,9 @@ API = Api(
                 ports,
                 security_groups,
                 qos,
+                subnet_pools,
+                address_scopes,
+                rbac_policies,
                 quotas,
                 agents,
                 ip_availability,

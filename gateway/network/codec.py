@@ -39,3 +39,14 @@ class PortNumber(Integer):
 
     def __init__(self) -> None:
         super().__init__(nullable=True, lenient=True)
+
+
+class PrefixLength(Integer):
+    """Bits of a prefix: a number or its digits, shown as digits."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 128, lenient=True)
+        self.plain = False
+
+    def to_json(self, value: int) -> JsonValue:
+        return str(value)

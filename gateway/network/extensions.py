@@ -9,6 +9,11 @@ from gateway.core.route import Route
 from gateway.network.resource import PREFIX
 
 _EXTENSIONS = {  # alias: name, description, updated
+    "address-scope": (
+        "Address scope",
+        "Address scopes extension.",
+        "2015-07-26T10:00:00-00:00",
+    ),
     "agent": ("agent", "The agent management extension.", "2013-02-03T10:00:00-00:00"),
     "allowed-address-pairs": (
         "Allowed Address Pairs",
@@ -26,6 +31,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "2018-06-22T10:00:00-00:00",
     ),
     "binding": ("Port Binding", "Expose port bindings of a virtual port", "2014-02-03T10:00:00-00:00"),
+    "default-subnetpools": (
+        "Default Subnetpools",
+        "Provides ability to mark and use a subnetpool as the default.",
+        "2016-02-18T18:00:00-00:00",
+    ),
     "dns-integration": ("DNS Integration", "Provides integration with DNS.", "2015-08-15T18:00:00-00:00"),
     "external-net": (
         "Neutron external network",
@@ -131,6 +141,26 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Expose functions for quotas management per project",
         "2012-07-29T10:00:00-00:00",
     ),
+    "rbac-address-scope": (
+        "Add address_scope type to RBAC",
+        "Add address_scope type to network RBAC",
+        "2018-12-11T00:00:00-00:00",
+    ),
+    "rbac-policies": (
+        "RBAC Policies",
+        "Allows creation and modification of policies that control tenant access to resources.",
+        "2015-06-17T12:15:12-00:00",
+    ),
+    "rbac-security-groups": (
+        "Add security_group type to network RBAC",
+        "Add security_group type to network RBAC",
+        "2018-12-10T00:00:00-00:00",
+    ),
+    "rbac-subnetpool": (
+        "Add subnetpool type to RBAC",
+        "Add subnetpool type to RBAC",
+        "2018-12-12T00:00:00-00:00",
+    ),
     "revision-if-match": (
         "If-Match constraints based on revision_number",
         "Extension indicating that If-Match based on revision_number is supported.",
@@ -168,7 +198,7 @@ _EXTENSIONS = {  # alias: name, description, updated
         "2016-04-11T10:00:00-00:00",
     ),
     "standard-attr-tag": (
-        "Tag support: network, port, security_group, subnet",
+        "Tag support: network, port, security_group, subnet, subnetpool",
         "Enables to set tag on resources with standard attribute.",
         "2017-01-01T00:00:00-00:00",
     ),
@@ -201,6 +231,21 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Empty String Filtering Extension",
         "Allow filtering by attributes with empty string value",
         "2018-05-01T10:00:00-00:00",
+    ),
+    "subnet_allocation": (
+        "Subnet Allocation",
+        "Enables allocation of subnets from a subnet pool",
+        "2015-03-30T10:00:00-00:00",
+    ),
+    "subnet_onboard": (
+        "Subnet Onboard",
+        "Provides support for onboarding subnets into subnet pools",
+        "2018-12-19T10:00:00-00:00",
+    ),
+    "subnetpool-prefix-ops": (
+        "Subnet Pool Prefix Operations",
+        "Provides support for adjusting the prefix list of subnet pools",
+        "2019-02-08T10:00:00-00:00",
     ),
     "tag": ("Tag support", "Enables to set tag on resources.", "2016-01-01T00:00:00-00:00"),
     "tag-ext": (

@@ -27,8 +27,8 @@ NETWORKS = Table(
             "availability_zone_hints", "spec.availability_zone_hints", write="create", codec=List(Text(min=1))
         ),
         Field("availability_zones", "status.availability_zones"),
-        Field("ipv4_address_scope", const=None),
-        Field("ipv6_address_scope", const=None),
+        Field("ipv4_address_scope", "status.ipv4_address_scope", codec=Text(nullable=True)),
+        Field("ipv6_address_scope", "status.ipv6_address_scope", codec=Text(nullable=True)),
         shown("port_security_enabled", "spec.port_security_enabled", write=BOTH, codec=BOOL, default=True),
         shown("dns_domain", "spec.dns_domain", write=BOTH),
         shown("provider:network_type", "spec.network_type", write=BOTH, visible_to="admin"),

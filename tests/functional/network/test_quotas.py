@@ -8,13 +8,18 @@ from tests.functional.network.harness import Cloud
 async def test_quotas(cloud: Cloud) -> None:
     network, _ = await cloud.network("10.1.0.0/24")
     quota = (await cloud.call("GET", "/quotas/p1")).json()["quota"]
-    assert quota == {
-        "network": 100,
-        "port": 500,
-        "security_group": 10,
-        "security_group_rule": 100,
-        "subnet": 100,
-    }
+    assert (
+        quota.items()
+        >= {
+            "network": 100,
+            "port": 500,
+            "security_group": 10,
+            "security_group_rule": 100,
+            "subnet": 100,
+            "subnetpool": -1,
+            "rbac_policy": 10,
+        }.items()
+    )
     assert (await cloud.call("GET", "/quotas", token="p1.admin")).json() == {"quotas": []}
     body = {"quota": {"port": 1, "network": "7"}}
     changed = await cloud.call("PUT", "/quotas/p1", body, token="p1.admin")
