@@ -40,10 +40,10 @@ SUBNET_POOLS = Table(
 class SubnetPools(Resource):
     """What changes prefixes beside the usual handlers."""
 
-    def routes(self, only: str = "list show create update delete") -> list[Route]:
+    def operations(self) -> list[Route]:
+        """Below the pool's item."""
         item = f"{PREFIX}/{self.table.plural}/{{id}}"
         return [
-            *super().routes(only),
             Route("PUT", f"{item}/add_prefixes", self.add),
             Route("PUT", f"{item}/remove_prefixes", self.remove),
             Route("PUT", f"{item}/onboard_network_subnets", self.onboard),
@@ -79,4 +79,4 @@ def _only(request: Request, name: str) -> Any:
 
 
 _resource = SubnetPools(SUBNET_POOLS)
-routes = [*_resource.routes(), *Tags(_resource).routes()]
+routes = [*_resource.routes(), *_resource.operations(), *Tags(_resource).routes()]
