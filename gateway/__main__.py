@@ -15,7 +15,7 @@ from gateway.core.app import application
 from gateway.core.dialect import Api
 from gateway.core.upstream import Upstream
 
-APIS = ("identity", "image", "network", "compute")
+APIS = ("identity", "image", "network", "compute", "placement")
 
 log = structlog.get_logger(__name__)
 

@@ -10,6 +10,8 @@ OWNER_READ = "rule:project_reader_or_admin"
 OWNER_WRITE = "rule:project_member_or_admin"
 _API = "os_compute_api"
 
+_PLACEMENT = "role:admin or role:service"
+
 _RULES: Mapping[str, str] = {
     "context_is_admin": "role:admin",
     "project_reader_or_admin": "role:admin or (role:reader and project_id:%(project_id)s)",
@@ -90,6 +92,28 @@ _RULES: Mapping[str, str] = {
     f"{_API}:os-migrations:index": ADMIN,
     f"{_API}:os-admin-actions:reset_state": ADMIN,
     f"{_API}:os-server-diagnostics": ADMIN,
+    "placement:resource_providers:list": _PLACEMENT,
+    "placement:resource_providers:create": _PLACEMENT,
+    "placement:resource_providers:show": _PLACEMENT,
+    "placement:resource_providers:update": _PLACEMENT,
+    "placement:resource_providers:delete": _PLACEMENT,
+    "placement:resource_providers:inventories:update": _PLACEMENT,
+    "placement:resource_providers:traits:update": _PLACEMENT,
+    "placement:resource_providers:aggregates:update": _PLACEMENT,
+    "placement:traits:list": _PLACEMENT,
+    "placement:traits:show": _PLACEMENT,
+    "placement:traits:update": _PLACEMENT,
+    "placement:traits:delete": _PLACEMENT,
+    "placement:resource_classes:list": _PLACEMENT,
+    "placement:resource_classes:create": _PLACEMENT,
+    "placement:resource_classes:show": _PLACEMENT,
+    "placement:resource_classes:delete": _PLACEMENT,
+    "placement:allocations:list": _PLACEMENT,
+    "placement:allocations:manage": _PLACEMENT,
+    "placement:allocations:delete": _PLACEMENT,
+    "placement:allocation_candidates:list": _PLACEMENT,
+    "placement:usages": "role:admin or role:service or (role:reader and project_id:%(project_id)s)",
+    "placement:reshaper:reshape": "role:service",
     f"{_API}:limits:other_project": "role:admin",
 }
 

@@ -4,10 +4,14 @@ from typing import Any
 
 from fabric.compute.aggregate import AGGREGATES, Aggregates
 from fabric.compute.compute_node import ComputeNodes
+from fabric.compute.consumer import CONSUMERS
+from fabric.compute.consumers import Consumers
 from fabric.compute.flavor import FLAVORS, Flavors
 from fabric.compute.instance_action import ACTIONS, InstanceActions
 from fabric.compute.keypair import KEYPAIRS, Keypairs
 from fabric.compute.node import NODES
+from fabric.compute.provider import PROVIDERS
+from fabric.compute.providers import ResourceProviders
 from fabric.compute.quota import LIMITS, QUOTA_LIMITS, Quotas
 from fabric.compute.server import SERVERS
 from fabric.compute.server_group import SERVER_GROUPS, ServerGroups
@@ -15,13 +19,17 @@ from fabric.compute.servers import Servers
 from fabric.compute.v1 import (
     aggregate_pb2,
     compute_node_pb2,
+    consumer_pb2,
     flavor_pb2,
     instance_action_pb2,
     keypair_pb2,
     quota_pb2,
+    resource_provider_pb2,
     server_group_pb2,
     server_pb2,
+    vocabulary_pb2,
 )
+from fabric.compute.vocabulary import CLASSES, TRAITS, ResourceClasses, Traits
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
 from fabric.runtime.policy import Policy
@@ -30,7 +38,20 @@ from fabric.runtime.rpc import Server
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
 
-COLLECTIONS = [SERVERS, NODES, FLAVORS, KEYPAIRS, ACTIONS, SERVER_GROUPS, AGGREGATES, QUOTA_LIMITS]
+COLLECTIONS = [
+    SERVERS,
+    NODES,
+    FLAVORS,
+    KEYPAIRS,
+    ACTIONS,
+    SERVER_GROUPS,
+    AGGREGATES,
+    QUOTA_LIMITS,
+    PROVIDERS,
+    CONSUMERS,
+    TRAITS,
+    CLASSES,
+]
 __all__ = ["COLLECTIONS", "LIMITS", "PUBLIC", "register"]
 PUBLIC = frozenset[str]()
 
@@ -41,6 +62,11 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     servers = Servers(store, policy, client, signer)
     nodes = ComputeNodes(store, policy)
     keypairs, actions = Keypairs(store, policy), InstanceActions(store, policy)
+    providers = ResourceProviders(store, policy, config.compute)
+    words: dict[str, Resource[Any]] = {
+        "Trait": Traits(store, policy),
+        "ResourceClass": ResourceClasses(store, policy),
+    }
     parts: list[tuple[Any, str, dict[str, Resource[Any]], object]] = [
         (server_pb2, "ServerService", {"Server": servers}, servers),
         (flavor_pb2, "FlavorService", {"Flavor": Flavors(store, policy)}, None),
@@ -50,6 +76,9 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
         (server_group_pb2, "ServerGroupService", {"ServerGroup": ServerGroups(store, policy)}, None),
         (aggregate_pb2, "AggregateService", {"Aggregate": Aggregates(store, policy)}, None),
         (quota_pb2, "QuotaService", {}, Quotas(store, policy)),
+        (resource_provider_pb2, "ResourceProviderService", {"ResourceProvider": providers}, providers),
+        (consumer_pb2, "ConsumerService", {}, Consumers(store, policy, config.compute)),
+        (vocabulary_pb2, "VocabularyService", words, None),
     ]
     for module, name, resources, extra in parts:
         descriptor = module.DESCRIPTOR.services_by_name[name]

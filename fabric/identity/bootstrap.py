@@ -36,6 +36,7 @@ CATALOG = (  # type, name, what follows the path of the gateway
     ("image", "glance", ""),
     ("compute", "nova", "/v2.1"),
     ("network", "neutron", ""),
+    ("placement", "placement", ""),
 )
 
 

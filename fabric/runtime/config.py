@@ -63,6 +63,7 @@ class Gateway:
     image_path: str = opt("/image", "Where the Image API is mounted.")
     compute_path: str = opt("/compute", "Where the Compute API is mounted.")
     network_path: str = opt("/network", "Where the Network API is mounted.")
+    placement_path: str = opt("/placement", "Where the Placement API is mounted.")
     drain_s: float = opt(10.0, "How long requests under way may take when the process is told to stop.")
 
 

@@ -16,6 +16,7 @@ from fabric.runtime.errors import (
     AlreadyExists,
     Conflict,
     FabricError,
+    FailedPrecondition,
     QuotaExceeded,
     StaleRevision,
     Unavailable,
@@ -53,6 +54,7 @@ class Transaction:
         self._taken: dict[str, FabricError] = {}  # key that must be absent -> what it means if it is not
         self._charges: dict[tuple[str, str], int] = {}
         self._limits: dict[tuple[str, str], int | None] = {}
+        self._closed: set[tuple[str, str]] = set()
         self._written: dict[str, _Written | str | None] = {}
         self._done_at: int | None = None  # by a try whose answer was lost
         self.revision = 0  # after the commit
@@ -164,6 +166,11 @@ class Transaction:
         self._limits[project_id, resource] = limit
         self._charges.setdefault((project_id, resource), 0)
 
+    def close(self, owner: str, resource: str) -> None:
+        """Forget limit and usage; FailedPrecondition at commit while something is used."""
+        self._closed.add((owner, resource))
+        self._charges.setdefault((owner, resource), 0)
+
     def want(self, collection: Collection[Any], node: str, id_: str, message: Message) -> None:
         """Tell the node what it must make true."""
         self._write(collection.want_key(node, id_), self._store.codec.encode(message), copy_of(message))
@@ -259,7 +266,8 @@ class Transaction:
 
     async def commit(self) -> int:
         """Do it; returns the revision. Leaving the block calls it."""
-        charges = {at: amount for at, amount in self._charges.items() if amount or at in self._limits}
+        kept = self._limits.keys() | self._closed
+        charges = {at: amount for at, amount in self._charges.items() if amount or at in kept}
         if not (self._change.put or self._change.delete or charges):
             return 0
         keys = sorted(f"{ROOT}/quota/{project}/{resource}" for project, resource in charges)
@@ -277,8 +285,8 @@ class Transaction:
                 self._judge(outcome, set(keys))
         raise Conflict("The quota is contended; try again.", reason="QUOTA_CONTENDED")
 
-    def _charge(self, charges: dict[tuple[str, str], int]) -> dict[str, quota_pb2.Quota]:
-        quotas = {}
+    def _charge(self, charges: dict[tuple[str, str], int]) -> dict[str, quota_pb2.Quota | None]:
+        quotas: dict[str, quota_pb2.Quota | None] = {}
         for (project, resource), amount in charges.items():
             parent = f"{ROOT}/quota/{project}"
             table: Table[quota_pb2.Quota] = self._store.cache.table(parent)
@@ -304,8 +312,13 @@ class Transaction:
             quota.usage = max(0, quota.usage + amount)
             key = f"{parent}/{resource}"
             self._change.expect[key] = table.revision(resource)
-            self._change.put[key] = self._store.codec.encode(quota)
-            quotas[key] = quota
+            if (project, resource) in self._closed:
+                _check_unused(quota)
+                self._change.delete.add(key)
+                quotas[key] = None
+            else:
+                self._change.put[key] = self._store.codec.encode(quota)
+                quotas[key] = quota
         return quotas
 
     async def _commit_surely(self, loose: set[str]) -> Outcome:
@@ -367,7 +380,7 @@ class Transaction:
             value = self._store.codec.decode(quota_pb2.Quota, found.value) if found else None
             self._store.cache.written(key, value, revision or outcome.revision)
 
-    def _take_over(self, revision: int, quotas: dict[str, quota_pb2.Quota]) -> None:
+    def _take_over(self, revision: int, quotas: dict[str, quota_pb2.Quota | None]) -> None:
         self.revision = revision
         cache = self._store.cache
         for key, quota in quotas.items():
@@ -382,6 +395,16 @@ class Transaction:
                 cache.written(key, kept, revision)
         cache.wrote(revision)
         self._store.last_write = max(self._store.last_write, revision)
+
+
+def _check_unused(quota: quota_pb2.Quota) -> None:
+    if quota.usage:
+        raise FailedPrecondition(
+            f"{quota.usage} of {quota.resource.rpartition('.')[2]} are in use.",
+            reason="QUOTA_IN_USE",
+            resource=quota.resource,
+            usage=quota.usage,
+        )
 
 
 def _now() -> datetime:

@@ -79,7 +79,8 @@ def test_a_token_says_who_where_and_what(cloud: ProcessCloud) -> None:
     assert token["user"]["name"] == "demo"
     assert token["project"]["domain"] == {"id": "default", "name": "Default"}
     assert {found["name"] for found in token["roles"]} == {"member", "reader"}
-    assert {service["type"] for service in token["catalog"]} == {"identity", "image", "compute", "network"}
+    types = {"identity", "image", "compute", "network", "placement"}
+    assert {service["type"] for service in token["catalog"]} == types
     assert token["methods"] == ["password"]
 
 

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet
 
 from fabric.network.v1 import port_pb2
 from fabric.runtime.codec import Codec
-from fabric.runtime.errors import AlreadyExists, QuotaExceeded, StaleRevision
+from fabric.runtime.errors import AlreadyExists, FailedPrecondition, QuotaExceeded, StaleRevision
 from fabric.runtime.etcd import Etcd
 from fabric.runtime.store import Collection, Store
 from tests.functional.etcd import EtcdProcess
@@ -102,6 +102,19 @@ async def test_concurrent_creates_never_exceed_the_quota(etcd_process: EtcdProce
         assert sum(isinstance(r, port_pb2.Port) for r in results) == 10
         assert sum(isinstance(r, QuotaExceeded) for r in results) == 40
         assert store.quota("p1", "network.port").usage == len(store.table(PORTS)) == 10
+
+
+async def test_an_account_is_closed_only_when_nothing_is_used(etcd_process: EtcdProcess) -> None:
+    async with a_store(etcd_process) as store:
+        port = await make(store, a_port("a"))
+        with pytest.raises(FailedPrecondition):
+            async with store.transaction() as txn:
+                txn.close("p1", "network.port")
+        async with store.transaction() as txn:
+            txn.remove(PORTS, port)
+        async with store.transaction() as txn:
+            txn.close("p1", "network.port")
+        assert (await store.etcd.scan("/fabric/quota/"))[0] == []
 
 
 async def test_two_stores_share_one_quota(etcd_process: EtcdProcess) -> None:
