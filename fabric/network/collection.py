@@ -7,11 +7,14 @@ from typing import Any
 from fabric.network.v1 import (
     address_scope_pb2,
     agent_pb2,
+    floating_ip_pb2,
     neighbor_pb2,
     network_pb2,
+    port_forwarding_pb2,
     port_pb2,
     qos_pb2,
     rbac_policy_pb2,
+    router_pb2,
     security_group_pb2,
     subnet_pb2,
     subnet_pool_pb2,
@@ -19,11 +22,17 @@ from fabric.network.v1 import (
 from fabric.runtime.store import UNLIMITED, Collection
 
 DHCP_OWNER = "network:dhcp"
+INTERFACE_OWNER = "network:router_interface"
+GATEWAY_OWNER = "network:router_gateway"
+FLOATING_OWNER = "network:floatingip"
+ROUTER_OWNERS = frozenset({INTERFACE_OWNER, GATEWAY_OWNER})
+_UNCOUNTED = frozenset({DHCP_OWNER, GATEWAY_OWNER, FLOATING_OWNER})  # ports that are nobody's
 
 NETWORK_LIMIT, SUBNET_LIMIT, PORT_LIMIT = "network.network", "network.subnet", "network.port"
 GROUP_LIMIT, RULE_LIMIT = "network.security_group", "network.security_group_rule"
 POOL_LIMIT, RBAC_LIMIT = "network.subnetpool", "network.rbac_policy"
 ANYBODY = "*"  # as the target of an RBAC policy
+ROUTER_LIMIT, FLOATING_LIMIT = "network.router", "network.floatingip"
 
 
 def marked(message: object) -> bool:
@@ -72,6 +81,8 @@ def _addresses(port: port_pb2.Port) -> Iterable[tuple[str, str]]:
     yield "mac", f"{port.spec.network_id}/{port.spec.mac_address}"
     for fixed in port.spec.fixed_ips:
         yield "ip", f"{fixed.subnet_id}/{fixed.ip_address}"
+        if port.spec.device_owner == INTERFACE_OWNER:
+            yield "router_subnet", f"{port.spec.device_id}/{fixed.subnet_id}"
 
 
 def _place(port: port_pb2.Port, node: str, target: str) -> None:
@@ -83,12 +94,13 @@ PORTS = Collection(
     name="ports",
     message=port_pb2.Port,
     claims=_addresses,
-    charges=lambda port: {} if port.spec.device_owner == DHCP_OWNER else {PORT_LIMIT: 1},
+    charges=lambda port: {} if port.spec.device_owner in _UNCOUNTED else {PORT_LIMIT: 1},
     indexes={
         "network": lambda port: (port.spec.network_id,),
         "subnet": lambda port: {fixed.subnet_id for fixed in port.spec.fixed_ips},
         "group": lambda port: port.spec.security_group_ids,
         "device": lambda port: (port.spec.device_id,) if port.spec.device_id else (),
+        "routed": lambda port: (port.spec.network_id,) if port.spec.device_owner in ROUTER_OWNERS else (),
         "node": lambda port: (port.spec.node,) if port.spec.node else (),
         "marked": lambda port: ("1",) if marked(port) else (),
         "qos_policy": lambda port: (port.spec.qos_policy_id,) if port.spec.qos_policy_id else (),
@@ -186,6 +198,53 @@ RBAC_POLICIES = Collection(
 
 AGENTS = Collection(service="network", name="agents", message=agent_pb2.Agent, status=agent_pb2.AgentStatus)
 
+ROUTERS = Collection(
+    service="network",
+    name="routers",
+    message=router_pb2.Router,
+    charges=lambda _: {ROUTER_LIMIT: 1},
+    indexes={"node": lambda router: (router.node,)},
+    node=lambda router: router.node,
+    want=router_pb2.RouterWant,
+    status=router_pb2.RouterStatus,
+)
+
+
+def _translation(floating: floating_ip_pb2.FloatingIp) -> Iterable[tuple[str, str]]:
+    """An address of a port has one floating IP on an external network."""
+    spec = floating.spec
+    if spec.port_id:
+        yield "fixed", f"{spec.port_id}/{spec.fixed_ip_address}/{spec.floating_network_id}"
+
+
+FLOATING_IPS = Collection(
+    service="network",
+    name="floating_ips",
+    message=floating_ip_pb2.FloatingIp,
+    singular="floating ip",
+    claims=_translation,
+    charges=lambda _: {FLOATING_LIMIT: 1},
+    indexes={
+        "network": lambda floating: (floating.spec.floating_network_id,),
+        "address": lambda floating: (floating.spec.floating_ip_address,),
+        "port": lambda floating: (floating.spec.port_id,) if floating.spec.port_id else (),
+        "router": lambda floating: (floating.spec.router_id,) if floating.spec.router_id else (),
+    },
+    output_only=("status", "port", "port_forwardings"),
+)
+
+PORT_FORWARDINGS = Collection(
+    service="network",
+    name="port_forwardings",
+    message=port_forwarding_pb2.PortForwarding,
+    indexes={
+        "floating_ip": lambda forwarding: (forwarding.spec.floating_ip_id,),
+        "port": lambda forwarding: (forwarding.spec.internal_port_id,),
+        "router": lambda forwarding: (forwarding.spec.router_id,),
+    },
+    output_only=("floating_ip_address",),
+)
+
 COLLECTIONS: list[Collection[Any]] = [
     NETWORKS,
     SUBNETS,
@@ -200,6 +259,9 @@ COLLECTIONS: list[Collection[Any]] = [
     AGENTS,
     QOS_POLICIES,
     QOS_RULES,
+    ROUTERS,
+    FLOATING_IPS,
+    PORT_FORWARDINGS,
 ]
 
 LIMITS = {
@@ -210,4 +272,6 @@ LIMITS = {
     RULE_LIMIT: 100,
     POOL_LIMIT: UNLIMITED,
     RBAC_LIMIT: 10,
+    ROUTER_LIMIT: 10,
+    FLOATING_LIMIT: 50,
 }

@@ -23,6 +23,7 @@ from fabric.network.network import NetworkRemoval
 from fabric.network.qos_policy import QosPolicyRemoval
 from fabric.network.qos_spread import QosSpread
 from fabric.network.rbac_policy import RbacRemoval
+from fabric.network.router_spread import RouterSpread
 from fabric.network.security_group import GroupRemoval
 from fabric.network.spread import Spread
 from fabric.network.subnet import SubnetRemoval
@@ -51,6 +52,7 @@ def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[]
         "network-ports": lambda: _ports(store),
         "network-spread": lambda: _spread(store, client),
         "network-qos": lambda: QosSpread(store).run(),
+        "network-routers": lambda: _routers(store),
         "network-agents": lambda: _agents(store),
         "network-removals": lambda: _removals(store),
     }
@@ -95,6 +97,15 @@ async def _spread(store: Store, client: Client) -> None:
         async with asyncio.TaskGroup() as tasks:
             for loop in (spread.networks, spread.groups, spread.members, spread.neighbors):
                 tasks.create_task(loop.run())
+    finally:
+        stop()
+
+
+async def _routers(store: Store) -> None:
+    spread = RouterSpread(store)
+    stop = spread.begin()
+    try:
+        await spread.loop.run()
     finally:
         stop()
 

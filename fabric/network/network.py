@@ -1,16 +1,26 @@
 """Networks: segments, what attributes may be, removal."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNET_POOLS, SUBNETS, marked
+from fabric.network.collection import (
+    DHCP_OWNER,
+    FLOATING_IPS,
+    FLOATING_OWNER,
+    NETWORKS,
+    PORTS,
+    SUBNET_POOLS,
+    SUBNETS,
+    marked,
+)
+from fabric.network.external import take_physical
 from fabric.network.grant import EXTERNAL, SHARED, own_grant
 from fabric.network.qos_policy import QosPolicies, attach, default_of
 from fabric.network.record import TRIES, Asked, access, changed
 from fabric.network.sharing import SharedResource, close_to_all, open_to_all, withdraw_all
 from fabric.network.v1 import network_pb2 as pb
-from fabric.network.v1 import subnet_pb2
+from fabric.network.v1 import port_pb2, subnet_pb2
 from fabric.runtime.caller import Caller
 from fabric.runtime.config import Config
 from fabric.runtime.errors import (
@@ -37,13 +47,13 @@ _GUARDED = {
 
 
 class NetworkRemoval:
-    """A network takes its subnets and its DHCP port with it."""
+    """A network takes its subnets, its DHCP port and the floating IPs that lead nowhere with it."""
 
     collection = NETWORKS
 
     def check_unused(self, store: Store, record: pb.Network) -> None:
         used = [port for port in store.table(PORTS).by("network", record.meta.id) if not marked(port)]
-        if any(port.spec.device_owner != DHCP_OWNER for port in used):
+        if any(not _goes_along(store, port) for port in used):
             raise FailedPrecondition(
                 f"Unable to complete operation on network {record.meta.id}. "
                 "There are one or more ports still in use on the network.",
@@ -52,12 +62,21 @@ class NetworkRemoval:
             )
 
     def release(self, store: Store, record: pb.Network, txn: Transaction) -> None:
+        for floating in store.table(FLOATING_IPS).by("network", record.meta.id):
+            txn.remove(FLOATING_IPS, floating)
         for port in store.table(PORTS).by("network", record.meta.id):
-            if port.spec.device_owner == DHCP_OWNER:
+            if _goes_along(store, port):
                 txn.remove(PORTS, port)
         for subnet in store.table(SUBNETS).by("network", record.meta.id):
             txn.remove(SUBNETS, subnet)
         withdraw_all(store, txn, record)
+
+
+def _goes_along(store: Store, port: port_pb2.Port) -> bool:
+    if port.spec.device_owner == FLOATING_OWNER:
+        floating = store.find(FLOATING_IPS, port.spec.device_id)
+        return floating is not None and not floating.spec.router_id
+    return port.spec.device_owner == DHCP_OWNER
 
 
 class Networks(SharedResource[pb.Network]):
@@ -135,7 +154,7 @@ class Networks(SharedResource[pb.Network]):
         new.ClearField("status")
         spec.mtu = spec.mtu or self._config.mtu
         self._check(new)
-        self._check_zones(new)
+        check_zones(self.store, self._zone, new.spec.availability_zone_hints)
         self._choose_segment(new, {n.spec.segmentation_id for n in earlier})
         if "spec.qos_policy_id" not in given:
             spec.qos_policy_id = spec.qos_policy_id or default_of(self.store, new.meta.project_id)
@@ -212,26 +231,14 @@ class Networks(SharedResource[pb.Network]):
             )
 
     def _check_internal(self, old: pb.Network) -> None:
-        gateways = ("network:router_gateway", "network:floatingip")
-        if any(
-            port.spec.device_owner in gateways for port in self.store.table(PORTS).by("network", old.meta.id)
-        ):
+        led_to = self.store.table(FLOATING_IPS).count("network", old.meta.id)
+        if led_to or self.store.table(PORTS).count("routed", old.meta.id):
             raise FailedPrecondition(
                 f"External network {old.meta.id} cannot be updated to be made non-external, since it has "
                 "existing gateway ports.",
                 reason="EXTERNAL_NETWORK_IN_USE",
                 field="router:external",
             )
-
-    def _check_zones(self, new: pb.Network) -> None:
-        known = {self._zone, *zones(self.store)}
-        for zone in new.spec.availability_zone_hints:
-            if zone not in known:
-                raise NotFound(
-                    f"AvailabilityZone {zone} could not be found.",
-                    reason="AVAILABILITY_ZONE_NOT_FOUND",
-                    field="availability_zone_hints",
-                )
 
     def _choose_segment(self, new: pb.Network, taken: set[int]) -> None:
         spec = new.spec
@@ -241,6 +248,7 @@ class Networks(SharedResource[pb.Network]):
                 reason="INVALID_INPUT",
                 field="provider:network_type",
             )
+        take_physical(self.store, self._config.external_physical_network, spec)
         spec.network_type = spec.network_type or "vxlan"
         if spec.network_type not in TYPES:
             raise InvalidArgument(
@@ -304,6 +312,18 @@ def zones(store: Store) -> set[str]:
         if "availability_zone" in life.detail:
             found.add(str(life.detail["availability_zone"]))
     return found
+
+
+def check_zones(store: Store, own: str, hints: Iterable[str]) -> None:
+    """Raise NotFound for a hint that is no zone; own: this node's, whether it is alive or not."""
+    known = {own, *zones(store)}
+    for zone in hints:
+        if zone not in known:
+            raise NotFound(
+                f"AvailabilityZone {zone} could not be found.",
+                reason="AVAILABILITY_ZONE_NOT_FOUND",
+                field="availability_zone_hints",
+            )
 
 
 def touch(network: pb.Network, txn: Transaction) -> None:

@@ -13,12 +13,14 @@ NET_OWNER = "project_id:%(network:project_id)s"
 NET_READER = f"role:reader and {NET_OWNER}"
 NET_MEMBER = f"role:member and {NET_OWNER}"
 GROUP_OWNER = "project_id:%(security_group:project_id)s"
+PARENT_OWNER = "project_id:%(ext_parent:project_id)s"
 SHARED = "'True':%(shared)s"
 EXTERNAL = "'True':%(router:external)s"
 ANYBODY = "@"
 NOT_ANYBODY = f"({ADMIN}) or not '*':%(target_tenant)s"
 
 _DEVICE = f"({ADMIN}) or {SERVICE} or ({NET_MEMBER})"
+_GATEWAY = {"": MEMBER, ":network_id": MEMBER, ":enable_snat": ADMIN, ":external_fixed_ips": ADMIN}
 
 
 def _qos_rules(*types: str) -> Mapping[str, str]:
@@ -59,6 +61,7 @@ _RULES: Mapping[str, str] = {
     "create_port": f"({MEMBER}) or {SERVICE}",
     "create_port:device_owner": _DEVICE,
     "create_port:mac_address": _DEVICE,
+    "create_port:router:external": f"({ADMIN}) or {SERVICE} or ({NET_MEMBER}) or {SHARED}",
     "create_port:fixed_ips": f"{_DEVICE} or {SHARED}",
     "create_port:fixed_ips:ip_address": _DEVICE,
     "create_port:fixed_ips:subnet_id": f"{_DEVICE} or {SHARED}",
@@ -119,6 +122,34 @@ _RULES: Mapping[str, str] = {
     "update_agent": ADMIN,
     "delete_agent": ADMIN,
     "get_availability_zone": ANYBODY,
+    "create_router": MEMBER,
+    "create_router:distributed": ADMIN,
+    "create_router:ha": ADMIN,
+    **{f"create_router:external_gateway_info{part}": rule for part, rule in _GATEWAY.items()},
+    "get_router": f"({READER}) or {SERVICE}",
+    "update_router": MEMBER,
+    "update_router:distributed": ADMIN,
+    "update_router:ha": ADMIN,
+    **{f"update_router:external_gateway_info{part}": rule for part, rule in _GATEWAY.items()},
+    "delete_router": MEMBER,
+    "add_router_interface": MEMBER,
+    "remove_router_interface": MEMBER,
+    "add_extraroutes": MEMBER,
+    "remove_extraroutes": MEMBER,
+    "add_external_gateways": MEMBER,
+    "update_external_gateways": MEMBER,
+    "remove_external_gateways": MEMBER,
+    "create_l3-router": ADMIN,
+    "delete_l3-router": ADMIN,
+    "create_floatingip": MEMBER,
+    "create_floatingip:floating_ip_address": ADMIN,
+    "get_floatingip": f"({READER}) or {SERVICE}",
+    "update_floatingip": MEMBER,
+    "delete_floatingip": MEMBER,
+    "create_floatingip_port_forwarding": f"({ADMIN}) or (role:member and {PARENT_OWNER})",
+    "get_floatingip_port_forwarding": f"({ADMIN}) or (role:reader and {PARENT_OWNER})",
+    "update_floatingip_port_forwarding": f"({ADMIN}) or (role:member and {PARENT_OWNER})",
+    "delete_floatingip_port_forwarding": f"({ADMIN}) or (role:member and {PARENT_OWNER})",
     "get_quota": READER,
     "update_quota": ADMIN,
     "delete_quota": ADMIN,
@@ -138,6 +169,13 @@ def _made(rules: Mapping[str, str]) -> Iterable[RuleDefault]:
         )
 
 
-_METHODS = {"create": "POST", "get": "GET", "update": "PUT", "delete": "DELETE"}
+_METHODS = {
+    "create": "POST",
+    "get": "GET",
+    "update": "PUT",
+    "delete": "DELETE",
+    "add": "PUT",
+    "remove": "PUT",
+}
 
 RULES = list(_made(_RULES))

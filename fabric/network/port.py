@@ -12,8 +12,10 @@ from fabric.network.default_group import DefaultGroups
 from fabric.network.dns_name import assignments, check_name
 from fabric.network.fixed_ip import Chooser
 from fabric.network.grant import grant, rely
+from fabric.network.own_port import server_of
 from fabric.network.qos_policy import QosPolicies, attach
 from fabric.network.record import TRIES, Asked, NetworkResource, changed, sees_all
+from fabric.network.translation import leave
 from fabric.network.v1 import network_pb2
 from fabric.network.v1 import port_pb2 as pb
 from fabric.runtime.caller import Caller
@@ -81,17 +83,26 @@ class Ports(NetworkResource[pb.Port]):
         "meta.name": "name",
     }
 
-    def __init__(self, store: Store, policy: Policy, config: Config, groups: DefaultGroups) -> None:
+    def __init__(
+        self, store: Store, policy: Policy, config: Config, groups: DefaultGroups, allocator: Allocator
+    ) -> None:
         super().__init__(store, policy)
         self._domain = config.network.dns_domain
         self._groups = groups
         self._qos = QosPolicies(store, policy)
-        self._allocator = Allocator(store)
+        self._allocator = allocator
 
     def target_for(self, caller: Caller, message: pb.Port) -> dict[str, Any]:
         return self.target(message) | self.network_target(caller, message.spec.network_id)
 
+    def visible(self, caller: Caller, message: pb.Port) -> bool:
+        if not message.meta.project_id and not caller.project_id:  # nobody's, and not everybody's
+            return not marked(message) and sees_all(caller)
+        return super().visible(caller, message)
+
     def reachable(self, caller: Caller) -> list[pb.Port]:
+        if not caller.project_id:
+            return []
         table = self.store.table(PORTS)
         found = {p.meta.id: p for p in table.by("project", caller.project_id)}
         for network in self.store.table(NETWORKS).by("project", caller.project_id):
@@ -157,7 +168,7 @@ class Ports(NetworkResource[pb.Port]):
         spec, on = new.spec, self.network(caller, new.spec.network_id)
         txn.expect(NETWORKS, on)
         rely(self.store, txn, on.meta.id, on.meta.project_id, new.meta.project_id)
-        self._check_create_rules(caller, new, given)
+        self._check_create_rules(caller, new, on, given)
         if "spec.admin_state_up" not in given:
             spec.admin_state_up = True
         if "spec.port_security_enabled" not in given:
@@ -189,7 +200,9 @@ class Ports(NetworkResource[pb.Port]):
         spec.dns_name = check_name(spec.dns_name)
         bind(new, None)
 
-    def _check_create_rules(self, caller: Caller, new: pb.Port, given: frozenset[str]) -> None:
+    def _check_create_rules(
+        self, caller: Caller, new: pb.Port, on: network_pb2.Network, given: frozenset[str]
+    ) -> None:
         spec = new.spec
         rules = []
         if spec.device_owner.startswith("network:"):
@@ -208,10 +221,13 @@ class Ports(NetworkResource[pb.Port]):
             rules.append("fixed_ips:ip_address")
         if any(fixed.subnet_id for fixed in spec.fixed_ips):
             rules.append("fixed_ips:subnet_id")
+        if on.spec.external:
+            rules.append("router:external")
         if rules:
             self.require(caller, new, (f"create_port:{rule}" for rule in rules))
         if spec.device_owner == DHCP_OWNER:
             _must_serve(caller)
+        self._refuse_posing(new)
 
     def _join_default(self, new: pb.Port) -> None:
         if not new.spec.port_security_enabled or new.spec.device_owner.startswith("network:"):
@@ -244,11 +260,13 @@ class Ports(NetworkResource[pb.Port]):
             )
         differs = changed(old, new, [*_UPDATE_RULES, "spec.fixed_ips", "spec.security_group_ids"])
         self._check_update_rules(caller, new, old, differs)
+        self._check_served(new, old)
         on = self.store.get(NETWORKS, old.spec.network_id)
         if "spec.mac_address" in differs:
             self._change_mac(new, old)
         if differs & {"spec.fixed_ips", "spec.mac_address"}:
             self._change_addresses(new, old, on, txn)
+            leave(self.store, txn, old, frozenset(fixed.ip_address for fixed in new.spec.fixed_ips))
         if "spec.security_group_ids" in differs:
             self._check_groups(caller, new, txn, frozenset(old.spec.security_group_ids))
         self._check_pairs(new)
@@ -303,16 +321,14 @@ class Ports(NetworkResource[pb.Port]):
         return await super().delete(id_, caller)
 
     def check_delete(self, caller: Caller, old: pb.Port, txn: Transaction) -> None:
-        if (
-            old.spec.device_owner.startswith("network:router")
-            or old.spec.device_owner == "network:floatingip"
-        ):
+        if server_of(self.store, old):
             raise FailedPrecondition(
                 f"Port {old.meta.id} cannot be deleted directly via the port API: has device owner "
                 f"{old.spec.device_owner}.",
                 reason="SERVICE_PORT_IN_USE",
                 port=old.meta.id,
             )
+        leave(self.store, txn, old)
 
     async def _let_go(self, id_: str, caller: Caller) -> None:
         """Nobody on the node ever held it, so nobody would release it."""
@@ -329,6 +345,31 @@ class Ports(NetworkResource[pb.Port]):
                 await self.store.fresh(None)
 
     # -- rules
+
+    def _refuse_posing(self, new: pb.Port) -> None:
+        """What a router or a floating IP has, only its own service gives it."""
+        if server_of(self.store, new):
+            raise FailedPrecondition(
+                f"The following device_id {new.spec.device_id} is not owned by your tenant or matches another "
+                "tenants router.",
+                reason="DEVICE_ID_NOT_OWNED_BY_TENANT",
+                field="device_id",
+            )
+
+    def _check_served(self, new: pb.Port, old: pb.Port) -> None:
+        """A router's port stays with it, on its node and on its subnets."""
+        if not server_of(self.store, old):
+            self._refuse_posing(new)
+            return
+        moved = changed(old, new, ["spec.device_id", "spec.device_owner", "spec.node"])
+        before = {fixed.subnet_id for fixed in old.spec.fixed_ips}
+        asked = {fixed.subnet_id for fixed in new.spec.fixed_ips} - {""}
+        if moved or not asked <= before or not new.spec.fixed_ips:
+            raise FailedPrecondition(
+                f"Port {old.meta.id} cannot be updated so: it has device owner {old.spec.device_owner}.",
+                reason="SERVICE_PORT_IN_USE",
+                port=old.meta.id,
+            )
 
     def _check_groups(self, caller: Caller, new: pb.Port, txn: Transaction, before: frozenset[str]) -> None:
         groups = list(dict.fromkeys(new.spec.security_group_ids))

@@ -177,6 +177,11 @@ def access(store: Store, caller: Caller, network_id: str) -> dict[str, Any]:
     }
 
 
+def is_external(store: Store, caller: Caller, network: network_pb2.Network) -> bool:
+    """Whether the network leads outside, for the caller."""
+    return network.spec.external or grant(store, network.meta.id, caller.project_id, EXTERNAL) is not None
+
+
 def sees_all(caller: Caller) -> bool:
     """Whether lists show every project's."""
     return "admin" in caller.roles or "service" in caller.roles

@@ -9,14 +9,19 @@ from google.protobuf.message_factory import GetMessageClass
 from fabric.network import collection
 from fabric.network.address_scope import AddressScopes
 from fabric.network.agent import Agents
+from fabric.network.allocation import Allocator
 from fabric.network.default_group import DefaultGroups
+from fabric.network.floating_ip import FloatingIps
 from fabric.network.ip_availability import IpAvailabilities
 from fabric.network.network import Networks
+from fabric.network.own_port import Plugs
 from fabric.network.port import Ports
+from fabric.network.port_forwarding import PortForwardings
 from fabric.network.qos_policy import QosPolicies, QosRules
 from fabric.network.quota import QuotaSets
 from fabric.network.rbac_policy import RbacPolicies
 from fabric.network.record import NetworkResource
+from fabric.network.router import Routers
 from fabric.network.security_group import SecurityGroupRules, SecurityGroups
 from fabric.network.sharing import SharedResource
 from fabric.network.subnet import Subnets
@@ -24,12 +29,15 @@ from fabric.network.subnet_pool import SubnetPools
 from fabric.network.v1 import (
     address_scope_pb2,
     agent_pb2,
+    floating_ip_pb2,
     ip_availability_pb2,
     network_pb2,
+    port_forwarding_pb2,
     port_pb2,
     qos_pb2,
     quota_pb2,
     rbac_policy_pb2,
+    router_pb2,
     security_group_pb2,
     subnet_pb2,
     subnet_pool_pb2,
@@ -50,10 +58,20 @@ PUBLIC: frozenset[str] = frozenset()
 def register(server: Server, store: Store, policy: Policy, config: Config, client: Client) -> None:
     """Add the services to the server."""
     groups = DefaultGroups(store)
+    allocator = Allocator(store)
+    plugs = Plugs(store, allocator)
     networks = Networks(store, policy, config)
+    subnets = Subnets(store, policy)
+    ports = Ports(store, policy, config, groups, allocator)
     _add(server, network_pb2, "NetworkService", {"Network": networks})
-    _add(server, subnet_pb2, "SubnetService", {"Subnet": Subnets(store, policy)})
-    _add(server, port_pb2, "PortService", {"Port": Ports(store, policy, config, groups)})
+    _add(server, subnet_pb2, "SubnetService", {"Subnet": subnets})
+    _add(server, port_pb2, "PortService", {"Port": ports})
+    routers = Routers(store, policy, config, plugs, ports, subnets)
+    _add(server, router_pb2, "RouterService", {"Router": routers}, routers)
+    floating = FloatingIps(store, policy, plugs, networks, ports)
+    _add(server, floating_ip_pb2, "FloatingIpService", {"FloatingIp": floating}, floating)
+    forwardings = PortForwardings(store, policy, plugs, floating, ports)
+    _add(server, port_forwarding_pb2, "PortForwardingService", {"PortForwarding": forwardings})
     security_groups = SecurityGroups(store, policy, groups)
     _add(
         server,

@@ -47,15 +47,16 @@ AGENTS = Table(
 
 
 async def zones(request: Request) -> Response:
-    """Each zone once for each kind of resource that has zones: networks."""
+    """Each zone once for each kind of resource that has zones."""
     reply = await request.call(request.stub(AgentServiceStub).ListZones, pb.ListZonesRequest())
     found = [
         {
             "name": zone.name,
-            "resource": "network",
+            "resource": resource,
             "state": "available" if zone.available else "unavailable",
         }
         for zone in reply.zones
+        for resource in ("network", "router")
     ]
     for name in ("name", "resource", "state"):
         if wanted := request.args(name):

@@ -37,6 +37,12 @@ _TYPES = {  # where Neutron's word is not the reason in CamelCase
     "QOS_RULES_CONFLICT": "QoSRulesConflict",
     "QOS_RULE_PARAMETER_CONFLICT": "QoSRuleParameterConflict",
     "QOS_POLICY_DEFAULT_ALREADY_EXISTS": "QoSPolicyDefaultAlreadyExists",
+    "FLOATING_IP_NOT_FOUND": "FloatingIPNotFound",
+    "FLOATING_IP_PORT_ALREADY_ASSOCIATED": "FloatingIPPortAlreadyAssociated",
+    "EXTERNAL_GATEWAY_FOR_FLOATING_IP_NOT_FOUND": "ExternalGatewayForFloatingIPNotFound",
+    "ROUTER_INTERFACE_IN_USE_BY_FLOATING_IP": "RouterInterfaceInUseByFloatingIP",
+    "PORT_HAS_BINDING_FLOATING_IP": "PortHasBindingFloatingIP",
+    "DEVICE_ID_NOT_OWNED_BY_TENANT": "DeviceIDNotOwnedByTenant",
     "NETWORK_MTU_SUBNET_CONFLICT": "NetworkMTUSubnetConflict",
 }
 _NO_LIMIT = 2**31 - 1

@@ -37,21 +37,81 @@ _EXTENSIONS = {  # alias: name, description, updated
         "2016-02-18T18:00:00-00:00",
     ),
     "dns-integration": ("DNS Integration", "Provides integration with DNS.", "2015-08-15T18:00:00-00:00"),
+    "ext-gw-mode": (
+        "Neutron L3 Configurable external gateway mode",
+        "Extension of the router abstraction for specifying whether SNAT should occur on the external gateway",
+        "2013-03-28T10:00:00-00:00",
+    ),
+    "expose-port-forwarding-in-fip": (
+        "Expose Floating IP port forwardings",
+        "Expose port forwarding fields in floating IP response",
+        "2018-06-28T16:00:00-00:00",
+    ),
+    "external-gateway-multihoming": (
+        "Neutron L3 External Gateway Multihoming",
+        "Allow multiple external gateway ports per router",
+        "2023-01-18T00:00:00-00:00",
+    ),
     "external-net": (
         "Neutron external network",
         "Adds external network attribute",
         "2013-01-14T10:00:00-00:00",
     ),
     "extra_dhcp_opt": ("Neutron Extra DHCP options", "Extra options of DHCP", "2013-03-17T12:00:00-00:00"),
+    "extraroute": (
+        "Neutron Extra Route",
+        "Extra routes configuration for L3 router",
+        "2013-02-01T10:00:00-00:00",
+    ),
+    "extraroute-atomic": (
+        "Atomically add/remove extra routes",
+        "Edit extra routes of a router on server side by atomically adding/removing extra routes",
+        "2019-07-10T00:00:00+00:00",
+    ),
     "filter-validation": (
         "Filter parameters validation",
         "Provides validation on filter parameters.",
+        "2018-03-21T10:00:00-00:00",
+    ),
+    "fip-port-details": (
+        "Floating IP Port Details Extension",
+        "Add port_details attribute to Floating IP resource",
+        "2018-04-09T10:00:00-00:00",
+    ),
+    "floating-ip-port-forwarding": (
+        "Floating IP Port Forwarding",
+        "Allow port forwarding from floating IP port to an internal port",
+        "2018-01-19T10:00:00-00:00",
+    ),
+    "floating-ip-port-forwarding-description": (
+        "Floating IP Port Forwarding new attribute description",
+        "Add a description field to Port Forwarding rules",
+        "2019-11-01T10:00:00-00:00",
+    ),
+    "floating-ip-port-forwarding-detail": (
+        "Floating IP port forwarding detail",
+        "Allow list floating ip return more port forwarding data",
+        "2022-05-06T10:00:00-00:00",
+    ),
+    "floating-ip-port-forwarding-port-ranges": (
+        "Floating IP Port Forwarding support port ranges",
+        "Add support to port ranges",
+        "2020-07-01T10:00:00-00:00",
+    ),
+    "floatingip-pools": (
+        "Floating IP Pools Extension",
+        "Provides a floating IP pools API.",
         "2018-03-21T10:00:00-00:00",
     ),
     "ip-substring-filtering": (
         "IP address substring filtering",
         "Provides IP address substring filtering when listing ports",
         "2017-11-28T09:00:00-00:00",
+    ),
+    "l3_agent_scheduler": (
+        "L3 Agent Scheduler",
+        "Schedule routers among l3 agents",
+        "2013-02-07T10:00:00-00:00",
     ),
     "net-mtu": ("Network MTU", "Provides MTU attribute for a network", "2015-03-25T10:00:00-00:00"),
     "net-mtu-writable": (
@@ -166,6 +226,17 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Extension indicating that If-Match based on revision_number is supported.",
         "2016-12-11T00:00:00-00:00",
     ),
+    "router": (
+        "Neutron L3 Router",
+        "Router abstraction for basic L3 forwarding between L2 Neutron networks and access to external networks "
+        "via a NAT gateway.",
+        "2012-07-20T10:00:00-00:00",
+    ),
+    "router_availability_zone": (
+        "Router Availability Zone",
+        "Availability zone support for router.",
+        "2015-01-01T10:00:00-00:00",
+    ),
     "security-group": ("security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"),
     "security-groups-normalized-cidr": (
         "Normalized CIDR field for security group rules",
@@ -198,7 +269,7 @@ _EXTENSIONS = {  # alias: name, description, updated
         "2016-04-11T10:00:00-00:00",
     ),
     "standard-attr-tag": (
-        "Tag support: network, port, security_group, subnet, subnetpool",
+        "Tag support: floatingip, network, port, router, security_group, subnet, subnetpool",
         "Enables to set tag on resources with standard attribute.",
         "2017-01-01T00:00:00-00:00",
     ),
@@ -249,7 +320,7 @@ _EXTENSIONS = {  # alias: name, description, updated
     ),
     "tag": ("Tag support", "Enables to set tag on resources.", "2016-01-01T00:00:00-00:00"),
     "tag-ext": (
-        "Tag support for resources: subnet, port",
+        "Tag support for resources: subnet, port, router, floatingip",
         "Extends tag support to more L2 resources.",
         "2017-01-01T00:00:00-00:00",
     ),

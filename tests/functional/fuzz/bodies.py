@@ -117,6 +117,8 @@ def encoded(value: Any) -> bytes:
 def _near(route: Route, ids: Mapping[str, list[str]]) -> st.SearchStrategy[Any] | None:
     if route.path.endswith("/action"):
         return _broken(st.sampled_from(_ACTIONS))
+    if (parts := _parts(route.path.rpartition("/")[2], ids)) is not None:
+        return _broken(parts)
     table = table_of(route)
     if table is None:
         words = [part for part in route.path.split("/") if part and not part.startswith("{")]
@@ -124,6 +126,30 @@ def _near(route: Route, ids: Mapping[str, list[str]]) -> st.SearchStrategy[Any] 
     schema = table.schema("create" if route.method == "POST" else "update")
     inner = _broken(_object(schema, ids))
     return inner if not table.body_key else st.builds(lambda value: {table.body_key: value}, inner)
+
+
+def _parts(word: str, ids: Mapping[str, list[str]]) -> st.SearchStrategy[Any] | None:
+    """What is put into a router, or taken out of it."""
+    route = st.fixed_dictionaries({"destination": st.just("10.9.0.0/24"), "nexthop": st.just("10.1.0.9")})
+    match word:
+        case "add_router_interface" | "remove_router_interface":
+            return st.fixed_dictionaries(
+                {},
+                optional={
+                    f"{name}_id": st.sampled_from(ids.get(f"{name}s", ["x"])) for name in ("subnet", "port")
+                },
+            )
+        case "add_extraroutes" | "remove_extraroutes":
+            return st.fixed_dictionaries(
+                {"router": st.fixed_dictionaries({"routes": st.lists(route, max_size=2)})}
+            )
+        case "add_external_gateways" | "update_external_gateways" | "remove_external_gateways":
+            gateway = st.fixed_dictionaries({"network_id": st.sampled_from(ids["networks"])})
+            several = st.fixed_dictionaries({"external_gateways": st.lists(gateway, max_size=2)})
+            return st.fixed_dictionaries({"router": several})
+        case "l3-routers":
+            return st.fixed_dictionaries({"router_id": st.sampled_from(ids["routers"])})
+    return None
 
 
 def _object(schema: Any, ids: Mapping[str, list[str]]) -> st.SearchStrategy[dict[str, Any]]:

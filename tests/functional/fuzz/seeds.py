@@ -36,7 +36,7 @@ def furnish(owner: Owner) -> None:
     for n in ("a", "b"):
         net = owner.make("networks", "POST", "/network/v2.0/networks", {"network": {"name": n}})
         subnet = {"network_id": net, "ip_version": 4, "cidr": "10.1.0.0/24"}
-        owner.make("subnets", "POST", "/network/v2.0/subnets", {"subnet": subnet})
+        subnet_id = owner.make("subnets", "POST", "/network/v2.0/subnets", {"subnet": subnet})
         owner.make("ports", "POST", "/network/v2.0/ports", {"port": {"network_id": net}})
         group = {"security_group": {"name": n}}
         id_ = owner.make("security-groups", "POST", "/network/v2.0/security-groups", group)
@@ -47,6 +47,9 @@ def furnish(owner: Owner) -> None:
             "/network/v2.0/security-group-rules",
             {"security_group_rule": rule},
         )
+        router = owner.make("routers", "POST", "/network/v2.0/routers", {"router": {"name": n}})
+        add = f"/network/v2.0/routers/{router}/add_router_interface"
+        owner.http.call("PUT", add, {"subnet_id": subnet_id})
         image = {"name": n, "disk_format": "raw", "container_format": "bare"}
         image_id = owner.make("images", "POST", "/image/v2/images", image)
         owner.http.call("PUT", f"/image/v2/images/{image_id}/file", b"\0" * 1024, _OCTETS)
@@ -95,6 +98,12 @@ def rule(owner: Owner) -> None:
             owner.own.setdefault(f"alias_{kind}_rules", []).append(id_)
         flavor = {"flavor": {"name": n, "ram": 64, "vcpus": 1, "disk": 1}}
         owner.make("flavors", "POST", "/compute/v2.1/flavors", flavor)
+        outside = {"network": {"name": f"outside-{n}", "router:external": True}}
+        outer = owner.make("networks", "POST", "/network/v2.0/networks", outside)
+        subnet = {"network_id": outer, "ip_version": 4, "cidr": "172.24.4.0/24"}
+        owner.make("subnets", "POST", "/network/v2.0/subnets", {"subnet": subnet})
+        floating = {"floatingip": {"floating_network_id": outer}}
+        owner.make("floatingips", "POST", "/network/v2.0/floatingips", floating)
     endpoint = {"service_id": owner.own["services"][0], "interface": "public", "url": "http://x"}
     owner.make("endpoints", "POST", "/identity/v3/endpoints", {"endpoint": endpoint})
 

@@ -18,6 +18,8 @@ async def test_quotas(cloud: Cloud) -> None:
             "subnet": 100,
             "subnetpool": -1,
             "rbac_policy": 10,
+            "router": 10,
+            "floatingip": 50,
         }.items()
     )
     assert (await cloud.call("GET", "/quotas", token="p1.admin")).json() == {"quotas": []}
@@ -52,10 +54,10 @@ async def test_extensions(cloud: Cloud) -> None:
     found = (await cloud.call("GET", "/extensions")).json()["extensions"]
     aliases = {extension["alias"] for extension in found}
     assert {"security-group", "standard-attr-tag", "quotas", "port-security"} <= aliases
-    assert not {"router", "trunk", "multi-provider"} & aliases
+    assert not {"dvr", "l3-ha", "trunk", "multi-provider"} & aliases
     one = await cloud.call("GET", "/extensions/quotas")
     assert one.json()["extension"] in found
-    await cloud.refused(404, "ExtensionNotFound", "GET", "/extensions/router")
+    await cloud.refused(404, "ExtensionNotFound", "GET", "/extensions/dvr")
     assert (await cloud.call("GET", "/service-providers")).json() == {"service_providers": []}
     assert (await cloud.call("GET", "/extensions", token="nobody")).status_code == 401
 

@@ -1,0 +1,73 @@
+"""Which node a router lives on: one that is alive and has its physical networks, the least loaded first."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fabric.network.agent import DEFAULT_ZONE, agent_id
+from fabric.network.binding import HOLDER, KIND
+from fabric.network.collection import AGENTS, NETWORKS, PORTS, ROUTERS
+from fabric.network.external import physical_networks
+from fabric.network.router_link import ports_of
+from fabric.network.v1 import router_pb2 as pb
+from fabric.runtime.resource import copy_of
+from fabric.runtime.store import Store, Transaction
+from fabric.type.v1 import node_pb2
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A node that can have the router."""
+
+    node: str
+    zone: str
+    routers: int  # that live there already
+
+
+def choose(possible: Iterable[Candidate], zones: Sequence[str]) -> str | None:
+    """One of the zones that are asked for, or any when there is none; None: there is no node at all."""
+    candidates = list(possible)
+    wanted = [place for place in candidates if place.zone in zones] if zones else candidates
+    best = min(wanted or candidates, key=lambda place: (place.routers, place.node), default=None)
+    return best.node if best is not None else None
+
+
+def offers(life: node_pb2.Life, networks: frozenset[str]) -> bool:
+    """Whether the node has the physical networks; one that does not say has any."""
+    return "physical_networks" not in life.detail or networks <= physical_networks(life)
+
+
+def needed(store: Store, router: pb.Router) -> frozenset[str]:
+    """The physical networks that the router's ports are on."""
+    networks = (store.find(NETWORKS, port.spec.network_id) for port in ports_of(store, router.meta.id))
+    return frozenset(n.spec.physical_network for n in networks if n is not None) - {""}
+
+
+def possible(store: Store, router: pb.Router) -> list[Candidate]:
+    """The nodes that can have it."""
+    networks, found = needed(store, router), []
+    for life in store.lives():
+        if life.agent != KIND or not offers(life, networks):
+            continue
+        agent = store.find(AGENTS, agent_id(life.node))
+        if agent is not None and not agent.spec.admin_state_up and life.node != router.node:
+            continue
+        zone = agent.spec.availability_zone if agent is not None else ""
+        count = store.table(ROUTERS).count("node", life.node)
+        found.append(Candidate(life.node, zone or DEFAULT_ZONE, count))
+    return found
+
+
+def move(txn: Transaction, store: Store, router: pb.Router, node: str) -> None:
+    """Let the router and its ports live on the node, and nowhere else, from one revision on."""
+    moved = copy_of(router)
+    moved.node = node
+    moved.ClearField("status")
+    kept = [name for name in router.meta.finalizers if name != HOLDER]
+    moved.meta.finalizers[:] = [*kept, HOLDER]
+    txn.update(ROUTERS, moved)
+    if router.node:
+        txn.unwant(ROUTERS, router.node, router.meta.id)
+    for port in ports_of(store, router.meta.id):
+        there = copy_of(port)
+        there.spec.node = node
+        txn.update(PORTS, there)
