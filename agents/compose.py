@@ -2,23 +2,28 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+import orjson
 import structlog
 
 from agents.compute.wiring import Compute
 from agents.image.wiring import Image
 from agents.network.wiring import Network
 from agents.running import Kind, Running, first_of
+from fabric.runtime.cache import Cache, Table
 from fabric.runtime.caller import Caller
 from fabric.runtime.codec import Codec
 from fabric.runtime.config import Config
+from fabric.runtime.config import Etcd as EtcdSettings
 from fabric.runtime.errors import Conflict, FabricError, LeaseLost, Unavailable
 from fabric.runtime.etcd import Etcd, connect
 from fabric.runtime.node import Life
 from fabric.runtime.rpc import Server
 from fabric.runtime.ticket import PUBLIC_KEY, Verifier
+from fabric.runtime.tls import KEYS, REFUSED, PeerCheck, channel_credentials, server_credentials
 from fabric.type.v1 import holding_pb2, node_pb2
 
 log = structlog.get_logger(__name__)
@@ -32,16 +37,20 @@ async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], Non
     unknown = sorted(set(config.agent.kinds) - set(KINDS))
     if unknown:
         raise ValueError(f"agent.kinds: {unknown[0]} is not one of {', '.join(KINDS)}")
-    etcd = connect(config.etcd)
+    etcd = connect(_as_node(config))
     stopped = asyncio.create_task(stop.wait())
     beginning = asyncio.create_task(_verifier(etcd))
     await asyncio.wait({stopped, beginning}, return_when=asyncio.FIRST_COMPLETED)
     if not beginning.done():
         beginning.cancel()
         return
-    running = Running(config, etcd, Codec(), beginning.result())
+    running = Running(config, etcd, Codec(), beginning.result(), channel_credentials(config.tls))
+    keys = Cache(etcd, KEYS, lambda _: Table(orjson.loads))
     kinds = [KINDS[name](running) for name in config.agent.kinds]
-    server = Server()
+    server = Server(
+        credentials=server_credentials(config.tls),
+        peer_check=PeerCheck(lambda number: keys.table(REFUSED).get(number) is not None),
+    )
     for kind in kinds:
         kind.register(server)
     holdings = holding_pb2.DESCRIPTOR.services_by_name["HoldingService"]
@@ -52,13 +61,22 @@ async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], Non
     address = f"{config.node.address}:{server.port}"
     try:
         await first_of(
-            stopped, *(asyncio.create_task(_live(running, kind, address, living)) for kind in kinds)
+            stopped,
+            asyncio.create_task(keys.run()),
+            *(asyncio.create_task(_live(running, kind, address, living)) for kind in kinds),
         )
     finally:
         await server.stop(grace_s=2)
         for kind in kinds:
             await kind.close()
         await etcd.close()
+
+
+def _as_node(config: Config) -> EtcdSettings:
+    """etcd knows an agent by the certificate of its node, also where a controller runs beside it."""
+    if not config.tls.ca_file:
+        return config.etcd
+    return replace(config.etcd, cert_file=config.tls.cert_file, key_file=config.tls.key_file)
 
 
 async def _holdings(

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import grpc
+
 from fabric.compute.v1 import server_pb2
 from fabric.runtime.cache import Cache
 from fabric.runtime.codec import Codec
@@ -26,6 +28,7 @@ class Running:
     etcd: Etcd
     codec: Codec
     verifier: Verifier
+    credentials: grpc.ChannelCredentials | None  # shown to other nodes' agents
     servers: Servers | None = field(default=None)  # the node's servers, while its compute agent lives
 
 

@@ -11,6 +11,7 @@ import uvicorn
 
 from fabric.runtime import config
 from fabric.runtime.log import configure
+from fabric.runtime.tls import channel_credentials
 from gateway.core.app import application
 from gateway.core.dialect import Api
 from gateway.core.upstream import Upstream
@@ -26,10 +27,10 @@ def apis() -> list[Api]:
     return [importlib.import_module(f"{name}.api").API for name in names if find_spec(f"{name}.api")]
 
 
-def serve(settings: config.Gateway) -> None:
+def serve(settings: config.Gateway, tls: config.Tls) -> None:
     """Serve until SIGTERM or SIGINT; then let the requests under way end, for at most drain_s."""
     host, _, port = settings.listen.rpartition(":")
-    app = application(apis(), Upstream(settings.controllers), settings)
+    app = application(apis(), Upstream(settings.controllers, channel_credentials(tls)), settings)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end
         signal.signal(number, lambda *_: None)
     log.info("gateway starting", listen=settings.listen, controllers=settings.controllers)
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("/etc/fabric/fabric.toml"))
     settings = config.load(parser.parse_args().config)
     configure("fabric-gateway", settings.log.level, settings.log.format)
-    serve(settings.gateway)
+    serve(settings.gateway, settings.tls)
 
 
 if __name__ == "__main__":

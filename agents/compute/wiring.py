@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 from agents.compute.agent import ComputeAgent
 from agents.compute.driver import ComputeDriver
@@ -93,7 +94,7 @@ class Compute:
             return None
         return ImageCache(
             self._directory / "images",
-            fetch,
+            partial(fetch, credentials=self._running.credentials),
             max_bytes=self._settings.image_cache_max_bytes,
             max_age=self._settings.image_cache_max_age,
         )

@@ -23,9 +23,9 @@ class Source(Protocol):
     def ticket(self) -> str: ...
 
 
-async def fetch(source: Source) -> AsyncIterator[bytes]:
+async def fetch(source: Source, credentials: grpc.ChannelCredentials | None = None) -> AsyncIterator[bytes]:
     """All bytes of the image, in pieces. Raises what the agent says, Unavailable when it says nothing."""
-    client = Client(source.address)
+    client = Client(source.address, credentials=credentials)
     try:
         call = client.stub(ImageStoreServiceStub).ReadImage(
             pb.ReadImageRequest(ticket=source.ticket), timeout=_DEADLINE_S

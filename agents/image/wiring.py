@@ -27,7 +27,11 @@ class Image:
             Path(config.image.directory) if config.image.directory else config.node.state_dir / "images"
         )
         self._driver = DirectoryStore(directory)
-        self._agent = ImageAgent(self._driver, orphan_grace=timedelta(seconds=config.agent.orphan_grace_s))
+        self._agent = ImageAgent(
+            self._driver,
+            orphan_grace=timedelta(seconds=config.agent.orphan_grace_s),
+            credentials=running.credentials,
+        )
         self._store: Images | None = None
 
     def register(self, server: Server) -> None:

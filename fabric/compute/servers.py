@@ -66,11 +66,11 @@ class Servers(Resource[pb.Server]):
         "delete": f"{_API}:servers:delete",
     }
 
-    def __init__(self, store: Store, policy: Policy, client: Client, signer: Signer) -> None:
+    def __init__(self, store: Store, policy: Policy, client: Client, signer: Signer, agents: Clients) -> None:
         super().__init__(store, policy)
         self._client = client
         self._signer = signer
-        self._agents = Clients()
+        self._agents = agents
         self._creation = ServerCreation(store, client)
 
     async def CreateServer(self, request: pb.CreateServerRequest, caller: Caller) -> pb.CreateServerResponse:

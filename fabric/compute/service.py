@@ -30,13 +30,14 @@ from fabric.compute.v1 import (
     vocabulary_pb2,
 )
 from fabric.compute.vocabulary import CLASSES, TRAITS, ResourceClasses, Traits
-from fabric.runtime.client import Client
+from fabric.runtime.client import Client, Clients
 from fabric.runtime.config import Config
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import Resource, methods
 from fabric.runtime.rpc import Server
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
+from fabric.runtime.tls import channel_credentials
 
 COLLECTIONS = [
     SERVERS,
@@ -59,7 +60,7 @@ PUBLIC = frozenset[str]()
 def register(server: Server, store: Store, policy: Policy, config: Config, client: Client) -> None:
     """Serve all of compute."""
     signer = Signer.of(config.controller.master_key_file)
-    servers = Servers(store, policy, client, signer)
+    servers = Servers(store, policy, client, signer, Clients(channel_credentials(config.tls)))
     nodes = ComputeNodes(store, policy)
     keypairs, actions = Keypairs(store, policy), InstanceActions(store, policy)
     providers = ResourceProviders(store, policy, config.compute)

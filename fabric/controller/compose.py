@@ -21,6 +21,7 @@ from fabric.image import service as image_service
 from fabric.network import controller as network_controller
 from fabric.network import policies as network_policies
 from fabric.network import service as network_service
+from fabric.node import service as node_service
 from fabric.runtime.client import Client
 from fabric.runtime.codec import Codec, master_keys
 from fabric.runtime.config import Config
@@ -30,6 +31,7 @@ from fabric.runtime.policy import Policy
 from fabric.runtime.rpc import Server
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import PUBLIC_KEY, Signer
+from fabric.runtime.tls import CONTROLLER, PeerCheck, channel_credentials, server_credentials
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +44,7 @@ _STOP_S = 5.0
 
 def make_store(config: Config, etcd: Etcd) -> Store:
     """All collections of all services."""
-    collections = [collection for service in SERVICES for collection in service.COLLECTIONS]
+    collections = [collection for service in (*SERVICES, node_service) for collection in service.COLLECTIONS]
     limits = {name: limit for service in SERVICES for name, limit in service.LIMITS.items()}
     codec = Codec(master_keys(config.controller.master_key_file))
     return Store(etcd, codec, collections, limits=limits | config.quota)
@@ -60,25 +62,38 @@ async def serve(
         authenticate=authenticator.authenticate,
         freshness=store,
         public=frozenset[str]().union(*(service.PUBLIC for service in SERVICES)),
+        credentials=server_credentials(config.tls),
+        peer_check=PeerCheck(lambda number: node_service.refused(store, number)),
     )
     client = Client(
-        config.controller.listen, service_token=authenticator.service_token, revision=store.revision
+        config.controller.listen,
+        service_token=authenticator.service_token,
+        revision=store.revision,
+        credentials=channel_credentials(config.tls),
+        peer=CONTROLLER,
     )
     for service in SERVICES:
         service.register(server, store, policy, config, client)
     works = {}
     for controller in CONTROLLERS:
         works.update(controller.loops(store, config, client))
+    servers = [server]
     running = [asyncio.create_task(store.run())]
     try:
         await store.cache.ready.wait()
+        if config.controller.authority_dir:
+            await node_service.begin(store, config)
         await _publish_ticket_key(config, etcd)
         await server.start(config.controller.listen)
+        if config.controller.join_listen:
+            joining = node_service.server(store, config)
+            servers.append(joining)
+            await joining.start(config.controller.join_listen)
         running.append(asyncio.create_task(lead(etcd, f"{socket.gethostname()}.{os.getpid()}", works)))
         ready(server.port)
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({stopped, *running}, return_when=asyncio.FIRST_COMPLETED)
-        await server.stop(_STOP_S)
+        await asyncio.gather(*(each.stop(_STOP_S) for each in servers))
     finally:
         for task in running:
             task.cancel()

@@ -13,6 +13,9 @@ from fabric.runtime.config import ConfigError
 COMMANDS = {
     "up": "start the cloud on this machine, or find it running",
     "down": "stop it; --wipe: leave nothing",
+    "join": "make this machine a node of a cloud that runs elsewhere",
+    "node": "the nodes of the cloud: tokens to join, list, drain, remove",
+    "lab": "a cloud of several nodes on this machine",
     "status": "its processes, nodes and contents",
     "sweep": "whether anything is leaked, lost or claimed twice",
     "why": "how a resource came to stand as it does",

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from fabric.ctl.place import Place
 from fabric.ctl.plan import programs
 from fabric.ctl.program import answers_unix
-from fabric.runtime.config import Config
+from fabric.runtime.config import Config, Tls
+from fabric.runtime.tls import CONTROLLER
 
 TIMEOUT_S = 1.0
 Check = Callable[[], str]  # "ok", else what is wrong
@@ -17,10 +18,10 @@ def checks(place: Place, config: Config) -> dict[str, Check]:
     has_libvirtd = answers_unix(place.libvirt / "libvirt-sock")
     special: dict[str, Check] = {
         "etcd": lambda: _etcd(config),
-        "controller": lambda: _grpc(config.controller.listen),
+        "controller": lambda: _grpc(config.controller.listen, config.tls, CONTROLLER),
         "gateway": lambda: _http(config.gateway.listen),
         "libvirtd": lambda: "ok" if has_libvirtd() else "does not answer",
-        "agent": lambda: _grpc(config.agent.listen),
+        "agent": lambda: _grpc(config.agent.listen, config.tls),
     }
     desk = place.desk
 
@@ -36,12 +37,20 @@ def checks(place: Place, config: Config) -> dict[str, Check]:
     }
 
 
-def _grpc(address: str) -> str:
-    """The standard health service (grpc.health.v1)."""
+def _grpc(address: str, tls: Tls, peer: str = "localhost") -> str:
+    """The standard health service (grpc.health.v1); peer: a name that its certificate has."""
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(address) as channel:
+    from fabric.runtime.tls import channel_credentials
+
+    credentials = channel_credentials(tls)
+    options = [("grpc.ssl_target_name_override", peer)]
+    with (
+        grpc.insecure_channel(address)
+        if credentials is None
+        else grpc.secure_channel(address, credentials, options)
+    ) as channel:
         try:
             reply = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S, wait_for_ready=True

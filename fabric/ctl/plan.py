@@ -16,8 +16,9 @@ def programs(place: Place, config: Config) -> list[Program]:
     """What the supervisor keeps running."""
     has_etcd = answers_tcp(config.etcd.endpoints[0])
     agent_needs = [has_etcd]
-    found = [_etcd(place, config)]
-    if owns_libvirt(place, config):
+    roles = config.node.roles
+    found = [_etcd(place, config)] if "etcd" in roles else []
+    if "agent" in roles and owns_libvirt(place, config):
         libvirtd = PrivateLibvirtd(place.libvirt)
         has_virtlogd = answers_unix(libvirtd.directory / "run/virtlogd-sock")
         found += [
@@ -25,12 +26,12 @@ def programs(place: Place, config: Config) -> list[Program]:
             Program("libvirtd", tuple(libvirtd.command("libvirtd")), needs=(has_virtlogd,)),
         ]
         agent_needs.append(answers_unix(libvirtd.directory / "libvirt-sock"))
-    return [
-        *found,
+    own = [
         Program("controller", _own(place, "fabric-controller"), needs=(has_etcd,)),
         Program("gateway", _own(place, "fabric-gateway"), stop_timeout_s=config.gateway.drain_s + 5),
         Program("agent", _own(place, "fabric-agent"), needs=tuple(agent_needs)),
     ]
+    return found + [program for program in own if program.name in roles]
 
 
 def owns_libvirt(place: Place, config: Config) -> bool:

@@ -1,22 +1,26 @@
 """The configuration of a cloud on one machine: what is missing is made up once, what is there is kept."""
 
+import argparse
 import json
-import os
 import secrets
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cryptography.fernet import Fernet
 
-from fabric.ctl.certificate import Authority
 from fabric.ctl.place import Place
+from fabric.node.member import alternatives, controller_user, node_user
+from fabric.runtime.certificate import Authority, KeyPair, write_private
 from fabric.runtime.config import Config, load
+from fabric.runtime.etcd_users import ROOT_USER
 
 PORTS = range(9400, 9500)
-GATEWAY = "127.0.0.1:8780"
+LOOPBACK = "127.0.0.1"
+GATEWAY_PORT = 8780
+ROLES = ("etcd", "controller", "gateway", "agent")
 Sections = Mapping[str, Mapping[str, Any]]
 
 
@@ -32,7 +36,55 @@ class Wish:
     compute_driver: str = ""
     network_driver: str = ""
     node: str = ""
+    address: str = ""
+    physical_networks: Mapping[str, str] = field(default_factory=dict)
     plain_etcd: bool = False
+
+    @property
+    def name(self) -> str:
+        """The node's."""
+        return self.node or socket.gethostname()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What a new machine may be told."""
+    parser.add_argument(
+        "--node", default="", metavar="NAME", help="of this machine in the cloud (default: host name)"
+    )
+    parser.add_argument(
+        "--address", default="", help=f"at which other nodes reach this machine (default: {LOOPBACK})"
+    )
+    parser.add_argument(
+        "--listen", default="", metavar="HOST:PORT", help=f"of the API (default: the address, {GATEWAY_PORT})"
+    )
+    parser.add_argument("--compute-driver", default="", choices=("libvirt", "fake"), help="default: libvirt")
+    parser.add_argument("--network-driver", default="", choices=("linux", "fake"), help="default: linux")
+    parser.add_argument(
+        "--physical-network",
+        default=[],
+        action="append",
+        metavar="NAME=INTERFACE",
+        help="a network outside the cloud that this machine has; may be repeated",
+    )
+
+
+def wish(arguments: argparse.Namespace, address: str = "") -> Wish:
+    """What the command line asks; address: where it names none. Raises Refused."""
+    networks = {}
+    for text in arguments.physical_network:
+        name, found, interface = text.partition("=")
+        if not (name and found and interface):
+            raise Refused(f"--physical-network {text}: it must be NAME=INTERFACE")
+        networks[name] = interface
+    return Wish(
+        arguments.listen,
+        arguments.compute_driver,
+        arguments.network_driver,
+        arguments.node,
+        arguments.address or address,
+        networks,
+        getattr(arguments, "plain_etcd", False),
+    )
 
 
 def ensure(place: Place, wish: Wish) -> tuple[Config, bool]:
@@ -42,7 +94,7 @@ def ensure(place: Place, wish: Wish) -> tuple[Config, bool]:
         config = load(place.config)
         _agrees(place.config, config, wish)
         return config, False
-    _write_private(place.config, render(_sections(place, wish)))
+    write_private(place.config, render(_sections(place, wish)).encode())
     return load(place.config), True
 
 
@@ -58,29 +110,59 @@ def is_free(address: str) -> bool:
     return True
 
 
-def _sections(place: Place, wish: Wish) -> Sections:
-    controller, agent, etcd = _free_addresses()
-    listen = wish.listen or GATEWAY
+def gateway_address(wish: Wish) -> str:
+    """Where the gateway shall listen. Raises Refused."""
+    listen = wish.listen or f"{wish.address or LOOPBACK}:{GATEWAY_PORT}"
     if not is_free(listen):
         raise Refused(
             f"{listen} is in use or no address of this machine: choose another with --listen HOST:PORT"
         )
-    host, _, port = listen.rpartition(":")
-    public_url = f"http://{_own_address() if host in ('0.0.0.0', '[::]') else host}:{port}"
-    master_key = place.keys / "master.key"
-    if not master_key.exists():
-        _write_private(master_key, Fernet.generate_key().decode() + "\n")
+    return listen
+
+
+def node_sections(place: Place, wish: Wish, agent: str, roles: Sequence[str]) -> Sections:
+    """What every node has, whatever its roles."""
     return {
-        "node": {"name": wish.node or socket.gethostname(), "state_dir": str(place.state)},
-        "etcd": {"endpoints": [etcd], **({} if wish.plain_etcd else _etcd_tls(place))},
-        "controller": {"listen": controller, "master_key_file": str(master_key)},
-        "gateway": {"listen": listen, "public_url": public_url, "controllers": [controller]},
+        "node": {
+            "name": wish.name,
+            "state_dir": str(place.state),
+            "address": wish.address or LOOPBACK,
+            "roles": list(roles),
+        },
+        "tls": tls_files(place.keys / "ca.pem", KeyPair.at(place.keys, "node")),
         "agent": {"listen": agent},
         "compute": {
             "driver": wish.compute_driver or "libvirt",
             "libvirt_uri": f"qemu+unix:///system?socket={place.libvirt}/libvirt-sock",
         },
-        "network": {"driver": wish.network_driver or "linux"},
+        "network": {
+            "driver": wish.network_driver or "linux",
+            "physical_networks": dict(wish.physical_networks),
+        },
+    }
+
+
+def tls_files(authority: Path, pair: KeyPair) -> dict[str, str]:
+    """As the sections of TLS name them."""
+    return {"ca_file": str(authority), "cert_file": str(pair.certificate), "key_file": str(pair.key)}
+
+
+def _sections(place: Place, wish: Wish) -> Sections:
+    controller, agent, etcd, join = free_addresses(wish.address or LOOPBACK)
+    listen = gateway_address(wish)
+    host, _, port = listen.rpartition(":")
+    public_url = f"http://{_own_address() if host in ('0.0.0.0', '[::]') else host}:{port}"
+    master_key = place.keys / "master.key"
+    if not master_key.exists():
+        write_private(master_key, Fernet.generate_key() + b"\n")
+    certify(place, wish.name, wish.address or LOOPBACK)
+    joining = {} if wish.plain_etcd else {"join_listen": join, "authority_dir": str(place.keys)}
+    known_to_etcd = tls_files(place.keys / "ca.pem", KeyPair.at(place.keys, "controller"))
+    return {
+        **node_sections(place, wish, agent, ROLES),
+        "etcd": {"endpoints": [etcd], **({} if wish.plain_etcd else known_to_etcd)},
+        "controller": {"listen": controller, "master_key_file": str(master_key), **joining},
+        "gateway": {"listen": listen, "public_url": public_url, "controllers": [controller]},
         "bootstrap": {
             "admin_password": secrets.token_urlsafe(18),
             "demo_password": secrets.token_urlsafe(18),
@@ -89,28 +171,28 @@ def _sections(place: Place, wish: Wish) -> Sections:
     }
 
 
-def _free_addresses() -> list[str]:
-    """Of the controller, the agent and etcd, whose peers are served at the port after (plan.py)."""
+def free_addresses(host: str) -> list[str]:
+    """Of the controller, the agent, etcd, whose peers are served at the port after (plan.py), and joining."""
     found: list[str] = []
     for port in range(PORTS.start, PORTS.stop, 2):
-        pair = [f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"]
+        pair = [f"{host}:{port}", f"{host}:{port + 1}"]
         if all(map(is_free, pair)):
             found += pair
-        if len(found) == 4:
-            return found[:3]
-    raise Refused(f"no free ports from {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1")
+        if len(found) == 6:
+            return [*found[:3], found[4]]
+    raise Refused(
+        f"no free ports from {PORTS.start} to {PORTS.stop - 1} on {host}, or no address of this machine"
+    )
 
 
-def _etcd_tls(place: Place) -> dict[str, str]:
+def certify(place: Place, node: str, address: str) -> None:
+    """The authority, and the certificates of all that runs on its machine."""
     authority = Authority(place.keys)
     authority.ensure()
-    authority.ensure_pair("etcd", ["127.0.0.1", "localhost"])
-    client = authority.ensure_pair("root", [])
-    return {
-        "ca_file": str(authority.certificate),
-        "cert_file": str(client.certificate),
-        "key_file": str(client.key),
-    }
+    authority.ensure_pair("etcd", "etcd", [LOOPBACK, "localhost", address])
+    authority.ensure_pair(ROOT_USER, ROOT_USER, [])
+    authority.ensure_pair("controller", controller_user(node), [])
+    authority.ensure_pair("node", node_user(node), alternatives(node, address, ROLES))
 
 
 def _agrees(path: Path, config: Config, wish: Wish) -> None:
@@ -119,6 +201,7 @@ def _agrees(path: Path, config: Config, wish: Wish) -> None:
         ("--compute-driver", wish.compute_driver, config.compute.driver),
         ("--network-driver", wish.network_driver, config.network.driver),
         ("--node", wish.node, config.node.name),
+        ("--address", wish.address, config.node.address),
     ):
         if wanted and wanted != found:
             raise Refused(
@@ -137,19 +220,14 @@ def _own_address() -> str:
 
 
 def render(sections: Sections) -> str:
-    """TOML of strings, numbers and lists of them: their JSON form is TOML too."""
-    lines = [
-        "# Written by `fabricctl up`, which never changes it again; docs/configuration.md names all keys."
-    ]
+    """TOML of strings, numbers, lists and tables of them: but for tables their JSON form is TOML too."""
+    lines = ["# Written by `fabricctl`, which never changes it again; docs/configuration.md names all keys."]
     for title, keys in sections.items():
-        lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+        lines += ["", f"[{title}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
     return "\n".join(lines) + "\n"
 
 
-def _write_private(path: Path, text: str) -> None:
-    """It holds secrets: mode 0600 from the start, whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        os.fsync(file.fileno())
-    new.replace(path)
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)

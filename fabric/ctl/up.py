@@ -20,14 +20,7 @@ HEALTHY_S = 60
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--listen", default="", metavar="HOST:PORT", help=f"of the API (default: {settings.GATEWAY})"
-    )
-    parser.add_argument("--compute-driver", default="", choices=("libvirt", "fake"), help="default: libvirt")
-    parser.add_argument("--network-driver", default="", choices=("linux", "fake"), help="default: linux")
-    parser.add_argument(
-        "--node", default="", metavar="NAME", help="of this machine in the cloud (default: host name)"
-    )
+    settings.add_options(parser)
     parser.add_argument("--plain-etcd", action="store_true", help="no TLS between etcd and its clients")
     parser.add_argument(
         "--without-guest", action="store_true", help="start the cloud only, boot no server, later neither"
@@ -36,19 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
     progress = Progress()
-    wish = settings.Wish(
-        arguments.listen,
-        arguments.compute_driver,
-        arguments.network_driver,
-        arguments.node,
-        arguments.plain_etcd,
-    )
     try:
-        config, new = settings.ensure(place, wish)
-        if os.geteuid() != 0 and (config.compute.driver, config.network.driver) != ("fake", "fake"):
-            raise settings.Refused(
-                "guests and networks need root; others may use --compute-driver fake --network-driver fake"
-            )
+        config, new = settings.ensure(place, settings.wish(arguments))
+        may_run(config)
         with held(place.run / "up.lock") as won:
             if not won:
                 raise settings.Refused("another `fabricctl up` is at work here")
@@ -72,9 +55,7 @@ def _bring_up(place: Place, config: Config, progress: Progress, *, new: bool, gu
     image = first_server.GuestImage(place)
     if guest:
         image.start()
-    with progress.stage("starting the processes"):
-        supervisor = None if place.desk.find(SUPERVISOR) else _start_supervisor(place)
-        _wait_for_health(place, config, progress, supervisor)
+    start(place, config, progress)
     lines = []
     if guest:
         answering = first_server.run(place, config, image, progress)
@@ -85,6 +66,21 @@ def _bring_up(place: Place, config: Config, progress: Progress, *, new: bool, gu
     return 0
 
 
+def may_run(config: Config) -> None:
+    """Raises Refused."""
+    if os.geteuid() != 0 and (config.compute.driver, config.network.driver) != ("fake", "fake"):
+        raise settings.Refused(
+            "guests and networks need root; others may use --compute-driver fake --network-driver fake"
+        )
+
+
+def start(place: Place, config: Config, progress: Progress) -> None:
+    """All that this machine runs, until it is healthy. Raises RuntimeError, TookTooLong."""
+    with progress.stage("starting the processes"):
+        supervisor = None if place.desk.find(SUPERVISOR) else _start_supervisor(place)
+        _wait_for_health(place, config, progress, supervisor)
+
+
 def _runs(place: Place, config: Config) -> bool:
     if not place.desk.find(SUPERVISOR):
         return False
@@ -93,7 +89,8 @@ def _runs(place: Place, config: Config) -> bool:
 
 def _wants_guest(place: Place, config: Config) -> bool:
     """Whether the main job can be done here and was not yet, or not to its end."""
-    return config.compute.driver == "libvirt" and not _done(place).exists()
+    founded_here = bool(config.bootstrap.admin_password)
+    return founded_here and config.compute.driver == "libvirt" and not _done(place).exists()
 
 
 def _done(place: Place) -> Path:

@@ -28,12 +28,15 @@ class Client:
         service_token: Callable[[], str] = str,
         revision: Callable[[], int] | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        peer: str = "",
     ) -> None:
-        """service_token: used when a call is in nobody's name; revision: what the callee must have seen."""
+        """service_token: used when a call is in nobody's name; revision: what the callee must have seen;
+        peer: the name that its certificate must have; empty: its address."""
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         else:
-            self._channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+            options = [*OPTIONS, *([("grpc.ssl_target_name_override", peer)] if peer else [])]
+            self._channel = grpc.aio.secure_channel(address, credentials, options=options)
         self._service_token = service_token
         self._revision = revision
         self._stubs: dict[type, Any] = {}
@@ -80,14 +83,15 @@ class Client:
 class Clients:
     """One client an address, for agents whose addresses come from their life signs."""
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: grpc.ChannelCredentials | None = None) -> None:
+        self._credentials = credentials
         self._clients: dict[str, Client] = {}
 
     def at(self, address: str) -> Client:
         """The client of the address."""
         found = self._clients.get(address)
         if found is None:
-            found = self._clients[address] = Client(address)
+            found = self._clients[address] = Client(address, credentials=self._credentials)
         return found
 
     async def close(self) -> None:

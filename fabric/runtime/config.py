@@ -29,6 +29,18 @@ class Node:
     state_dir: Path = opt(Path("/var/lib/fabric"), "Where the node keeps what must survive a restart.")
     address: str = opt("127.0.0.1", "Address at which other nodes reach this one.")
     availability_zone: str = opt("nova", "Availability zone of the node.")
+    roles: list[str] = opt(
+        ["etcd", "controller", "gateway", "agent"], "What fabricctl keeps running on this machine."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """Mutual TLS between the processes of the cloud; without a ca_file there is none."""
+
+    ca_file: str = opt("", "Certificate of the cloud's authority.")
+    cert_file: str = opt("", "Certificate of this node, shown to callers and to those that are called.")
+    key_file: str = opt("", "Private key of this node.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +49,8 @@ class Etcd:
 
     endpoints: list[str] = opt(["127.0.0.1:2379"], "host:port of each member.")
     ca_file: str = opt("", "Certificate authority of the members; empty: no TLS.")
-    cert_file: str = opt("", "Certificate of this client.")
-    key_file: str = opt("", "Private key of this client.")
+    cert_file: str = opt("", "Certificate of the controller; agents show that of [tls].")
+    key_file: str = opt("", "Private key of the controller.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +62,10 @@ class Controller:
         "/etc/fabric/master.key", "Fernet keys, one a line; the first encrypts the secrets in etcd."
     )
     policy_dir: str = opt("/etc/fabric/policy.d", "oslo.policy files (*.yaml) that change the default rules.")
+    join_listen: str = opt(
+        "", "host:port at which new nodes ask for a certificate; empty: none may join here."
+    )
+    authority_dir: str = opt("", "Directory with ca.key and root.key; only who has them may let nodes join.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +192,7 @@ class Config:
     """The whole file."""
 
     node: Node = dataclasses.field(default_factory=Node)
+    tls: Tls = dataclasses.field(default_factory=Tls)
     etcd: Etcd = dataclasses.field(default_factory=Etcd)
     controller: Controller = dataclasses.field(default_factory=Controller)
     gateway: Gateway = dataclasses.field(default_factory=Gateway)

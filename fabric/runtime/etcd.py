@@ -1,4 +1,4 @@
-"""etcd v3, asynchronously: the only module that knows its wire protocol (aetcd's messages and stubs)."""
+"""etcd v3, asynchronously: with etcd_users.py all that knows its wire protocol (aetcd's messages and stubs)."""
 
 import asyncio
 import time
@@ -26,6 +26,8 @@ _OPTIONS = [
     ("grpc.lb_policy_name", "round_robin"),
 ]
 _PAGE = 2000
+_PROBE = b"/fabric/keys/"  # everybody may read it
+_CHANGED_USERS = "revision of auth store is old"  # users or roles were changed meanwhile: nothing was done
 _TRANSIENT = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -92,26 +94,26 @@ class Etcd:
     ) -> None:
         target = endpoints[0] if len(endpoints) == 1 else "ipv4:" + ",".join(endpoints)
         if ca_file is None:
-            self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+            self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         else:
             credentials = grpc.ssl_channel_credentials(
                 ca_file.read_bytes(),
                 key_file.read_bytes() if key_file else None,
                 cert_file.read_bytes() if cert_file else None,
             )
-            self._channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
-        self._kv = rpc.KVStub(self._channel)
-        self._watch = rpc.WatchStub(self._channel)
-        self._lease = rpc.LeaseStub(self._channel)
+            self.channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+        self._kv = rpc.KVStub(self.channel)
+        self._watch = rpc.WatchStub(self.channel)
+        self._lease = rpc.LeaseStub(self.channel)
         self._timeout_s = timeout_s
 
     async def close(self) -> None:
         """Close the connection; calls under way fail."""
-        await self._channel.close(None)
+        await self.channel.close(None)
 
     async def revision(self) -> int:
         """The present revision of the store, read through the quorum."""
-        reply = await self._call(self._kv.Range, rpc.RangeRequest(key=b"/", limit=1, keys_only=True))
+        reply = await self._call(self._kv.Range, rpc.RangeRequest(key=_PROBE, limit=1, keys_only=True))
         return int(reply.header.revision)
 
     async def get(self, key: str) -> KeyValue | None:
@@ -122,7 +124,7 @@ class Etcd:
     async def scan(self, prefix: str) -> tuple[list[KeyValue], int]:
         """Everything under the prefix as of one revision, and that revision."""
         found: list[KeyValue] = []
-        start, end, revision = prefix.encode(), _prefix_end(prefix), 0
+        start, end, revision = prefix.encode(), prefix_end(prefix), 0
         while True:
             request = rpc.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
             reply = await self._call(self._kv.Range, request)
@@ -177,7 +179,7 @@ class Etcd:
         Ends only by Unavailable or Compacted.
         """
         create = rpc.WatchCreateRequest(
-            key=prefix.encode(), range_end=_prefix_end(prefix), start_revision=start_revision
+            key=prefix.encode(), range_end=prefix_end(prefix), start_revision=start_revision
         )
         call = self._watch.Watch()
         try:
@@ -229,8 +231,12 @@ class Etcd:
         try:
             return await method(request, timeout=self._timeout_s, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
+            if _CHANGED_USERS in (error.details() or ""):
+                return await self._call(method, request)
             if error.code() == grpc.StatusCode.OUT_OF_RANGE:
                 raise Compacted("the history was compacted") from error
+            if error.code() == grpc.StatusCode.PERMISSION_DENIED:  # until its root admits us, or for ever
+                raise Unavailable("etcd does not admit us", cause=error.details()) from error
             if error.code() in _TRANSIENT:
                 raise Unavailable("etcd does not answer", cause=error.details()) from error
             raise FabricError(f"etcd refused: {error.details()}", reason="ETCD_REFUSED") from error
@@ -288,7 +294,8 @@ class Lease:
             log.info("lease left to expire", lease=self.id, cause=error.message)
 
 
-def _prefix_end(prefix: str) -> bytes:
+def prefix_end(prefix: str) -> bytes:
+    """The first key after all that begin with the prefix."""
     raw = prefix.encode()
     return raw[:-1] + bytes([raw[-1] + 1])
 

@@ -57,13 +57,16 @@ class Server:
         freshness: Freshness | None = None,
         public: Iterable[str] = (),
         credentials: grpc.ServerCredentials | None = None,
+        peer_check: Callable[[Any], None] = lambda _: None,
     ) -> None:
         """authenticate: token -> Caller, raises Unauthenticated. public: what needs no token, as
-        "fabric.x.v1.Service/Method"; without authenticate nothing does, and methods look at tickets."""
+        "fabric.x.v1.Service/Method"; without authenticate nothing does, and methods look at tickets.
+        peer_check: given each call's context, raises Unauthenticated for a peer that is not wanted."""
         self._authenticate = authenticate
         self._freshness = freshness
         self._public = frozenset(public)
         self._credentials = credentials
+        self._peer_check = peer_check
         self._names: list[str] = []
         self._server = aio.server(options=OPTIONS)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
@@ -156,6 +159,7 @@ class Server:
         return handle
 
     async def _enter(self, context: Any, public: bool) -> Caller:
+        self._peer_check(context)
         metadata = dict(context.invocation_metadata() or ())
         request_id = metadata.get(REQUEST, "")
         structlog.contextvars.bind_contextvars(**{REQUEST_ID: request_id})

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import grpc
 
+from fabric.runtime.tls import CONTROLLER
+
 StubT = TypeVar("StubT")
 Metadata = tuple[tuple[str, str], ...]
 
@@ -29,8 +31,11 @@ _OPTIONS = (
 class Upstream:
     """Connects at the first use, in the event loop that serves."""
 
-    def __init__(self, controllers: Sequence[str]) -> None:
+    def __init__(
+        self, controllers: Sequence[str], credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
         self._controllers = list(controllers)
+        self._credentials = credentials
         self._channels: dict[str, grpc.aio.Channel] = {}  # by address; "": the controllers
         self._stubs: dict[tuple[type[Any], str], Any] = {}
         self._revision = 0
@@ -46,9 +51,15 @@ class Upstream:
     def _channel(self, address: str) -> grpc.aio.Channel:
         channel = self._channels.get(address)
         if channel is None:
-            target = address or _target(self._controllers)
-            channel = self._channels[address] = grpc.aio.insecure_channel(target, options=_OPTIONS)
+            channel = self._channels[address] = self._open(address)
         return channel
+
+    def _open(self, address: str) -> grpc.aio.Channel:
+        target = address or _target(self._controllers)
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(target, options=_OPTIONS)
+        peer = () if address else (("grpc.ssl_target_name_override", CONTROLLER),)
+        return grpc.aio.secure_channel(target, self._credentials, options=(*_OPTIONS, *peer))
 
     async def call(
         self, method: Any, message: Any, metadata: Metadata, *, timeout: float, retry: bool

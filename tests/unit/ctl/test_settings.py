@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from fabric.ctl.certificate import Authority
 from fabric.ctl.openrc import lines
 from fabric.ctl.place import Place, place
 from fabric.ctl.plan import programs
 from fabric.ctl.settings import Refused, Wish, ensure, render
+from fabric.runtime.certificate import Authority
 from fabric.runtime.config import load
 
 
@@ -90,12 +90,16 @@ def test_etcd_comes_first_and_the_fake_driver_needs_no_libvirtd(here: Place) -> 
 def test_certificates_make_a_mutual_tls_connection(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.ensure()
-    pair = authority.ensure_pair("server", ["127.0.0.1", "localhost"])
-    assert authority.ensure_pair("server", []) == pair
+    pair = authority.ensure_pair("server", "server", ["127.0.0.1", "localhost"])
+    first = pair.certificate.read_bytes()
+    authority.ensure_pair("server", "server", ["localhost"])
+    assert pair.certificate.read_bytes() == first  # it says so already
+    assert authority.ensure_pair("server", "server", ["10.0.0.1", "127.0.0.1"]) == pair
+    assert pair.certificate.read_bytes() != first
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.certificate)
     server.verify_mode = ssl.CERT_REQUIRED
     server.load_cert_chain(pair.certificate, pair.key)
-    client_pair = authority.ensure_pair("root", [])
+    client_pair = authority.ensure_pair("root", "root", [])
     client = ssl.create_default_context(cafile=authority.certificate)
     client.load_cert_chain(client_pair.certificate, client_pair.key)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()

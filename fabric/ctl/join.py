@@ -1,0 +1,147 @@
+"""fabricctl join: make this machine a node of a cloud that runs elsewhere."""
+
+import argparse
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from cryptography import x509
+
+from fabric.ctl import settings
+from fabric.ctl.place import Place
+from fabric.ctl.progress import Progress, TookTooLong
+from fabric.ctl.up import start
+from fabric.node.member import ROLES
+from fabric.node.token import Token
+from fabric.node.v1 import node_pb2 as pb
+from fabric.node.v1.node_pb2_grpc import JoinServiceStub
+from fabric.runtime.certificate import KeyPair, fingerprint, make_request, write_private
+from fabric.runtime.client import Client
+from fabric.runtime.config import load
+from fabric.runtime.errors import FabricError, Unavailable
+from fabric.runtime.tls import CONTROLLER
+
+_CALL_S = 10.0
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.description = "`fabricctl node token` on a machine of the cloud prints the command to use here."
+    parser.add_argument("cloud", metavar="HOST:PORT", help="where the cloud lets machines join")
+    parser.add_argument("--token", required=True)
+    parser.add_argument(
+        "--role",
+        dest="roles",
+        default=[],
+        action="append",
+        choices=ROLES,
+        help="what to run here; may be repeated (default: agent)",
+    )
+    settings.add_options(parser)
+
+
+def run(place: Place, arguments: argparse.Namespace) -> int:
+    progress = Progress()
+    try:
+        if place.config.exists():
+            raise settings.Refused(f"this machine belongs to a cloud already: {place.config}")
+        place.make()
+        wish = settings.wish(arguments, address=_address_towards(arguments.cloud))
+        with progress.stage("joining"):
+            _become_member(
+                place, wish, arguments.cloud, Token.parse(arguments.token), arguments.roles or ["agent"]
+            )
+        config = load(place.config)
+        start(place, config, progress)
+    except FabricError as error:
+        print(f"fabricctl join: {error.message}", file=sys.stderr)
+        return 1
+    except (settings.Refused, OSError, RuntimeError, TookTooLong) as error:
+        print(f"fabricctl join: {error}\nlogs: {place.logs}", file=sys.stderr)
+        return 1
+    print(
+        f"{config.node.name} at {config.node.address} is a node of the cloud at {config.bootstrap.public_url}"
+    )
+    return 0
+
+
+def _become_member(place: Place, wish: settings.Wish, cloud: str, token: Token, roles: list[str]) -> None:
+    """Keys, certificates and the configuration; nothing stays behind when the cloud refuses."""
+    controller, agent, *_ = settings.free_addresses(wish.address)
+    listen = settings.gateway_address(wish) if "gateway" in roles else ""
+    request = pb.JoinRequest(
+        token=str(token),
+        node=wish.name,
+        address=wish.address,
+        roles=roles,
+        signing_request=make_request(KeyPair.at(place.keys, "node").key),
+    )
+    if CONTROLLER in roles:
+        request.controller = controller
+        request.controller_signing_request = make_request(KeyPair.at(place.keys, "controller").key)
+    authority, welcome = asyncio.run(_ask(cloud, token, request))
+    write_private(place.keys / "ca.pem", authority)
+    write_private(place.keys / "node.pem", welcome.certificate)
+    sections = dict(settings.node_sections(place, wish, agent, roles))
+    sections["etcd"] = {"endpoints": list(welcome.etcd_endpoints), "ca_file": str(place.keys / "ca.pem")}
+    sections["bootstrap"] = {"public_url": welcome.public_url, "region": welcome.region}
+    controllers = list(welcome.controllers)
+    if CONTROLLER in roles:
+        write_private(place.keys / "controller.pem", welcome.controller_certificate)
+        write_private(place.keys / "master.key", welcome.master_keys)
+        sections |= _controller_sections(place, sections, controller)
+        controllers = [*dict.fromkeys([controller, *controllers])]
+    if "gateway" in roles:
+        sections["gateway"] = {"listen": listen, "public_url": f"http://{listen}", "controllers": controllers}
+    write_private(place.config, settings.render(sections).encode())
+
+
+def _controller_sections(
+    place: Place, sections: Mapping[str, Mapping[str, Any]], listen: str
+) -> dict[str, dict[str, Any]]:
+    files = settings.tls_files(place.keys / "ca.pem", KeyPair.at(place.keys, "controller"))
+    return {
+        "etcd": {**sections["etcd"], **files},
+        "controller": {"listen": listen, "master_key_file": str(place.keys / "master.key")},
+    }
+
+
+async def _ask(cloud: str, token: Token, request: pb.JoinRequest) -> tuple[bytes, pb.Welcome]:
+    """The authority's certificate and the welcome. Raises FabricError, Refused.
+
+    The first call trusts whoever answers, and tells nothing; the token says whether it is the cloud.
+    """
+    host, _, port = cloud.rpartition(":")
+    try:
+        shown = await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)), timeout=_CALL_S)
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"nothing lets machines join at {cloud}: {error}") from error
+    authority: bytes = (
+        await _call(cloud, shown.encode(), "GetAuthority", pb.GetAuthorityRequest())
+    ).certificate
+    if fingerprint(authority) != token.fingerprint:
+        raise settings.Refused(f"{cloud} is not the cloud that the token is of")
+    x509.load_pem_x509_certificate(shown.encode()).verify_directly_issued_by(
+        x509.load_pem_x509_certificate(authority)
+    )
+    welcome: pb.Welcome = await _call(cloud, authority, "Join", request)
+    return authority, welcome
+
+
+async def _call(cloud: str, trusted: bytes, rpc: str, request: Any) -> Any:
+    client = Client(cloud, credentials=grpc.ssl_channel_credentials(trusted), peer=CONTROLLER)
+    try:
+        return await client.call(JoinServiceStub, rpc, request, timeout_s=_CALL_S)
+    finally:
+        await client.close()
+
+
+def _address_towards(cloud: str) -> str:
+    """The address of this machine from which it reaches the cloud; nothing is sent."""
+    host, _, port = cloud.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, int(port)))
+        return str(probe.getsockname()[0])
