@@ -1,4 +1,4 @@
-"""Keep the networks, ports, security groups and members that are wanted on this node as their specs say.
+"""Keep the networks, ports, routers, security groups... that are wanted on this node as their specs say.
 
 Wiring, in fabric-agent's main:
 
@@ -12,6 +12,7 @@ Wiring, in fabric-agent's main:
         members=NodeStore(cache, life, codec, "group_members", GroupMember),
         neighbors=NodeStore(cache, life, codec, "neighbors", Neighbor),
         qos=NodeStore(cache, life, codec, "qos_policies", QosPolicyWant),
+        routers=NodeStore(cache, life, codec, "routers", RouterWant, RouterStatus),
     )
     agent = NetworkAgent(stores, drivers, settings, documents)  # port id -> its server's Documents or None
     await agent.run()  # once the caches have listed; until cancelled
@@ -34,9 +35,10 @@ from agents.network.driver import Drivers
 from agents.network.limit import Limits, limits
 from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.orphan import Orphans
+from agents.network.router import Routers
 from agents.network.settings import NetworkSettings
 from fabric.network.qos import policy_of
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, router_pb2, security_group_pb2
 from fabric.runtime.errors import FabricError
 from fabric.runtime.node import NodeStore
 from fabric.runtime.reconcile import Loop
@@ -57,6 +59,7 @@ class NetworkStores:
     members: NodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember]
     neighbors: NodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor]
     qos: NodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy]
+    routers: NodeStore[router_pb2.RouterWant, router_pb2.RouterStatus]
 
 
 class NetworkAgent:
@@ -70,6 +73,7 @@ class NetworkAgent:
         metadata: Callable[[str], Documents | None],
     ) -> None:
         self._stores = stores
+        self._drivers = drivers
         self._switch, self.filter, self._dhcp = drivers.switch, drivers.filter, drivers.dhcp
         self._qos = drivers.qos
         self._settings = settings
@@ -82,6 +86,7 @@ class NetworkAgent:
             str, tuple[int, str]
         ] = {}  # networks whose bridge is there: MTU and policy of ports
         self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network, group or policy id -> ports
+        self._routers = Routers(stores.routers, drivers.router, self._ready.keys())
         self._orphans = Orphans(settings.grace)
         self._loops = {
             "networks": self._loop("networks", self.reconcile_network),
@@ -90,6 +95,7 @@ class NetworkAgent:
             "members": self._loop("members", self.reconcile_member),
             "neighbors": self._loop("neighbors", self.reconcile_neighbor),
             "qos": self._loop("qos", self.reconcile_qos),
+            "routers": self._loop("routers", self._routers.reconcile),
         }
 
     def _loop(self, collection: str, reconcile: Callable[..., object]) -> Loop:
@@ -159,6 +165,8 @@ class NetworkAgent:
             self._ready[network_id] = known
             self._waiting[network_id].update(port.meta.id for port in self._directory.of_network(network_id))
             self._wake_waiting(network_id)
+            for router_id in self._routers.of_network(network_id):
+                self._loops["routers"].wake(router_id)
         await self._dhcp.ensure(want, self._directory.of_network(network_id))
         for service in self._services:
             if want.HasField("dhcp_port"):
@@ -335,10 +343,16 @@ class NetworkAgent:
     async def sweep(self) -> None:
         """Remove what has had no want for the grace period."""
         limited = [h for h in await self._qos.find() if h.kind == "shaper"]  # the others name only a start
-        held = [*await self._switch.find(), *await self._dhcp.find(), *limited]
+        held = [
+            *await self._switch.find(),
+            *await self._dhcp.find(),
+            *await self._drivers.router.find(),
+            *limited,
+        ]
         wanted = {
             *self._stores.networks.ids(),
             *self._stores.ports.ids(),
+            *self._stores.routers.ids(),
             *self._directory.ids(),
             *self._ready,
         }
@@ -347,6 +361,8 @@ class NetworkAgent:
             if holding.owner_kind == "port":
                 await self._switch.remove_port(holding.owner_id)
                 await self._qos.remove_port(holding.owner_id)
+            elif holding.owner_kind == "router":
+                await self._drivers.router.remove(holding.owner_id)
             else:
                 await self._dhcp.remove(holding.owner_id)
                 await self._switch.remove_network(holding.owner_id)

@@ -1,8 +1,8 @@
 """What the network agent asks of its node. Each verb names an end state; repeating it is safe and cheap.
 
 SwitchDriver makes bridges, namespaces and taps (netlink.py), FilterDriver what may pass (nftables.py),
-DhcpDriver the DHCP and DNS servers (dnsmasq.py), QosDriver how much of it (qos.py); fake.py holds all of them in
-memory, for scale tests.
+DhcpDriver the DHCP and DNS servers (dnsmasq.py), QosDriver how much of it (qos.py), RouterDriver what leads from
+network to network (router_namespace.py); fake.py holds all of them in memory, for scale tests.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.network.limit import Limits
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, router_pb2, security_group_pb2
 
 
 @dataclass(frozen=True)
 class Holding:
     """One thing that the agent holds on its node."""
 
-    kind: str  # bridge, namespace, tap, link, tunnel, filter, set, dhcp, shaper, limit
+    kind: str  # bridge, namespace, tap, link, tunnel, uplink, outlet, router_link, filter, set, dhcp, shaper, limit
     name: str
-    owner_kind: str  # network, port, security_group; empty: the node's own
+    owner_kind: str  # network, port, router, security_group; empty: the node's own
     owner_id: str  # as much of the id as the thing carries: a name may hold only its start
 
 
@@ -35,7 +35,8 @@ class SwitchDriver(Protocol):
     async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
         """Make the bridge; with a dhcp_port also the namespace that carries its MAC and addresses.
 
-        With peers also the way to them. Raises FailedPrecondition: the node has no such way.
+        With peers also the way to them, and the way out of networks that have one. Raises FailedPrecondition:
+        the node has no such way.
         """
 
     async def remove_network(self, network_id: str) -> None:
@@ -143,6 +144,18 @@ class QosDriver(Protocol):
         """Let go; the limits stay."""
 
 
+class RouterDriver(Protocol):
+    """Layer 3 between networks."""
+
+    async def ensure(self, want: router_pb2.RouterWant) -> None:
+        """Make the router lead where it should, and nowhere else. Raises NotFound: a network is not there yet."""
+
+    async def remove(self, router_id: str) -> None:
+        """Make the router not exist."""
+
+    async def find(self) -> list[Holding]: ...
+
+
 @dataclass(frozen=True)
 class Drivers:
     """Those of one node."""
@@ -151,7 +164,13 @@ class Drivers:
     filter: FilterDriver
     dhcp: DhcpDriver
     qos: QosDriver
+    router: RouterDriver
     namespaces: bool = True  # False: the switch makes none, so nothing can listen in them
+
+    async def find(self) -> list[Holding]:
+        """All that the node holds."""
+        parts = (self.switch, self.filter, self.dhcp, self.qos, self.router)
+        return [holding for part in parts for holding in await part.find()]
 
     async def close(self) -> None:
         """Let go without undoing or stopping anything."""

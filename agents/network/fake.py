@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from agents.network import dhcp, name
 from agents.network.driver import Drivers, Holding
 from agents.network.limit import Limits
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, router_pb2, security_group_pb2
 from fabric.runtime.errors import NotFound
 
 
@@ -185,6 +185,27 @@ class FakeQos:
         return
 
 
+class FakeRouters:
+    """Lead nowhere."""
+
+    def __init__(self) -> None:
+        self._routers: dict[str, router_pb2.RouterWant] = {}
+
+    async def ensure(self, want: router_pb2.RouterWant) -> None:
+        self._routers[want.router.meta.id] = want
+
+    async def remove(self, router_id: str) -> None:
+        self._routers.pop(router_id, None)
+
+    async def find(self) -> list[Holding]:
+        found = []
+        for router_id, want in self._routers.items():
+            found.append(Holding("namespace", name.router_namespace(router_id), "router", router_id))
+            links = (name.router_link(port.port.meta.id) for port in want.ports)
+            found += [Holding("router_link", link, "router", router_id) for link in links]
+        return found
+
+
 def fake_drivers() -> Drivers:
     """A node whose ports are ACTIVE at once and carry nothing."""
-    return Drivers(FakeSwitch(), FakeFilter(), FakeDhcp(), FakeQos(), namespaces=False)
+    return Drivers(FakeSwitch(), FakeFilter(), FakeDhcp(), FakeQos(), FakeRouters(), namespaces=False)

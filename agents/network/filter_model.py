@@ -13,7 +13,7 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 
-from agents.network import group_rule, name
+from agents.network import group_rule, name, segment
 from agents.network.directory import link_local
 from agents.network.group_rule import EGRESS, INGRESS
 from agents.network.numbers import Numbers
@@ -46,6 +46,7 @@ _SETS = {
 
 _NEIGHBOUR = "nd-neighbor-solicit, nd-neighbor-advert"
 _LISTENER = "mld-listener-report, mld-listener-done, mld2-listener-report"
+_OUTLETS = f'"{name.OUTLET}*"'  # where networks have the node as their gateway
 _UNMARKED = "meta mark set 0 accept"
 _CHAINS = {
     (FRAMES, "from_any"): (
@@ -140,7 +141,17 @@ _CHAINS = {
     ),
     (FLOWS, "to_node"): (
         "type filter hook input priority 0; policy accept;",
-        ("iifname @our_bridge drop",),
+        (
+            "iifname @our_bridge drop",
+            f"iifname != {_OUTLETS} accept",
+            "ct state established,related accept",  # the node may use what is there, not the other way round
+            "meta l4proto { icmp, ipv6-icmp } accept",
+            "drop",
+        ),
+    ),
+    (FLOWS, "leaving"): (
+        "type nat hook postrouting priority 100; policy accept;",
+        (f"iifname {_OUTLETS} oifname != {_OUTLETS} masquerade",),
     ),
 }
 
@@ -151,7 +162,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class FilterModel:
     """Ports and members change through put and drop; the rest in the dictionaries."""
 
-    def __init__(self) -> None:
+    def __init__(self, physical_networks: Mapping[str, str] | None = None) -> None:
+        self._physical = physical_networks or {}
         self.marks = Numbers(2**31 - 1)  # by tap
         self.zones = Numbers(2**16 - 1)  # by bridge
         self.networks: dict[str, network_pb2.NetworkWant] = {}
@@ -218,6 +230,9 @@ class FilterModel:
         elements[FRAMES, "link"][link] = ""
         if want.HasField("dhcp_port"):
             elements[FRAMES, "link_mac"][want.dhcp_port.spec.mac_address] = ""
+        if segment.has_outlet(want, self._physical):
+            elements[FRAMES, "link"][name.uplink(network_id)] = ""
+            elements[FRAMES, "link_mac"][name.outlet_mac(network_id)] = ""
 
     def _add_port(
         self,

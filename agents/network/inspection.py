@@ -22,10 +22,8 @@ class Inspection:
         self._drivers = real_drivers(NetworkSettings(), state_dir)
 
     async def holdings(self) -> list[Holding]:
-        """Bridges, links, taps, namespaces, filters, sets, DHCP servers and limits."""
-        drivers = self._drivers
-        parts = (drivers.switch, drivers.filter, drivers.dhcp, drivers.qos)
-        return [holding for part in parts for holding in await part.find()]
+        """Bridges, links, taps, tunnels, namespaces, filters, sets, DHCP servers and limits."""
+        return await self._drivers.find()
 
     async def close(self) -> None:
         await self._drivers.close()

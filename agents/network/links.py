@@ -5,6 +5,7 @@ All work is done in one thread, so no two calls interleave.
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from agents.network import netns
 from fabric.runtime.errors import NotFound
 
 Result = TypeVar("Result")
@@ -78,6 +80,15 @@ class Links:
                 wrong["master"] = bridge
         if wrong:
             self.ip.link("set", index=link["index"], **wrong)
+
+    def add_veth(self, device: str, namespace: str, inner: str, mac: str) -> None:
+        """Make a pair of which the inner end is in the namespace."""
+        handle = os.open(netns.RUN / namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            peer = {"ifname": inner, "net_ns_fd": handle, "address": mac}
+            self.ip.link("add", ifname=device, kind="veth", peer=peer)
+        finally:
+            os.close(handle)
 
     def remove(self, device: str) -> None:
         """Make the device not exist."""

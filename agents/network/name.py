@@ -4,7 +4,8 @@ The kernel allows 15 characters; an interface's alias holds the whole id.
 """
 
 BRIDGE, LINK, TUNNEL, TAP, NAMESPACE = "fb", "fd", "fv", "tap", "fabric-"
-ROUTER_LINK, SHAPER = "fr", "fq"
+ROUTER_LINK, ROUTER_PORT, ROUTER_NAMESPACE = "fr", "rp", "fabric-router-"
+OUTLET, UPLINK, SHAPER = "fo", "fu", "fq"
 INNER = "dhcp"  # the link's other end, inside the namespace
 METADATA_V4 = "169.254.169.254"
 METADATA_V6 = "fe80::a9fe:a9fe"
@@ -25,6 +26,22 @@ def tunnel(network_id: str) -> str:
     return TUNNEL + network_id[:12]
 
 
+def uplink(network_id: str) -> str:
+    """The bridge's member that leads to the node itself, or into a VLAN."""
+    return UPLINK + network_id[:12]
+
+
+def outlet(network_id: str) -> str:
+    """The node's own end: it has the gateway's addresses."""
+    return OUTLET + network_id[:12]
+
+
+def outlet_mac(network_id: str) -> str:
+    """The MAC of a network's gateway where nodes are it: each node's own ports see the same."""
+    octets = bytes.fromhex(network_id.replace("-", "")[:8])
+    return "0e:fa:" + octets.hex(":")
+
+
 def tap(port_id: str) -> str:
     """The tap of a port; the same name is in the server's Nic.tap."""
     return TAP + port_id[:11]
@@ -38,6 +55,21 @@ def shaper(port_id: str) -> str:
 def namespace(network_id: str) -> str:
     """The network's namespace under /run/netns."""
     return NAMESPACE + network_id
+
+
+def router_namespace(router_id: str) -> str:
+    """The router's namespace under /run/netns."""
+    return ROUTER_NAMESPACE + router_id
+
+
+def router_link(port_id: str) -> str:
+    """The bridge's end of the veth into the router's namespace."""
+    return ROUTER_LINK + port_id[:12]
+
+
+def router_port(port_id: str) -> str:
+    """The other end, inside the router's namespace."""
+    return ROUTER_PORT + port_id[:12]
 
 
 def mark(kind: str, owner_id: str) -> str:

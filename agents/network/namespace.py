@@ -17,6 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from agents.network import name
+from agents.network.links import write_once
 from fabric.network.v1 import network_pb2
 
 _SIOCETHTOOL = 0x8946
@@ -56,8 +57,8 @@ def gateway(want: network_pb2.NetworkWant) -> str | None:
 def configure(want: network_pb2.NetworkWant) -> None:
     """Runs inside the namespace: make its link carry exactly the addresses; write only what differs."""
     with contextlib.closing(IPRoute()) as netlink:
-        for sysctl, value in (("accept_dad", "0"), ("accept_ra", "0"), ("autoconf", "0")):
-            _sysctl(f"/proc/sys/net/ipv6/conf/{name.INNER}/{sysctl}", value)
+        for key, value in (("accept_dad", "0"), ("accept_ra", "0"), ("autoconf", "0")):
+            write_once(f"/proc/sys/net/ipv6/conf/{name.INNER}/{key}", value)
         loopback, link = (_link(netlink, device) for device in ("lo", name.INNER))
         if not loopback["flags"] & 1:
             netlink.link("set", index=loopback["index"], state="up")
@@ -71,7 +72,7 @@ def configure(want: network_pb2.NetworkWant) -> None:
             changes["state"] = "up"
         if changes:
             netlink.link("set", index=link["index"], **changes)
-        _settle_addresses(netlink, link["index"], set(addresses(want)))
+        settle_addresses(netlink, link["index"], set(addresses(want)))
         _settle_gateway(netlink, link["index"], gateway(want))
 
 
@@ -79,16 +80,19 @@ def _link(netlink: Any, device: str) -> Any:
     return netlink.link("get", ifname=device)[0]
 
 
-def _settle_addresses(netlink: Any, index: int, wanted: set[str]) -> None:
-    found = set(_found_addresses(netlink, index))
+def settle_addresses(netlink: Any, index: int, wanted: set[str]) -> set[str]:
+    """Make the link have these addresses (with prefix length); returns those that it had not."""
+    found = set(found_addresses(netlink, index))
     for address in sorted(found - wanted):
         if not address.startswith("fe80:"):  # the kernel's own link-local address stays
             netlink.addr("del", index=index, **_parts(address))
     for address in sorted(wanted - found):
         netlink.addr("add", index=index, **_parts(address))
+    return wanted - found
 
 
-def _found_addresses(netlink: Any, index: int) -> Iterator[str]:
+def found_addresses(netlink: Any, index: int) -> Iterator[str]:
+    """The addresses of a link, with prefix length."""
     for message in netlink.get_addr(index=index):
         yield f"{ipaddress.ip_address(message.get_attr('IFA_ADDRESS'))}/{message['prefixlen']}"
 
@@ -123,10 +127,3 @@ def _fill_checksums() -> None:
     request = struct.pack("16sP", name.INNER.encode(), value.buffer_info()[0])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
         fcntl.ioctl(handle, _SIOCETHTOOL, request)
-
-
-def _sysctl(path: str, value: str) -> None:
-    with contextlib.suppress(FileNotFoundError), open(path, "r+") as file:
-        if file.read().strip() != value:
-            file.seek(0)
-            file.write(value)

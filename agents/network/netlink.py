@@ -1,6 +1,7 @@
 """SwitchDriver on the kernel: a bridge per network, a tap per port, a namespace for what serves the network.
 
-A network that spans nodes has its VXLAN device (vxlan.py) as one more member of the bridge.
+A network that spans nodes has its VXLAN device (vxlan.py) as one more member of the bridge, one that leads out of
+the cloud an interface of the node or a link to the node itself (uplink.py).
 """
 
 import fcntl
@@ -14,9 +15,18 @@ from agents.network.batch import Batch
 from agents.network.driver import Holding
 from agents.network.links import Links
 from agents.network.namespace import configure
+from agents.network.uplink import Uplinks
 from agents.network.vxlan import VxlanTunnels
 from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2
 
+_KINDS = {
+    name.BRIDGE: "bridge",
+    name.LINK: "link",
+    name.TUNNEL: "tunnel",
+    name.UPLINK: "uplink",
+    name.OUTLET: "outlet",
+    name.TAP: "tap",
+}
 _TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
 _IFF_TAP, _IFF_NO_PI = 0x2, 0x1000
 
@@ -27,10 +37,13 @@ class NetlinkSwitch:
     names_dir says which namespaces are ours: they have no alias, and /run/netns may be shared with others.
     """
 
-    def __init__(self, node_links: Links, names_dir: Path, tunnel_address: str) -> None:
+    def __init__(
+        self, node_links: Links, names_dir: Path, tunnel_address: str, physical_networks: Mapping[str, str]
+    ) -> None:
         self._links = node_links
         self._names_dir = names_dir
         self._tunnels = VxlanTunnels(node_links, tunnel_address)
+        self._uplinks = Uplinks(node_links, physical_networks)
         self._unwanted: set[str] = set()  # taps that the next removal takes
         self._removal = Batch(self._remove_taps)
 
@@ -47,8 +60,10 @@ class NetlinkSwitch:
         else:
             await self._links.do(self._remove_namespace, want.network.meta.id)
         await self._tunnels.ensure_network(want)
+        await self._links.do(self._uplinks.ensure, want)
 
     async def remove_network(self, network_id: str) -> None:
+        await self._links.do(self._uplinks.remove, network_id)
         await self._tunnels.remove_network(network_id)
         await self._links.do(self._remove_namespace, network_id)
         await self._links.do(self._links.remove, name.bridge(network_id))
@@ -90,20 +105,12 @@ class NetlinkSwitch:
         (self._names_dir / namespace).touch()
         netns.create(namespace)
         if links.index(device) is None:
-            self._make_veth(namespace, device, want.dhcp_port.spec.mac_address)
+            self._links.add_veth(device, namespace, name.INNER, want.dhcp_port.spec.mac_address)
         links.hide(device)
         self._links.settle(
             device, mtu=mtu, up=True, alias=name.mark("network", network_id), master=name.bridge(network_id)
         )
         netns.call(namespace, lambda: configure(want))
-
-    def _make_veth(self, namespace: str, device: str, mac: str) -> None:
-        handle = os.open(netns.RUN / namespace, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            peer = {"ifname": name.INNER, "net_ns_fd": handle, "address": mac}
-            self._links.ip.link("add", ifname=device, kind="veth", peer=peer)
-        finally:
-            os.close(handle)
 
     def _remove_namespace(self, network_id: str) -> None:
         self._links.remove(name.link(network_id))
@@ -129,12 +136,16 @@ class NetlinkSwitch:
         await self._links.do(self._links.remove_all, devices)
 
     def _find(self) -> list[Holding]:
-        kinds = {name.BRIDGE: "bridge", name.LINK: "link", name.TUNNEL: "tunnel", name.TAP: "tap"}
         found = []
         for link in self._links.ip.get_links():
             device, owner = link.get_attr("IFLA_IFNAME"), name.owner(link.get_attr("IFLA_IFALIAS") or "")
-            kind = next((kind for prefix, kind in kinds.items() if device.startswith(prefix)), None)
-            if kind is not None and owner is not None:
+            if owner is None or owner[0] == "router":
+                continue
+            if owner[0] == "uplink":  # an interface of the node that joined a network
+                found.append(Holding("uplink", device, "network", owner[1]))
+                continue
+            kind = next((kind for prefix, kind in _KINDS.items() if device.startswith(prefix)), None)
+            if kind is not None:
                 found.append(Holding(kind, device, *owner))
         ours = sorted(path.name for path in self._names_dir.iterdir()) if self._names_dir.exists() else []
         for namespace in filter(netns.exists, ours):

@@ -29,10 +29,11 @@ Result = TypeVar("Result")
 class NftablesFilter:
     """Works on the network namespace in which it is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, physical_networks: Mapping[str, str] | None = None) -> None:
+        self._physical = physical_networks
         self._thread = ThreadPoolExecutor(1, "nftables")
         self._nftables: Nftables | None = None
-        self._model = FilterModel()
+        self._model = FilterModel(physical_networks)
         self._directory = PortDirectory()
         self._have: Ruleset | None = None  # None: look at the kernel
         self._kept: Ruleset | None = None  # what adopt left; None: not looked yet
@@ -48,7 +49,7 @@ class NftablesFilter:
         members: Mapping[str, security_group_pb2.GroupMember],
         ports: Sequence[port_pb2.Port],
     ) -> None:
-        self._model, self._directory = FilterModel(), PortDirectory()
+        self._model, self._directory = FilterModel(self._physical), PortDirectory()
         self._have = self._kept = None
         self._narrowed = True
         self._model.networks.update({want.network.meta.id: want for want in networks})

@@ -9,6 +9,7 @@ from agents.network.links import Links
 from agents.network.netlink import NetlinkSwitch
 from agents.network.nftables import NftablesFilter
 from agents.network.qos import KernelQos
+from agents.network.router_namespace import NamespaceRouters
 from agents.network.settings import NetworkSettings
 
 
@@ -23,5 +24,8 @@ def real_drivers(settings: NetworkSettings, state_dir: Path) -> Drivers:
             user=settings.dnsmasq_user,
         )
     )
-    switch = NetlinkSwitch(Links(), state_dir / "namespaces", settings.tunnel_address)
-    return Drivers(switch, NftablesFilter(), dhcp, KernelQos())
+    links = Links()
+    physical = settings.physical_networks
+    switch = NetlinkSwitch(links, state_dir / "namespaces", settings.tunnel_address, physical)
+    routers = NamespaceRouters(links, state_dir / "routers")
+    return Drivers(switch, NftablesFilter(physical), dhcp, KernelQos(), routers)

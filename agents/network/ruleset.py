@@ -108,7 +108,8 @@ def _element_commands(
 
 
 def _element(type_: SetType, element: str, value: str) -> str:
-    text = f'"{element}"' if type_.quoted else element
+    first, dot, rest = element.partition(" . ")
+    text = f'"{first}"{dot}{rest}' if type_.quoted else element
     return f"{text} : {value}" if type_.is_map else text
 
 

@@ -1,6 +1,7 @@
 """What an operator may choose about the network agent."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 
@@ -16,3 +17,4 @@ class NetworkSettings:
     dns_servers: tuple[str, ...] = ()  # upstream where subnets name none; empty: the host's
     dnsmasq_user: str = "root"  # must be able to read the state directory
     tunnel_address: str = "127.0.0.1"  # where this node takes VXLAN from its peers
+    physical_networks: Mapping[str, str] = field(default_factory=dict)  # name -> interface; empty: the node

@@ -13,7 +13,7 @@ from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from agents.running import Running
 from fabric.network.qos import POSSIBLE
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, router_pb2, security_group_pb2
 from fabric.runtime.cache import Cache
 from fabric.runtime.node import Life, NodeCache, NodeStore
 from fabric.runtime.rpc import Server
@@ -33,6 +33,7 @@ class Network:
             domain=config.network.dns_domain,
             dns_servers=tuple(config.network.dns_servers),
             tunnel_address=config.network.tunnel_address or config.node.address,
+            physical_networks=config.network.physical_networks,
         )
         self._is_fake = config.network.driver == "fake"
         self._drivers: Drivers = (
@@ -52,12 +53,11 @@ class Network:
         """
         if not self._is_fake:
             await asyncio.to_thread(host.prepare)
-        config = self._running.config.network
         return {
-            "driver": config.driver,
+            "driver": self._running.config.network.driver,
             "tunnel_address": self._settings.tunnel_address,
-            "physical_networks": config.physical_networks,
             "qos": sorted(POSSIBLE) if self._is_fake else await asyncio.to_thread(qos.possible),
+            "physical_networks": dict(self._settings.physical_networks),
         }
 
     def begin(self, life: Life) -> list[Cache]:
@@ -72,6 +72,7 @@ class Network:
             ports=NodeStore(wants, life, codec, "ports", port_pb2.Port, port_pb2.PortStatus),
             groups=NodeStore(wants, life, codec, "security_groups", group),
             members=NodeStore(wants, life, codec, "group_members", member),
+            routers=NodeStore(wants, life, codec, "routers", router_pb2.RouterWant, router_pb2.RouterStatus),
             neighbors=NodeStore(wants, life, codec, "neighbors", neighbor_pb2.Neighbor),
             qos=NodeStore(wants, life, codec, "qos_policies", qos_pb2.QosPolicyWant),
         )
@@ -85,12 +86,9 @@ class Network:
 
     async def holdings(self) -> list[holding_pb2.Holding]:
         """Bridges, taps, tunnels, namespaces, filters, sets, DHCP servers and limits."""
-        drivers = self._drivers
-        parts = (drivers.switch, drivers.filter, drivers.dhcp, drivers.qos)
-        found = [holding for part in parts for holding in await part.find()]
         return [
             holding_pb2.Holding(kind=h.kind, name=h.name, owner_kind=f"{h.owner_kind}s", owner_id=h.owner_id)
-            for h in found
+            for h in await self._drivers.find()
             if h.owner_kind
         ]
 

@@ -16,17 +16,24 @@ from fabric.runtime.config import Config
 
 
 def remove_networks(config: Config, say: Callable[[str], None]) -> None:
-    """Filters, DHCP servers, taps, bridges, namespaces; the agent makes them again from what is declared."""
+    """Filters, DHCP servers, taps, bridges, routers, namespaces; the agent makes them again from what is declared."""
     if config.network.driver != "linux" or os.geteuid() != 0:
         return
-    removed = asyncio.run(_remove(real_drivers(NetworkSettings(), config.node.state_dir / "network")))
+    settings = NetworkSettings(physical_networks=config.network.physical_networks)
+    removed = asyncio.run(_remove(real_drivers(settings, config.node.state_dir / "network")))
     if removed:
-        say(f"removed {removed} taps, bridges, namespaces, DHCP servers and filters")
+        say(f"removed {removed} taps, bridges, routers, namespaces, DHCP servers and filters")
 
 
 async def _remove(drivers: Drivers) -> int:
     """Through the agent's own drivers, who know what is theirs. Returns how many things there were."""
-    dhcp, switch = await drivers.dhcp.find(), await drivers.switch.find()
+    dhcp, switch, routers = (
+        await drivers.dhcp.find(),
+        await drivers.switch.find(),
+        await drivers.router.find(),
+    )
+    for router_id in {holding.owner_id for holding in routers}:
+        await drivers.router.remove(router_id)
     for holding in dhcp:
         await drivers.dhcp.remove(holding.owner_id)
     for holding in switch:
@@ -37,7 +44,7 @@ async def _remove(drivers: Drivers) -> int:
     filters = await drivers.filter.find()
     await drivers.close()
     await asyncio.to_thread(_remove_tables)
-    return len(dhcp) + len(switch) + len(filters)
+    return len(dhcp) + len(switch) + len(routers) + len(filters)
 
 
 def _remove_tables() -> None:

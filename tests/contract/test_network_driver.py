@@ -17,7 +17,7 @@ from agents.network.settings import NetworkSettings
 from fabric.network.v1 import neighbor_pb2, port_pb2, security_group_pb2
 from fabric.runtime.errors import NotFound
 from tests.system.network.lab import clean, own_namespace
-from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
+from tests.unit.agents.network.wants import a_group, a_network, a_port, a_router, a_router_port, a_subnet
 
 
 @pytest.fixture(params=["fake", "kernel"])
@@ -30,6 +30,8 @@ async def drivers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     with own_namespace():
         drivers = real_drivers(NetworkSettings(), tmp_path)
         yield drivers
+        for holding in await drivers.router.find():
+            await drivers.router.remove(holding.owner_id)
         for holding in await drivers.switch.find():
             if holding.owner_kind == "network":
                 await drivers.dhcp.remove(holding.owner_id)
@@ -113,6 +115,22 @@ async def test_a_port_needs_its_network(drivers: Drivers) -> None:
     for _ in range(2):
         await drivers.switch.remove_port(site.port.meta.id)
         assert "tap" not in kinds(await drivers.switch.find())
+
+
+async def test_a_router_is_there_once_and_then_not(drivers: Drivers) -> None:
+    site = Site()
+    router = a_router(a_router_port(site.network, "10.0.0.1"))
+    router_id = router.router.meta.id
+    await drivers.switch.ensure_network(site.network)
+    for _ in range(2):
+        await drivers.router.ensure(router)
+        held = await drivers.router.find()
+        assert kinds(held) == ["namespace", "router_link"]
+        assert {(holding.owner_kind, holding.owner_id) for holding in held} == {("router", router_id)}
+        assert "router_link" not in kinds(await drivers.switch.find())
+    for _ in range(2):
+        await drivers.router.remove(router_id)
+        assert await drivers.router.find() == []
 
 
 async def test_many_ports_go_at_once(drivers: Drivers) -> None:

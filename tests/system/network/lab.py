@@ -25,7 +25,7 @@ from agents.network.metadata_http import Documents
 from agents.network.name import tap
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, router_pb2, security_group_pb2
 from tests.unit.agents.node_store import MemoryNodeStore
 
 Result = TypeVar("Result")
@@ -72,7 +72,8 @@ def clean(state_dir: Path) -> None:
             pid = int(pid_file.read_text())
             if str(pid_file) in Path(f"/proc/{pid}/cmdline").read_text():
                 os.kill(pid, signal.SIGKILL)
-    _namespaces.update(path.name for path in state_dir.glob("**/namespaces/*"))
+    for kind in ("namespaces", "routers"):
+        _namespaces.update(path.name for path in state_dir.glob(f"**/{kind}/*"))
     while _namespaces:
         netns.remove(_namespaces.pop())
 
@@ -98,6 +99,7 @@ class Cloud:
         )
         self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
         self.qos: MemoryNodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy] = MemoryNodeStore()
+        self.routers: MemoryNodeStore[router_pb2.RouterWant, router_pb2.RouterStatus] = MemoryNodeStore()
         self.documents: dict[str, Documents] = {}
 
     def stores(self) -> NetworkStores:
@@ -131,12 +133,27 @@ async def running(
         await drivers.close()
 
 
-class Guest:
+class Host:
+    """A namespace in which something runs."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Run inside; blocking."""
+        return netns.call(self.namespace, function)
+
+    async def run(self, function: Callable[[], Result]) -> Result:
+        """Run inside."""
+        return await netns.run(self.namespace, function)
+
+
+class Guest(Host):
     """A namespace with an eth0 that is the other side of a port's tap, as a virtual machine would be."""
 
     def __init__(self, port: port_pb2.Port, node: str = "/proc/thread-self/ns/net") -> None:
         """node: the network namespace that has the tap."""
-        self.namespace = f"guest-{uuid.uuid4()}"
+        super().__init__(f"guest-{uuid.uuid4()}")
         self.mac = port.spec.mac_address
         _namespaces.add(self.namespace)
         netns.create(self.namespace)
@@ -146,14 +163,6 @@ class Guest:
         self._pump = threading.Thread(target=self._run, daemon=True)
         self._pump.start()
         self.call(self._link_up)
-
-    def call(self, function: Callable[[], Result]) -> Result:
-        """Run inside the guest; blocking."""
-        return netns.call(self.namespace, function)
-
-    async def run(self, function: Callable[[], Result]) -> Result:
-        """Run inside the guest."""
-        return await netns.run(self.namespace, function)
 
     async def address(self, *addresses: str, routes: Mapping[str, str] | None = None) -> None:
         """Give eth0 addresses (with prefix length), and routes by gateway."""
@@ -206,7 +215,7 @@ def _open_tap(device: str) -> int:
     return handle
 
 
-async def reaches(sender: Guest, address: str, port: int, *, tries: int = 3, size: int = 5) -> bool:
+async def reaches(sender: Host, address: str, port: int, *, tries: int = 3, size: int = 5) -> bool:
     """Whether a datagram to the address is answered by its echo server; it is not fragmented."""
     message = b"." * size
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -225,8 +234,8 @@ async def reaches(sender: Guest, address: str, port: int, *, tries: int = 3, siz
 
 
 @contextlib.asynccontextmanager
-async def echo(guest: Guest, port: int, family: int = socket.AF_INET) -> AsyncIterator[None]:
-    """A UDP echo server in the guest."""
+async def echo(guest: Host, port: int, family: int = socket.AF_INET) -> AsyncIterator[None]:
+    """A UDP echo server there."""
 
     def make() -> socket.socket:
         handle = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)

@@ -19,7 +19,7 @@ from pyroute2 import IPRoute
 
 from agents.network import netns
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, router_pb2, security_group_pb2
 from fabric.runtime import log
 from tests.system.network.lab import Cloud, running, until
 
@@ -29,6 +29,7 @@ _KINDS: dict[str, type[Message]] = {
     "groups": security_group_pb2.SecurityGroupWant,
     "members": security_group_pb2.GroupMember,
     "neighbors": neighbor_pb2.Neighbor,
+    "routers": router_pb2.RouterWant,
 }
 _CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
@@ -129,7 +130,7 @@ class _Told(Cloud):
             store.bind(id_, json_format.ParseDict(text, _KINDS[collection]()))
 
     async def follow(self) -> None:
-        said = {"networks": 0, "ports": 0}
+        said = {"networks": 0, "ports": 0, "routers": 0}
         while True:
             for collection in said:
                 store = getattr(self, collection)

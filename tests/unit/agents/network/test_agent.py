@@ -15,8 +15,16 @@ from agents.network.limit import Limits
 from agents.network.numbers import Numbers
 from agents.network.orphan import Orphans
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, security_group_pb2
-from tests.unit.agents.network.wants import a_group, a_network, a_policy, a_port, a_subnet
+from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, router_pb2, security_group_pb2
+from tests.unit.agents.network.wants import (
+    a_group,
+    a_network,
+    a_policy,
+    a_port,
+    a_router,
+    a_router_port,
+    a_subnet,
+)
 from tests.unit.agents.node_store import MemoryNodeStore
 
 NETWORK_ID, GROUP_ID = str(uuid.uuid4()), str(uuid.uuid4())
@@ -31,6 +39,7 @@ class World:
         group, member = security_group_pb2.SecurityGroupWant, security_group_pb2.GroupMember
         self.groups: MemoryNodeStore[group, group] = MemoryNodeStore()  # type: ignore[valid-type]
         self.members: MemoryNodeStore[member, member] = MemoryNodeStore()  # type: ignore[valid-type]
+        self.routers: MemoryNodeStore[router_pb2.RouterWant, router_pb2.RouterStatus] = MemoryNodeStore()
         self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
         self.qos: MemoryNodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy] = MemoryNodeStore()
         self.drivers = fake_drivers()
@@ -44,6 +53,7 @@ class World:
             members=cast(object, self.members),  # type: ignore[arg-type]
             neighbors=cast(object, self.neighbors),  # type: ignore[arg-type]
             qos=cast(object, self.qos),  # type: ignore[arg-type]
+            routers=cast(object, self.routers),  # type: ignore[arg-type]
         )
         settings = NetworkSettings(grace=timedelta(milliseconds=20))
         return NetworkAgent(stores, self.drivers, settings, lambda port_id: None)
@@ -58,9 +68,10 @@ class World:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def until(self, text: str, port_id: str) -> None:
+    async def until(self, text: str, id_: str) -> None:
+        """Until what is reported of the port or router says so."""
         async with asyncio.timeout(5):
-            while text not in str(self.ports.status(port_id)):
+            while text not in f"{self.ports.status(id_)} {self.routers.status(id_)}":
                 await asyncio.sleep(0.001)
 
 
@@ -192,3 +203,21 @@ async def test_a_port_waits_for_its_policy_and_follows_it() -> None:
         async with asyncio.timeout(5):
             while port.meta.id in qos.limits:
                 await asyncio.sleep(0.001)
+
+
+async def test_a_router_waits_for_its_networks_and_is_released() -> None:
+    world, network = World(), a_network(SUBNET, network_id=NETWORK_ID)
+    router = a_router(a_router_port(network, "10.0.0.1"))
+    router_id = router.router.meta.id
+    async with world.running():
+        world.routers.bind(router_id, router)
+        await world.until("WAITING_FOR_NETWORK", router_id)
+        world.networks.bind(NETWORK_ID, network)
+        await world.until("STATE_ACTIVE", router_id)
+        router.router.spec.admin_state_up = False
+        world.routers.bind(router_id, router)
+        await world.until("STATE_DOWN", router_id)
+        assert await world.drivers.router.find() == []
+        router.router.meta.delete_time.GetCurrentTime()
+        world.routers.bind(router_id, router)
+        await world.until("released: true", router_id)

@@ -2,7 +2,7 @@
 
 import uuid
 
-from fabric.network.v1 import network_pb2, port_pb2, qos_pb2, security_group_pb2, subnet_pb2
+from fabric.network.v1 import network_pb2, port_pb2, qos_pb2, router_pb2, security_group_pb2, subnet_pb2
 
 
 def a_subnet(
@@ -87,3 +87,37 @@ def a_policy(policy_id: str, **rules: dict[str, object]) -> qos_pb2.QosPolicyWan
             qos_pb2.QosRuleSpec(policy_id=policy_id, type=kind, direction=direction or "egress", **spec)  # type: ignore[arg-type]
         )
     return want
+
+
+def a_router(*ports: router_pb2.RouterPort) -> router_pb2.RouterWant:
+    want = router_pb2.RouterWant(ports=ports)
+    want.router.meta.id = str(uuid.uuid4())
+    want.router.meta.generation = 1
+    want.router.spec.admin_state_up = True
+    for port in ports:
+        if port.gateway:
+            gateway = want.router.spec.external_gateways.add(enable_snat=port.snat)
+            gateway.network_id, gateway.port_id = port.network.meta.id, port.port.meta.id
+    return want
+
+
+def a_router_port(
+    network: network_pb2.NetworkWant, *addresses: str, gateway: bool = False, snat: bool = True
+) -> router_pb2.RouterPort:
+    """addresses: one in each of the network's subnets."""
+    owner = "network:router_gateway" if gateway else "network:router_interface"
+    port = a_port(
+        network.network.meta.id, list(zip(network.subnets, addresses, strict=True)), owner=owner, secure=False
+    )
+    return router_pb2.RouterPort(
+        port=port, network=network.network, subnets=network.subnets, gateway=gateway, snat=gateway and snat
+    )
+
+
+def translate(want: router_pb2.RouterWant, gateway: router_pb2.RouterPort, floating: str, fixed: str) -> None:
+    """Add a floating IP."""
+    added = want.floating_ips.add()
+    added.meta.id = str(uuid.uuid4())
+    added.spec.floating_network_id = gateway.network.meta.id
+    added.spec.floating_ip_address, added.spec.fixed_ip_address = floating, fixed
+    added.spec.port_id = str(uuid.uuid4()) if fixed else ""

@@ -1,0 +1,207 @@
+"""RouterDriver on the kernel: a namespace per router, a veth per port into its network's bridge, NAT by nftables.
+
+Everything is compared with the kernel each time; only what differs is written, so that an agent that starts
+again breaks no flow.
+"""
+
+import contextlib
+import ipaddress
+import socket
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from agents.network import conntrack, links, name, netns, router_plan
+from agents.network.announce import announce
+from agents.network.driver import Holding
+from agents.network.libnftables import Nftables
+from agents.network.links import Links, write_once
+from agents.network.namespace import settle_addresses
+from agents.network.router_plan import TABLE, Leg, Route
+from agents.network.ruleset import Ruleset, Wanted, listed, transaction
+from fabric.network.v1 import router_pb2
+
+log = structlog.get_logger(__name__)
+
+_OURS = 250  # the protocol number of routes that we made
+_IFF_UP = 0x1
+_FORWARDING = (
+    ("ipv4/ip_forward", "1"),
+    ("ipv6/conf/all/forwarding", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/all/send_redirects", "0"),
+)
+_OF_A_LEG = (
+    ("ipv4/conf/{}/rp_filter", "0"),
+    ("ipv4/conf/{}/send_redirects", "0"),
+    ("ipv4/conf/{}/arp_ignore", "1"),
+    ("ipv4/conf/{}/arp_announce", "2"),
+    ("ipv6/conf/{}/accept_dad", "0"),
+    ("ipv6/conf/{}/accept_ra", "0"),
+    ("ipv6/conf/{}/forwarding", "1"),
+)
+
+
+class NamespaceRouters:
+    """names_dir says which namespaces are ours."""
+
+    def __init__(self, node_links: Links, names_dir: Path) -> None:
+        self._links = node_links
+        self._names_dir = names_dir
+
+    async def ensure(self, want: router_pb2.RouterWant) -> None:
+        router_id = want.router.meta.id
+        legs = router_plan.legs(want)
+        await self._links.do(self._ensure_links, router_id, legs)
+        namespace = name.router_namespace(router_id)
+        await netns.run(namespace, lambda: _configure(legs, router_plan.routes(want)))
+        changed = await netns.run(namespace, lambda: _translate(router_plan.translations(want)))
+        if changed:
+            log.info("router translates anew", router=router_id, flows_cut=changed - 1)
+
+    async def remove(self, router_id: str) -> None:
+        await self._links.do(self._remove, router_id)
+
+    async def find(self) -> list[Holding]:
+        return await self._links.do(self._find)
+
+    def _ensure_links(self, router_id: str, legs: list[Leg]) -> None:
+        namespace = name.router_namespace(router_id)
+        self._names_dir.mkdir(parents=True, exist_ok=True)
+        (self._names_dir / namespace).touch()
+        netns.create(namespace)
+        for leg in legs:
+            device = name.router_link(leg.port_id)
+            if links.index(device) is None:
+                self._links.add_veth(device, namespace, leg.device, leg.mac)
+            links.hide(device)
+            self._links.settle(
+                device,
+                mtu=leg.mtu,
+                up=leg.up,
+                alias=name.mark("router", router_id),
+                master=name.bridge(leg.network_id),
+            )
+
+    def _remove(self, router_id: str) -> None:
+        for holding in self._find():
+            if holding.owner_id == router_id and holding.kind == "router_link":
+                self._links.remove(holding.name)
+        namespace = name.router_namespace(router_id)
+        if (self._names_dir / namespace).exists():
+            netns.remove(namespace)
+            (self._names_dir / namespace).unlink()
+
+    def _find(self) -> list[Holding]:
+        found = []
+        for link in self._links.ip.get_links():
+            device, owner = link.get_attr("IFLA_IFNAME"), name.owner(link.get_attr("IFLA_IFALIAS") or "")
+            if owner is not None and owner[0] == "router" and device.startswith(name.ROUTER_LINK):
+                found.append(Holding("router_link", device, *owner))
+        ours = sorted(path.name for path in self._names_dir.iterdir()) if self._names_dir.exists() else []
+        for namespace in filter(netns.exists, ours):
+            router_id = namespace.removeprefix(name.ROUTER_NAMESPACE)
+            found.append(Holding("namespace", namespace, "router", router_id))
+        return found
+
+
+def _configure(legs: list[Leg], routes: list[Route]) -> None:
+    """Runs inside the namespace."""
+    for path, value in _FORWARDING:
+        write_once(f"/proc/sys/net/{path}", value)
+    wanted = {leg.device: leg for leg in legs}
+    with contextlib.closing(IPRoute()) as netlink:
+        found = {link.get_attr("IFLA_IFNAME"): link for link in netlink.get_links()}
+        if not found["lo"]["flags"] & _IFF_UP:
+            netlink.link("set", index=found["lo"]["index"], state="up")
+        for device, link in found.items():
+            if device.startswith(name.ROUTER_PORT) and device not in wanted:
+                netlink.link("del", index=link["index"])
+        for device, leg in wanted.items():
+            _settle_leg(netlink, found[device], leg)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            _settle_routes(netlink, family, routes, {d: found[d]["index"] for d in wanted})
+
+
+def _settle_leg(netlink: Any, link: Any, leg: Leg) -> None:
+    for path, value in _OF_A_LEG:
+        write_once(f"/proc/sys/net/{path.format(leg.device)}", value)
+    wrong: dict[str, Any] = {}
+    if link.get_attr("IFLA_ADDRESS") != leg.mac:
+        wrong["address"] = leg.mac
+    if link.get_attr("IFLA_MTU") != leg.mtu:
+        wrong["mtu"] = leg.mtu
+    if bool(link["flags"] & _IFF_UP) != leg.up:
+        wrong["state"] = "up" if leg.up else "down"
+    if wrong:
+        netlink.link("set", index=link["index"], **wrong)
+    new = settle_addresses(netlink, link["index"], set(leg.addresses))
+    announce(leg.device, leg.mac, sorted(address.partition("/")[0] for address in new))
+
+
+def _settle_routes(netlink: Any, family: int, routes: list[Route], devices: dict[str, int]) -> None:
+    """Routes whose next hop is on no link are left out, as the kernel would refuse them."""
+    version = 4 if family == socket.AF_INET else 6
+    wanted = {
+        _destination(route.destination): (route.nexthop, devices.get(route.device))
+        for route in routes
+        if ipaddress.ip_network(route.destination, strict=False).version == version
+    }
+    found = {}
+    for message in netlink.get_routes(family=family, proto=_OURS):
+        text = message.get_attr("RTA_DST")
+        destination = f"{text}/{message['dst_len']}" if text else "default"
+        found[destination] = (message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_OIF"))
+    for destination in found.keys() - wanted.keys():
+        netlink.route("del", dst=destination, proto=_OURS, family=family)
+    for destination, (nexthop, index) in wanted.items():
+        have = found.get(destination)
+        if have is not None and have[0] == nexthop and index in (None, have[1]):
+            continue
+        facts = {} if index is None else {"oif": index, "flags": ["onlink"]}
+        try:
+            netlink.route("replace", dst=destination, gateway=nexthop, proto=_OURS, family=family, **facts)
+        except NetlinkError as error:
+            log.warning("a route is not possible", destination=destination, nexthop=nexthop, cause=str(error))
+
+
+def _destination(text: str) -> str:
+    network = ipaddress.ip_network(text, strict=False)
+    return "default" if network.prefixlen == 0 else str(network)
+
+
+def _translate(wanted: Wanted) -> int:
+    """Runs inside the namespace. 0: nothing was to be done; else 1 more than the flows that were cut."""
+    nftables = Nftables()
+    try:
+        have = listed(nftables.table(*TABLE.split(" ")))
+        commands = transaction(have, wanted)
+        if not commands:
+            return 0
+        nftables.apply(commands)
+    finally:
+        nftables.close()
+    return 1 + _cut(have, wanted)
+
+
+def _cut(have: Ruleset, wanted: Wanted) -> int:
+    """Forget the flows of translations that went: they would live on with addresses that are others' now."""
+    gone = set()
+    for key in ((TABLE, "floating"), (TABLE, "forward_tcp"), (TABLE, "forward_udp"), (TABLE, "forward_icmp")):
+        before, after = have.sets.get(key, {}), wanted.sets.get(key, {})
+        for outside, inside in before.items():
+            if after.get(outside) != inside:
+                gone.add(outside.split(" . ")[0])
+                if key[1] == "floating":
+                    gone.add(inside)
+    if not gone:
+        return 0
+    stale = [
+        tracked
+        for tracked in conntrack.flows({0})
+        if str(tracked.flow.destination) in gone or str(tracked.flow.source) in gone
+    ]
+    return conntrack.delete(stale)

@@ -1,0 +1,125 @@
+"""Routers: real packets between networks, to the outside and back."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+from agents.network import name, netns
+from fabric.network.v1 import network_pb2, port_pb2, router_pb2
+from tests.system.network.lab import Cloud, Guest, Host, echo, eventually, reaches, running, until
+from tests.unit.agents.network.wants import a_network, a_port, a_router, a_router_port, a_subnet, translate
+
+ACTIVE = router_pb2.RouterStatus.STATE_ACTIVE
+
+
+def a_site(cloud: Cloud, prefix: int) -> tuple[network_pb2.NetworkWant, port_pb2.Port]:
+    """A network 10.0.<prefix>.0/24 without filters, and a port .5 on it."""
+    network_id = str(uuid.uuid4())
+    subnet = a_subnet(network_id, f"10.0.{prefix}.0/24", gateway=f"10.0.{prefix}.1", enable_dhcp=False)
+    want = a_network(subnet, network_id=network_id, dhcp=())
+    port = a_port(network_id, [(subnet, f"10.0.{prefix}.5")], secure=False)
+    cloud.networks.bind(network_id, want)
+    cloud.ports.bind(port.meta.id, port)
+    return want, port
+
+
+def an_outside() -> network_pb2.NetworkWant:
+    """An external network whose gateway the node is."""
+    network_id = str(uuid.uuid4())
+    subnet = a_subnet(network_id, "203.0.113.0/24", gateway="203.0.113.1", enable_dhcp=False)
+    want = a_network(subnet, network_id=network_id, dhcp=())
+    want.network.spec.external = True
+    return want
+
+
+async def test_a_router_leads_between_networks_and_out(tmp_path: Path) -> None:
+    cloud = Cloud()
+    (left, one), (right, two) = a_site(cloud, 1), a_site(cloud, 2)
+    outside = an_outside()
+    gateway = a_router_port(outside, "203.0.113.10", gateway=True)
+    router = a_router(a_router_port(left, "10.0.1.1"), a_router_port(right, "10.0.2.1"), gateway)
+    router_id = router.router.meta.id
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(running(cloud, tmp_path))
+        await cloud.active(one.meta.id, two.meta.id)
+        guests = [stack.enter_context(contextlib.closing(Guest(port))) for port in (one, two)]
+        for at, guest in enumerate(guests, 1):
+            await guest.address(f"10.0.{at}.5/24", routes={"0.0.0.0/0": f"10.0.{at}.1"})
+            await stack.enter_async_context(echo(guest, 7))
+        node = Host("/proc/thread-self/ns/net")
+        internet = stack.enter_context(an_internet())
+        await stack.enter_async_context(echo(internet, 7))
+        cloud.routers.bind(router_id, router)
+        await until(lambda: cloud.routers.status(router_id) is not None)
+        waiting = cloud.routers.status(router_id)
+        assert waiting is not None
+        assert waiting.reason == "WAITING_FOR_NETWORK"
+        cloud.networks.bind(outside.network.meta.id, outside)
+        await until(lambda: state(cloud, router_id) == ACTIVE)
+
+        assert await eventually(lambda: reaches(guests[0], "10.0.2.5", 7))
+        assert await eventually(lambda: reaches(guests[0], "198.51.100.9", 7))  # through two translations
+        assert not await reaches(node, "203.0.113.20", 7)
+
+        translate(router, gateway, "203.0.113.20", "10.0.2.5")
+        router.router.meta.generation += 1
+        cloud.routers.bind(router_id, router)
+        assert await eventually(lambda: reaches(node, "203.0.113.20", 7))
+        assert await reaches(guests[0], "203.0.113.20", 7)
+        assert await reaches(guests[1], "203.0.113.20", 7)  # itself
+        assert await reaches(guests[1], "198.51.100.9", 7)
+
+        translate(router, gateway, "203.0.113.30", "")
+        forwarding = router.port_forwardings.add(floating_ip_address="203.0.113.30")
+        forwarding.spec.protocol, forwarding.spec.internal_ip_address = "udp", "10.0.1.5"
+        forwarding.spec.external_port_first, forwarding.spec.external_port_last = 4000, 4001
+        forwarding.spec.internal_port_first, forwarding.spec.internal_port_last = 6, 7
+        del router.floating_ips[0]
+        cloud.routers.bind(router_id, router)
+        assert await eventually(lambda: reaches(node, "203.0.113.30", 4001))
+        assert not await reaches(node, "203.0.113.30", 4000)
+        assert not await reaches(node, "203.0.113.20", 7)
+
+        router.router.meta.delete_time.GetCurrentTime()
+        cloud.routers.bind(router_id, router)
+        await until(lambda: bool((status := cloud.routers.status(router_id)) and status.released))
+        assert not netns.exists(name.router_namespace(router_id))
+        assert not await reaches(guests[0], "10.0.2.5", 7)
+
+
+def state(cloud: Cloud, router_id: str) -> int:
+    status = cloud.routers.status(router_id)
+    return 0 if status is None else status.state
+
+
+@contextlib.contextmanager
+def an_internet() -> Iterator[Host]:
+    """A namespace 198.51.100.9 that the node reaches, and that knows of no other network."""
+    namespace = f"outside-{uuid.uuid4()}"
+    netns.create(namespace)
+
+    def here() -> None:
+        with contextlib.closing(IPRoute()) as netlink, open(netns.RUN / namespace) as there:
+            peer = {"ifname": "eth0", "net_ns_fd": there.fileno()}
+            netlink.link("add", ifname="internet", kind="veth", peer=peer)
+            configure(netlink, "internet", "198.51.100.1")
+
+    def inside() -> None:
+        with contextlib.closing(IPRoute()) as netlink:
+            configure(netlink, "eth0", "198.51.100.9")
+
+    try:
+        netns.call("/proc/thread-self/ns/net", here)
+        netns.call(namespace, inside)
+        yield Host(namespace)
+    finally:
+        netns.remove(namespace)
+
+
+def configure(netlink: IPRoute, device: str, address: str) -> None:
+    index = netlink.link_lookup(ifname=device)[0]
+    netlink.addr("add", index=index, address=address, prefixlen=24)
+    netlink.link("set", index=index, state="up")
