@@ -140,9 +140,8 @@ class Application:
         if fault.status == 503:
             fault.headers.setdefault("retry-after", "1")
         request.refusal = fault.message
-        if fault.status >= 500:
-            cause = repr(fault.__cause__) if fault.__cause__ else fault.message
-            log.warning("request failed", cause=cause, path=request.path, request_id=request.request_id)
+        if fault.status >= 500 and fault.__cause__ is not None:
+            request.cause = repr(fault.__cause__)
         return request.api.dialect.fault(request, fault)
 
     async def _root(self, request: Request) -> Response:
@@ -181,6 +180,7 @@ def _known(request: Request) -> dict[str, JsonValue]:
         "project": request.project_id,
         "global_request_id": request.global_request_id,
         "reason": request.refusal,
+        "cause": request.cause,
     }
     return {key: value for key, value in facts.items() if value}
 

@@ -63,6 +63,7 @@ class Request:
         self.project_id = ""
         self.raw = b""
         self.refusal = ""  # why it failed, for the log
+        self.cause = ""  # what lies behind a failure of ours, for the log
         self._scope, self._receive = scope, receive
         self._upstream = upstream
         self._public_url = public_url
