@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from fabric.network.v1 import (
+    address_group_pb2,
     address_scope_pb2,
     agent_pb2,
+    default_security_group_rule_pb2,
     floating_ip_pb2,
     neighbor_pb2,
     network_pb2,
@@ -124,24 +126,29 @@ SECURITY_GROUPS = Collection(
 )
 
 
-def rule_digest(rule: security_group_pb2.SecurityGroupRule) -> str:
+def rule_digest(said: security_group_pb2.SecurityGroupRuleSpec) -> str:
     """What two rules of one group must not share: all that they say."""
     spec = security_group_pb2.SecurityGroupRuleSpec()
-    spec.CopyFrom(rule.spec)
+    spec.CopyFrom(said)
     if spec.remote_ip_prefix in ("0.0.0.0/0", "::/0"):
         spec.remote_ip_prefix = ""  # the same as any
     return hashlib.sha256(spec.SerializeToString(deterministic=True)).hexdigest()[:32]
+
+
+def remote_of(rule: security_group_pb2.SecurityGroupRule) -> str:
+    """The group, of ports or of addresses, that is at the other side; empty: none."""
+    return rule.spec.remote_group_id or rule.spec.remote_address_group_id
 
 
 RULES = Collection(
     service="network",
     name="security_group_rules",
     message=security_group_pb2.SecurityGroupRule,
-    claims=lambda rule: [("rule", rule_digest(rule))],
+    claims=lambda rule: [("rule", rule_digest(rule.spec))],
     charges=lambda _: {RULE_LIMIT: 1},
     indexes={
         "group": lambda rule: (rule.spec.security_group_id,),
-        "remote": lambda rule: (rule.spec.remote_group_id,) if rule.spec.remote_group_id else (),
+        "remote": lambda rule: (remote_of(rule),) if remote_of(rule) else (),
     },
 )
 
@@ -158,7 +165,6 @@ QOS_POLICIES = Collection(
     name="qos_policies",
     message=qos_pb2.QosPolicy,
     claims=lambda policy: [("default", policy.meta.project_id)] if policy.spec.is_default else [],
-    indexes={"shared": lambda policy: ("1",) if policy.spec.shared else ()},
     want=qos_pb2.QosPolicyWant,
     output_only=("rules",),
 )
@@ -170,6 +176,28 @@ QOS_RULES = Collection(
     claims=lambda rule: [("kind", f"{rule.spec.policy_id}/{rule.spec.type}/{rule.spec.direction}")],
     indexes={"policy": lambda rule: (rule.spec.policy_id,)},
 )
+
+
+def _template(rule: default_security_group_rule_pb2.DefaultSecurityGroupRule) -> Iterable[tuple[str, str]]:
+    """Two templates for one kind of group do not say the same."""
+    for kind, used in (("default", rule.used_in_default), ("custom", rule.used_in_custom)):
+        if used and not rule.withdrawn:
+            yield "template", f"{kind}/{rule_digest(rule.spec)}"
+
+
+TEMPLATES = Collection(
+    service="network",
+    name="default_security_group_rules",
+    message=default_security_group_rule_pb2.DefaultSecurityGroupRule,
+    claims=_template,
+    indexes={
+        "remote": lambda template: (
+            (template.spec.remote_address_group_id,) if template.spec.remote_address_group_id else ()
+        ),
+    },
+)
+
+ADDRESS_GROUPS = Collection(service="network", name="address_groups", message=address_group_pb2.AddressGroup)
 
 SUBNET_POOLS = Collection(
     service="network",
@@ -253,6 +281,8 @@ COLLECTIONS: list[Collection[Any]] = [
     RULES,
     MEMBERS,
     NEIGHBORS,
+    TEMPLATES,
+    ADDRESS_GROUPS,
     SUBNET_POOLS,
     ADDRESS_SCOPES,
     RBAC_POLICIES,

@@ -8,8 +8,10 @@ from typing import Any
 import structlog
 
 from fabric.network import agent, removal
+from fabric.network.address_group import AddressGroupRemoval
 from fabric.network.binding import HOLDER
 from fabric.network.collection import (
+    ADDRESS_GROUPS,
     AGENTS,
     NETWORKS,
     PORTS,
@@ -42,6 +44,7 @@ _REMOVALS: tuple[tuple[Collection[Any], removal.Removable], ...] = (
     (SECURITY_GROUPS, GroupRemoval()),
     (QOS_POLICIES, QosPolicyRemoval()),
     (RBAC_POLICIES, RbacRemoval()),
+    (ADDRESS_GROUPS, AddressGroupRemoval()),
 )
 _ABANDONED = timedelta(seconds=30)  # a removal that takes longer lost its controller
 

@@ -2,7 +2,8 @@
 
 import uuid
 
-from fabric.network.collection import RULES, SECURITY_GROUPS, marked
+from fabric.network.collection import ADDRESS_GROUPS, RULES, SECURITY_GROUPS, marked
+from fabric.network.default_rule import first_rules
 from fabric.network.v1 import security_group_pb2 as pb
 from fabric.runtime.errors import AlreadyExists, FabricError, QuotaExceeded, StaleRevision
 from fabric.runtime.store import Store, Transaction
@@ -11,30 +12,18 @@ NAME = "default"
 _TRIES = 5
 
 
-def egress_rules(group: pb.SecurityGroup) -> list[pb.SecurityGroupRule]:
-    """What every new group lets out: everything."""
-    return [_rule(group, direction="egress", ethertype=ethertype) for ethertype in ("IPv4", "IPv6")]
-
-
-def member_rules(group: pb.SecurityGroup) -> list[pb.SecurityGroupRule]:
-    """What a default group lets in: its own members."""
-    return [
-        _rule(group, direction="ingress", ethertype=ethertype, remote_group_id=group.meta.id)
-        for ethertype in ("IPv4", "IPv6")
-    ]
-
-
-def _rule(group: pb.SecurityGroup, **spec: str) -> pb.SecurityGroupRule:
-    rule = pb.SecurityGroupRule()
-    rule.meta.id, rule.meta.project_id = str(uuid.uuid4()), group.meta.project_id
-    rule.spec.CopyFrom(pb.SecurityGroupRuleSpec(security_group_id=group.meta.id, **spec))  # type: ignore[arg-type]
-    return rule
-
-
-def create(txn: Transaction, group: pb.SecurityGroup, *, members: bool) -> None:
+def create(store: Store, txn: Transaction, group: pb.SecurityGroup) -> None:
     """Add a group with its first rules to the transaction."""
     txn.create(SECURITY_GROUPS, group)
-    for rule in (*egress_rules(group), *(member_rules(group) if members else ())):
+    add_rules(store, txn, group)
+
+
+def add_rules(store: Store, txn: Transaction, group: pb.SecurityGroup) -> None:
+    """What a new group begins with."""
+    for rule in first_rules(store, group):
+        remote = store.find(ADDRESS_GROUPS, rule.spec.remote_address_group_id)
+        if remote is not None:
+            txn.expect(ADDRESS_GROUPS, remote)
         txn.create(RULES, rule)
 
 
@@ -73,7 +62,7 @@ class DefaultGroups:
         group.spec.stateful, group.spec.is_default = True, True
         try:
             async with self._store.transaction() as txn:
-                create(txn, group, members=True)
+                create(self._store, txn, group)
         except (AlreadyExists, StaleRevision, QuotaExceeded) as error:
             return error
         return None

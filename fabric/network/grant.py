@@ -1,10 +1,28 @@
-"""What RBAC policies grant: looked up by object and project, never searched for."""
+"""What RBAC policies grant, looked up by object and project; and who needs it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from fabric.network.collection import ANYBODY, RBAC_POLICIES, marked
+from fabric.network.collection import (
+    ADDRESS_GROUPS,
+    ADDRESS_SCOPES,
+    ANYBODY,
+    FLOATING_IPS,
+    NETWORKS,
+    PORTS,
+    QOS_POLICIES,
+    RBAC_POLICIES,
+    ROUTERS,
+    RULES,
+    SECURITY_GROUPS,
+    SUBNET_POOLS,
+    SUBNETS,
+    marked,
+)
 from fabric.network.v1 import rbac_policy_pb2 as pb
-from fabric.runtime.store import Store, Transaction
+from fabric.runtime.errors import FailedPrecondition
+from fabric.runtime.store import Collection, Store, Transaction
 
 SHARED, EXTERNAL = "access_as_shared", "access_as_external"
 
@@ -37,3 +55,82 @@ def rely(
     policy = grant(store, object_id, project_id, action) if project_id != owner else None
     if policy is not None:
         txn.expect(RBAC_POLICIES, policy)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One type of object: where it is, and whose things use it (by action)."""
+
+    collection: Collection[Any]
+    users: Mapping[str, Callable[[Store, str], Iterable[Any]]]
+
+
+def _ports_on(store: Store, id_: str) -> Iterable[Any]:
+    return (
+        p for p in store.table(PORTS).by("network", id_) if not p.spec.device_owner.startswith("network:")
+    )
+
+
+def _leading_out_by(store: Store, id_: str) -> Iterable[Any]:
+    """Routers with a gateway on it, and floating IPs."""
+    ports = store.table(PORTS).by("routed", id_)
+    routers = (store.find(ROUTERS, port.spec.device_id) for port in ports)
+    return (
+        *(router for router in routers if router is not None),
+        *store.table(FLOATING_IPS).by("network", id_),
+    )
+
+
+def _limited_by(store: Store, id_: str) -> Iterable[Any]:
+    return (*store.table(NETWORKS).by("qos_policy", id_), *store.table(PORTS).by("qos_policy", id_))
+
+
+KINDS: Mapping[str, Kind] = {
+    "network": Kind(NETWORKS, {SHARED: _ports_on, EXTERNAL: _leading_out_by}),
+    "qos_policy": Kind(QOS_POLICIES, {SHARED: _limited_by}),
+    "subnetpool": Kind(SUBNET_POOLS, {SHARED: lambda store, id_: store.table(SUBNETS).by("subnetpool", id_)}),
+    "address_scope": Kind(
+        ADDRESS_SCOPES, {SHARED: lambda store, id_: store.table(SUBNET_POOLS).by("scope", id_)}
+    ),
+    "address_group": Kind(ADDRESS_GROUPS, {SHARED: lambda store, id_: store.table(RULES).by("remote", id_)}),
+    "security_group": Kind(SECURITY_GROUPS, {SHARED: lambda store, id_: store.table(PORTS).by("group", id_)}),
+}
+
+
+def check_unneeded(store: Store, policy: pb.RbacPolicy, target: str = "") -> None:
+    """Raise FailedPrecondition when something that is there needs this policy: no other one lets it.
+
+    target: whom the policy is for afterwards; empty: it is gone.
+    """
+    kind, spec = KINDS[policy.spec.object_type], policy.spec
+    owned = store.find(kind.collection, spec.object_id)
+    if owned is None:
+        return
+    if spec.action == EXTERNAL and spec.target == ANYBODY != target and owned.spec.is_default:
+        raise _in_use(policy, "it is the default external network")
+    for user in kind.users[spec.action](store, spec.object_id):
+        project_id = user.meta.project_id
+        if marked(user) or project_id == owned.meta.project_id or spec.target not in (ANYBODY, project_id):
+            continue
+        if target not in (ANYBODY, project_id) and not _lets(store, policy, project_id):
+            raise _in_use(policy, f"{project_id} uses it with {user.meta.id}")
+
+
+def _in_use(policy: pb.RbacPolicy, why: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"RBAC policy on object {policy.spec.object_id} cannot be removed because other objects depend on it. "
+        f"Details: {why}.",
+        reason="RBAC_POLICY_IN_USE",
+        policy=policy.meta.id,
+    )
+
+
+def _lets(store: Store, policy: pb.RbacPolicy, project_id: str) -> bool:
+    """Whether another policy lets the project do the same."""
+    return any(
+        other.meta.id != policy.meta.id
+        and not marked(other)
+        and other.spec.action == policy.spec.action
+        and other.spec.target in (ANYBODY, project_id)
+        for other in store.table(RBAC_POLICIES).by("object", policy.spec.object_id)
+    )

@@ -15,7 +15,7 @@ from fabric.network.collection import (
     marked,
 )
 from fabric.network.external import take_physical
-from fabric.network.grant import EXTERNAL, SHARED, own_grant
+from fabric.network.grant import EXTERNAL, SHARED
 from fabric.network.qos_policy import QosPolicies, attach, default_of
 from fabric.network.record import TRIES, Asked, access, changed
 from fabric.network.sharing import SharedResource, close_to_all, open_to_all, withdraw_all
@@ -181,8 +181,7 @@ class Networks(SharedResource[pb.Network]):
 
     def _change_access(self, new: pb.Network, old: pb.Network, txn: Transaction) -> None:
         if old.spec.shared and not new.spec.shared:
-            self._check_unshared(old)
-            close_to_all(self.store, txn, old, SHARED)
+            self._unshare(old, txn)
         if new.spec.shared and not old.spec.shared:
             open_to_all(txn, self.object_type, new, SHARED)
         if old.spec.external and not new.spec.external:
@@ -214,21 +213,16 @@ class Networks(SharedResource[pb.Network]):
                 field="mtu",
             )
 
-    def _check_unshared(self, old: pb.Network) -> None:
-        foreign = (
-            port
-            for port in self.store.table(PORTS).by("network", old.meta.id)
-            if port.meta.project_id != old.meta.project_id
-            and not port.spec.device_owner.startswith("network:")
-            and not own_grant(self.store, old.meta.id, port.meta.project_id)
-        )
-        if any(not marked(port) for port in foreign):
+    def _unshare(self, old: pb.Network, txn: Transaction) -> None:
+        try:
+            close_to_all(self.store, txn, old, SHARED)
+        except FailedPrecondition as error:
             raise FailedPrecondition(
                 f"Unable to reconfigure sharing settings for network {old.meta.name}. "
                 "Multiple projects are using it.",
                 reason="INVALID_SHARED_SETTING",
                 field="shared",
-            )
+            ) from error
 
     def _check_internal(self, old: pb.Network) -> None:
         led_to = self.store.table(FLOATING_IPS).count("network", old.meta.id)

@@ -8,7 +8,9 @@ from google.protobuf.json_format import MessageToDict
 from fabric.network import qos
 from fabric.network.binding import KIND
 from fabric.network.collection import NETWORKS, PORTS, QOS_POLICIES, QOS_RULES, marked
+from fabric.network.grant import rely
 from fabric.network.record import Asked, NetworkResource
+from fabric.network.sharing import SharedResource, close_to_all, open_to_all, withdraw_all
 from fabric.network.v1 import network_pb2, port_pb2
 from fabric.network.v1 import qos_pb2 as pb
 from fabric.runtime.caller import Caller
@@ -40,12 +42,14 @@ class QosPolicyRemoval:
     def release(self, store: Store, record: pb.QosPolicy, txn: Transaction) -> None:
         for rule in store.table(QOS_RULES).by("policy", record.meta.id):
             txn.remove(QOS_RULES, rule)
+        withdraw_all(store, txn, record)
 
 
-class QosPolicies(NetworkResource[pb.QosPolicy]):
+class QosPolicies(SharedResource[pb.QosPolicy]):
     """The rules of policies."""
 
     collection = QOS_POLICIES
+    object_type = "qos_policy"
     policies = {
         "create": "create_policy",
         "get": "get_policy",
@@ -55,17 +59,8 @@ class QosPolicies(NetworkResource[pb.QosPolicy]):
     }
     narrow = {"meta.id": "id", "meta.project_id": "project", "meta.name": "name"}
 
-    def target(self, message: pb.QosPolicy) -> dict[str, Any]:
-        return super().target(message) | {"shared": message.spec.shared}
-
-    def reachable(self, caller: Caller) -> list[pb.QosPolicy]:
-        table = self.store.table(QOS_POLICIES)
-        found = {p.meta.id: p for p in table.by("project", caller.project_id)}
-        found.update((p.meta.id, p) for p in table.by("shared", "1"))
-        return list(found.values())
-
     def present(self, caller: Caller, message: pb.QosPolicy) -> pb.QosPolicy:
-        shown = copy_of(message)
+        shown = super().present(caller, message)
         shown.rules.extend(rules_of(self.store, message.meta.id))
         return shown
 
@@ -80,11 +75,16 @@ class QosPolicies(NetworkResource[pb.QosPolicy]):
         del new.rules[:]
         if new.spec.shared:
             self.require(caller, new, ["create_policy:shared"])
+            open_to_all(txn, self.object_type, new)
         self._check_default(new)
 
     def change(self, caller: Caller, new: pb.QosPolicy, old: pb.QosPolicy, txn: Transaction) -> None:
         if new.spec.shared != old.spec.shared:
             self.require(caller, old, ["update_policy:shared"])
+            if new.spec.shared:
+                open_to_all(txn, self.object_type, new)
+            else:
+                close_to_all(self.store, txn, old)
         if new.spec.is_default and not old.spec.is_default:
             self._check_default(new)
 
@@ -134,17 +134,17 @@ class QosRules(NetworkResource[pb.QosRule]):
         super().__init__(store, policy)
         self._parents = parents
 
-    def target(self, message: pb.QosRule) -> dict[str, Any]:
+    def target_for(self, caller: Caller, message: pb.QosRule) -> dict[str, Any]:
         policy = self.store.find(QOS_POLICIES, message.spec.policy_id)
-        return self._parents.target(policy) if policy is not None else super().target(message)
+        return self._parents.target_for(caller, policy) if policy is not None else self.target(message)
 
     def enforce(self, verb: str, caller: Caller, message: pb.QosRule) -> None:
         kind = message.spec.type if message.spec.type in qos.TYPES else qos.BANDWIDTH_LIMIT
-        self.policy.enforce(caller, f"{verb}_policy_{kind}_rule", self.target(message))
+        self.policy.enforce(caller, f"{verb}_policy_{kind}_rule", self.target_for(caller, message))
 
     def visible(self, caller: Caller, message: pb.QosRule) -> bool:
         rule = f"get_policy_{message.spec.type}_rule"
-        return not marked(message) and self.policy.allows(caller, rule, self.target(message))
+        return not marked(message) and self.policy.allows(caller, rule, self.target_for(caller, message))
 
     def reachable(self, caller: Caller) -> list[pb.QosRule]:
         table = self.store.table(QOS_RULES)
@@ -269,6 +269,7 @@ def attach(
     if kind := qos.impossible(rules_of(store, after)):
         raise unsupported(kind, noun, new.meta.id)
     txn.expect(QOS_POLICIES, policy)
+    rely(store, txn, after, policy.meta.project_id, new.meta.project_id)
 
 
 def default_of(store: Store, project_id: str) -> str:

@@ -1,60 +1,20 @@
 """RBAC policies: who may share what with whom, and when that can be taken back."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.network import address
-from fabric.network.collection import (
-    ADDRESS_SCOPES,
-    ANYBODY,
-    NETWORKS,
-    PORTS,
-    RBAC_POLICIES,
-    SECURITY_GROUPS,
-    SUBNET_POOLS,
-    SUBNETS,
-    marked,
-)
-from fabric.network.grant import EXTERNAL, SHARED, grant
+from fabric.network.collection import ADDRESS_SCOPES, ANYBODY, RBAC_POLICIES, SUBNET_POOLS, marked
+from fabric.network.grant import EXTERNAL, KINDS, check_unneeded, grant
 from fabric.network.record import NetworkResource
 from fabric.network.v1 import rbac_policy_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
-from fabric.runtime.store import Collection, Store, Transaction
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One type of object: where it is, and whose things use it (by action)."""
-
-    collection: Collection[Any]
-    users: Mapping[str, Callable[[Store, str], Iterable[Any]]]
-
-
-def _ports_on(store: Store, id_: str) -> Iterable[Any]:
-    return (
-        p for p in store.table(PORTS).by("network", id_) if not p.spec.device_owner.startswith("network:")
-    )
-
-
-def _gateways_on(store: Store, id_: str) -> Iterable[Any]:
-    gateways = ("network:router_gateway", "network:floatingip")
-    return (p for p in store.table(PORTS).by("network", id_) if p.spec.device_owner in gateways)
-
-
-KINDS: Mapping[str, Kind] = {
-    "network": Kind(NETWORKS, {SHARED: _ports_on, EXTERNAL: _gateways_on}),
-    "subnetpool": Kind(SUBNET_POOLS, {SHARED: lambda store, id_: store.table(SUBNETS).by("subnetpool", id_)}),
-    "address_scope": Kind(
-        ADDRESS_SCOPES, {SHARED: lambda store, id_: store.table(SUBNET_POOLS).by("scope", id_)}
-    ),
-    "security_group": Kind(SECURITY_GROUPS, {SHARED: lambda store, id_: store.table(PORTS).by("group", id_)}),
-}
+from fabric.runtime.store import Store, Transaction
 
 
 class RbacRemoval:
@@ -119,7 +79,7 @@ class RbacPolicies(NetworkResource[pb.RbacPolicy]):
         if updated.spec.target != old.spec.target:
             await self.store.fresh(int(updated.meta.etag))
             try:
-                check_unneeded(self.store, old)
+                check_unneeded(self.store, old, updated.spec.target)
             except FailedPrecondition:
                 back = copy_of(self.store.get(RBAC_POLICIES, old.meta.id))
                 back.spec.target = old.spec.target
@@ -140,7 +100,7 @@ class RbacPolicies(NetworkResource[pb.RbacPolicy]):
         _check(new.spec)
         self.require(caller, new, ["update_rbac_policy:target_tenant"])
         self._check_scope(new)
-        check_unneeded(self.store, old)
+        check_unneeded(self.store, old, new.spec.target)
         _say(self.store, txn, new.spec, old.spec.target, new.spec.target)
 
     async def delete(self, id_: str, caller: Caller) -> pb.RbacPolicy:
@@ -151,10 +111,6 @@ class RbacPolicies(NetworkResource[pb.RbacPolicy]):
         if owned.meta.project_id != caller.project_id and not caller.is_admin:
             raise address.invalid(
                 "Only admins can manipulate policies on objects they do not own", "object_id"
-            )
-        if new.spec.action == EXTERNAL:
-            self.policy.enforce(
-                caller, "update_network:router:external", {"project_id": owned.meta.project_id}
             )
         self._check_scope(new)
 
@@ -172,40 +128,6 @@ class RbacPolicies(NetworkResource[pb.RbacPolicy]):
             )
 
 
-def check_unneeded(store: Store, policy: pb.RbacPolicy) -> None:
-    """Raise FailedPrecondition when something that is there needs this policy: no other one lets it."""
-    kind, spec = KINDS[policy.spec.object_type], policy.spec
-    owned = store.find(kind.collection, spec.object_id)
-    if owned is None:
-        return
-    for user in kind.users[spec.action](store, spec.object_id):
-        project_id = user.meta.project_id
-        if marked(user) or project_id == owned.meta.project_id or spec.target not in (ANYBODY, project_id):
-            continue
-        other = _other(store, policy, project_id)
-        if other is None:
-            raise FailedPrecondition(
-                f"RBAC policy on object {spec.object_id} cannot be removed because other objects depend on it. "
-                f"Details: {project_id} uses it with {user.meta.id}.",
-                reason="RBAC_POLICY_IN_USE",
-                policy=policy.meta.id,
-            )
-
-
-def _other(store: Store, policy: pb.RbacPolicy, project_id: str) -> pb.RbacPolicy | None:
-    return next(
-        (
-            other
-            for other in store.table(RBAC_POLICIES).by("object", policy.spec.object_id)
-            if other.meta.id != policy.meta.id
-            and not marked(other)
-            and other.spec.action == policy.spec.action
-            and other.spec.target in (ANYBODY, project_id)
-        ),
-        None,
-    )
-
-
 def _say(store: Store, txn: Transaction, spec: pb.RbacPolicySpec, before: str, after: str) -> None:
     """Write the object in the transaction that changes the target: what holds for everybody is said in it too."""
     collection = KINDS[spec.object_type].collection
@@ -217,7 +139,9 @@ def _say(store: Store, txn: Transaction, spec: pb.RbacPolicySpec, before: str, a
     newer = copy_of(owned)
     newer.meta.generation += 1
     if spec.action == EXTERNAL:
-        newer.spec.external = newer.spec.external or after != ""
+        others = store.table(RBAC_POLICIES).by("object", spec.object_id)
+        external = [other for other in others if other.spec.action == EXTERNAL]
+        newer.spec.external = after != "" or len(external) > 1
     elif ANYBODY in (before, after):
         newer.spec.shared = after == ANYBODY
     txn.update(collection, newer)

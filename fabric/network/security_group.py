@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fabric.network import default_group
+from fabric.network.address_group import name_it
 from fabric.network.collection import PORTS, RULES, SECURITY_GROUPS, marked
 from fabric.network.default_group import DefaultGroups
 from fabric.network.grant import grant
@@ -96,8 +97,7 @@ class SecurityGroups(SharedResource[pb.SecurityGroup]):
         if "spec.stateful" not in given:
             new.spec.stateful = True
         del new.rules[:]
-        for rule in default_group.egress_rules(new):
-            txn.create(RULES, rule)
+        default_group.add_rules(self.store, txn, new)
 
     def change(self, caller: Caller, new: pb.SecurityGroup, old: pb.SecurityGroup, txn: Transaction) -> None:
         new.spec.is_default, new.spec.shared = old.spec.is_default, old.spec.shared
@@ -150,6 +150,7 @@ class SecurityGroupRules(NetworkResource[pb.SecurityGroupRule]):
         "meta.id": "id",
         "spec.security_group_id": "group",
         "spec.remote_group_id": "remote",
+        "spec.remote_address_group_id": "remote",
         "meta.project_id": "project",
     }
 
@@ -209,6 +210,8 @@ class SecurityGroupRules(NetworkResource[pb.SecurityGroupRule]):
             other = self._group(caller, new.spec.remote_group_id)
             if other.meta.id != group.meta.id:
                 txn.expect(SECURITY_GROUPS, other)
+        if new.spec.remote_address_group_id:
+            name_it(self.store, caller, txn, new.spec.remote_address_group_id, new.meta.project_id)
         new.meta.name = ""
         touch(group, txn)
 

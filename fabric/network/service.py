@@ -7,10 +7,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from fabric.network import collection
+from fabric.network.address_group import AddressGroups
 from fabric.network.address_scope import AddressScopes
 from fabric.network.agent import Agents
 from fabric.network.allocation import Allocator
 from fabric.network.default_group import DefaultGroups
+from fabric.network.default_rule import DefaultRules
 from fabric.network.floating_ip import FloatingIps
 from fabric.network.ip_availability import IpAvailabilities
 from fabric.network.network import Networks
@@ -27,8 +29,10 @@ from fabric.network.sharing import SharedResource
 from fabric.network.subnet import Subnets
 from fabric.network.subnet_pool import SubnetPools
 from fabric.network.v1 import (
+    address_group_pb2,
     address_scope_pb2,
     agent_pb2,
+    default_security_group_rule_pb2,
     floating_ip_pb2,
     ip_availability_pb2,
     network_pb2,
@@ -88,7 +92,11 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     pools, scopes = SubnetPools(store, policy), AddressScopes(store, policy)
     _add(server, subnet_pool_pb2, "SubnetPoolService", {"SubnetPool": pools}, pools)
     _add(server, address_scope_pb2, "AddressScopeService", {"AddressScope": scopes})
-    shared: list[SharedResource[Any]] = [networks, security_groups, pools, scopes]
+    addresses = AddressGroups(store, policy)
+    _add(server, address_group_pb2, "AddressGroupService", {"AddressGroup": addresses}, addresses)
+    templates = {"DefaultSecurityGroupRule": DefaultRules(store, policy)}
+    _add(server, default_security_group_rule_pb2, "DefaultSecurityGroupRuleService", templates)
+    shared: list[SharedResource[Any]] = [networks, security_groups, qos, pools, scopes, addresses]
     rbac = RbacPolicies(store, policy, {resource.object_type: resource for resource in shared})
     _add(server, rbac_policy_pb2, "RbacPolicyService", {"RbacPolicy": rbac})
     agents = Agents(store, policy)

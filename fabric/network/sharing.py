@@ -4,7 +4,7 @@ import uuid
 from typing import Any, ClassVar, TypeVar
 
 from fabric.network.collection import ANYBODY, RBAC_POLICIES
-from fabric.network.grant import SHARED, grant, granted, own_grant
+from fabric.network.grant import SHARED, check_unneeded, grant, granted, own_grant
 from fabric.network.record import NetworkResource
 from fabric.network.v1 import rbac_policy_pb2
 from fabric.runtime.caller import Caller
@@ -60,9 +60,10 @@ def open_to_all(txn: Transaction, object_type: str, owned: Record, action: str =
 
 
 def close_to_all(store: Store, txn: Transaction, owned: Record, action: str = SHARED) -> None:
-    """Take that back; policies for single projects stay."""
+    """Take that back; policies for single projects stay. Raises FailedPrecondition: somebody needs it."""
     policy = own_grant(store, owned.meta.id, ANYBODY, action)
     if policy is not None:
+        check_unneeded(store, policy)
         txn.remove(RBAC_POLICIES, policy)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.network.collection import (
+    ADDRESS_GROUPS,
     AGENTS,
     DHCP_OWNER,
     MEMBERS,
@@ -18,6 +19,7 @@ from fabric.network.collection import (
     SECURITY_GROUPS,
     SUBNETS,
     marked,
+    remote_of,
 )
 from fabric.network.places import Places, place
 from fabric.network.record import plain
@@ -65,6 +67,7 @@ class Spread:
             table(SUBNETS).subscribe(self._subnet_changed),
             table(SECURITY_GROUPS).subscribe(self.groups.wake),
             table(RULES).subscribe(self._rule_changed),
+            table(ADDRESS_GROUPS).subscribe(lambda group_id: self.members.wake(f"{group_id}.{group_id}")),
         ]
 
         def end() -> None:
@@ -162,17 +165,26 @@ class Spread:
         if group is not None and nodes:
             rules = sorted(self._store.table(RULES).by("group", group_id), key=lambda rule: rule.meta.id)
             want = security_group_pb2.SecurityGroupWant(
-                security_group=_bare(group), rules=[plain(rule) for rule in rules]
+                security_group=_bare(group), rules=[told(rule) for rule in rules]
             )
         await self._tell(SECURITY_GROUPS, group_id, dict.fromkeys(nodes, want))
         return None
 
     async def reconcile_member(self, id_: str) -> timedelta | None:
-        """The addresses of a port on each node where a rule names one of its groups as remote: <group>.<port>."""
+        """The addresses of a port on each node where a rule names one of its groups as remote: <group>.<port>.
+
+        An address group is a group with itself as its one member.
+        """
         group_id, _, port_id = id_.partition(".")
         port = self._store.find(PORTS, port_id)
+        named = self._store.find(ADDRESS_GROUPS, group_id) if group_id == port_id else None
         want, nodes = None, set[str]()
-        if port is not None and not marked(port) and group_id in port.spec.security_group_ids:
+        if named is not None:
+            want = security_group_pb2.GroupMember(
+                security_group_id=group_id, port_id=group_id, addresses=sorted(named.spec.addresses)
+            )
+            nodes = self._readers(group_id)
+        elif port is not None and not marked(port) and group_id in port.spec.security_group_ids:
             want = member(group_id, port)
             nodes = self._readers(group_id)
         await self._tell(MEMBERS, id_, dict.fromkeys(nodes, want))
@@ -201,7 +213,7 @@ class Spread:
         for group_id in groups:
             self.groups.wake(group_id)
             for rule in self._store.table(RULES).by("group", group_id):
-                self._wake_members(rule.spec.remote_group_id)
+                self._wake_members(remote_of(rule))
 
     def _agent_changed(self, agent_id: str) -> None:
         agent = self._store.find(AGENTS, agent_id)
@@ -224,7 +236,7 @@ class Spread:
     def _rule_changed(self, rule_id: str) -> None:
         rule = self._store.find(RULES, rule_id)
         if rule is not None:
-            self._rule_groups[rule_id] = (rule.spec.security_group_id, rule.spec.remote_group_id)
+            self._rule_groups[rule_id] = (rule.spec.security_group_id, remote_of(rule))
         group_id, remote_id = self._rule_groups.get(rule_id, ("", ""))
         if rule is None:
             self._rule_groups.pop(rule_id, None)
@@ -236,6 +248,8 @@ class Spread:
         if group_id:
             for port in self._store.table(PORTS).by("group", group_id):
                 self.members.wake(f"{group_id}.{port.meta.id}")
+            if self._store.find(ADDRESS_GROUPS, group_id) is not None:
+                self.members.wake(f"{group_id}.{group_id}")
 
     # -- telling
 
@@ -283,10 +297,11 @@ class Spread:
         return {*self._store.table(SECURITY_GROUPS).ids(), *self._told_ids(SECURITY_GROUPS)}
 
     def _member_ids(self) -> set[str]:
-        remotes = {rule.spec.remote_group_id for rule in self._store.table(RULES)} - {""}
+        remotes = {remote_of(rule) for rule in self._store.table(RULES)} - {""}
         ports = self._store.table(PORTS)
         current = {f"{id_}.{port.meta.id}" for id_ in remotes for port in ports.by("group", id_)}
-        return {*current, *self._told_ids(MEMBERS)}
+        addresses = {f"{id_}.{id_}" for id_ in remotes if self._store.find(ADDRESS_GROUPS, id_) is not None}
+        return {*current, *addresses, *self._told_ids(MEMBERS)}
 
 
 def dhcp_port_id(network_id: str) -> str:
@@ -317,6 +332,14 @@ def member(group_id: str, port: port_pb2.Port) -> security_group_pb2.GroupMember
     return security_group_pb2.GroupMember(
         security_group_id=group_id, port_id=port.meta.id, addresses=sorted(set(addresses))
     )
+
+
+def told(rule: security_group_pb2.SecurityGroupRule) -> security_group_pb2.SecurityGroupRule:
+    """The rule as nodes know it: whose addresses the remote group has makes no difference to them."""
+    copy = plain(rule)
+    copy.spec.remote_group_id = remote_of(rule)
+    copy.spec.remote_address_group_id = ""
+    return copy
 
 
 def _bare(group: security_group_pb2.SecurityGroup) -> security_group_pb2.SecurityGroup:

@@ -5,8 +5,10 @@ from gateway.core.discovery import ApiVersion
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 from gateway.network import (
+    address_groups,
     address_scopes,
     agents,
+    default_security_group_rules,
     extensions,
     floating_ips,
     ip_availability,
@@ -34,6 +36,8 @@ COLLECTIONS = {  # singular: plural
     "security_group_rule": "security-group-rules",
     "policy": "policies",
     "rule_type": "rule-types",
+    "default_security_group_rule": "default-security-group-rules",
+    "address_group": "address-groups",
     "subnetpool": "subnetpools",
     "address_scope": "address-scopes",
     "rbac_policy": "rbac-policies",
@@ -79,6 +83,8 @@ API = Api(
                 ports,
                 security_groups,
                 qos,
+                default_security_group_rules,
+                address_groups,
                 subnet_pools,
                 address_scopes,
                 rbac_policies,

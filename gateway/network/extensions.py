@@ -9,6 +9,11 @@ from gateway.core.route import Route
 from gateway.network.resource import PREFIX
 
 _EXTENSIONS = {  # alias: name, description, updated
+    "address-group": (
+        "Address group",
+        "Support address group",
+        "2020-07-15T10:00:00-00:00",
+    ),
     "address-scope": (
         "Address scope",
         "Address scopes extension.",
@@ -201,6 +206,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Expose functions for quotas management per project",
         "2012-07-29T10:00:00-00:00",
     ),
+    "rbac-address-group": (
+        "Add address_group type to RBAC",
+        "Add address_group type to RBAC",
+        "2022-04-26T10:00:00-00:00",
+    ),
     "rbac-address-scope": (
         "Add address_scope type to RBAC",
         "Add address_scope type to network RBAC",
@@ -238,10 +248,20 @@ _EXTENSIONS = {  # alias: name, description, updated
         "2015-01-01T10:00:00-00:00",
     ),
     "security-group": ("security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"),
+    "security-groups-default-rules": (
+        "Default security group rules",
+        "Configure set of security group rules used as default rules for every new security group",
+        "2022-12-19T10:00:00-00:00",
+    ),
     "security-groups-normalized-cidr": (
         "Normalized CIDR field for security group rules",
         "Add new field with normalized remote_ip_prefix cidr in SG rule",
         "2019-04-04T10:00:00-00:00",
+    ),
+    "security-groups-remote-address-group": (
+        "Remote address group id field for security group rules",
+        "Add new field of remote address group id in SG rules",
+        "2020-08-25T09:00:00-00:00",
     ),
     "security-groups-shared-filtering": (
         "Security group filtering on the shared field",

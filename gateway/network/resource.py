@@ -159,6 +159,14 @@ def given(table: Table, body: Mapping[str, JsonValue], request: Request) -> list
     return sorted({column.field.path for column in columns if column is not None and column.field.path})
 
 
+def only(request: Request, name: str) -> JsonValue:
+    """The one attribute of an operation's body. Raises Invalid."""
+    body = request.json()
+    if set(body) != {name}:
+        raise Invalid(f"The body must have '{name}' and nothing else.", field=name, reason="HTTP_BAD_REQUEST")
+    return body[name]
+
+
 def _unexpected(revision: str) -> Fault:
     return Fault(
         412,

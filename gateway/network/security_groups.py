@@ -24,6 +24,20 @@ def rules_of(group: pb.SecurityGroup, request: Request) -> JsonValue:
     return RULES.render_list(group.rules, request)
 
 
+def matches() -> list[Field]:
+    """What a rule lets through."""
+    return [
+        shown("direction", "spec.direction", write="create", required=True),
+        shown("ethertype", "spec.ethertype", write="create", codec=Text(40, nullable=True)),
+        shown("protocol", "spec.protocol", write="create", codec=Protocol()),
+        shown("port_range_min", "spec.port_range_min", write="create", codec=PortNumber()),
+        shown("port_range_max", "spec.port_range_max", write="create", codec=PortNumber()),
+        shown("remote_group_id", "spec.remote_group_id", write="create", codec=ID),
+        shown("remote_ip_prefix", "spec.remote_ip_prefix", write="create", codec=Text(nullable=True)),
+        shown("remote_address_group_id", "spec.remote_address_group_id", write="create", codec=ID),
+    ]
+
+
 RULES = Table(
     singular="security_group_rule",
     plural="security_group_rules",
@@ -33,14 +47,7 @@ RULES = Table(
         shown("id", "meta.id"),
         shown("project_id", "meta.project_id", write="create", aliases=("tenant_id",)),
         shown("security_group_id", "spec.security_group_id", write="create", required=True),
-        shown("direction", "spec.direction", write="create", required=True),
-        shown("ethertype", "spec.ethertype", write="create", codec=Text(40, nullable=True)),
-        shown("protocol", "spec.protocol", write="create", codec=Protocol()),
-        shown("port_range_min", "spec.port_range_min", write="create", codec=PortNumber()),
-        shown("port_range_max", "spec.port_range_max", write="create", codec=PortNumber()),
-        shown("remote_group_id", "spec.remote_group_id", write="create", codec=ID),
-        shown("remote_ip_prefix", "spec.remote_ip_prefix", write="create", codec=Text(nullable=True)),
-        shown("remote_address_group_id", "spec.remote_address_group_id", codec=ID),
+        *matches(),
         Field("normalized_cidr", compute=normalized_cidr),
         *standard_fields(tags=False),
     ],

@@ -5,12 +5,11 @@ from typing import Any
 from fabric.network.v1 import subnet_pool_pb2 as pb
 from fabric.network.v1.subnet_pool_pb2_grpc import SubnetPoolServiceStub
 from gateway.core.codec import Cidr, Integer, List, Text
-from gateway.core.fault import Invalid
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 from gateway.core.table import Field, Table
 from gateway.network.codec import PrefixLength
-from gateway.network.resource import BOOL, BOTH, PREFIX, Resource, first_fields, shown, standard_fields
+from gateway.network.resource import BOOL, BOTH, PREFIX, Resource, first_fields, only, shown, standard_fields
 from gateway.network.tags import Tags
 
 PREFIXES = List(Cidr())
@@ -60,22 +59,14 @@ class SubnetPools(Resource):
         return Response(200, {"prefixes": list(pool.spec.prefixes)})
 
     async def onboard(self, request: Request) -> Response:
-        network_id = Text(36, min=1).from_json(_only(request, "network_id"), "network_id")
+        network_id = Text(36, min=1).from_json(only(request, "network_id"), "network_id")
         asked = pb.OnboardSubnetsRequest(id=request.params["id"], network_id=network_id)
         reply = await request.call(request.stub(SubnetPoolServiceStub).OnboardSubnets, asked)
         return Response(200, [{"id": s.meta.id, "cidr": s.spec.cidr} for s in reply.subnets])
 
 
 def _prefixes(request: Request) -> list[Any]:
-    return PREFIXES.from_json(_only(request, "prefixes"), "prefixes")
-
-
-def _only(request: Request, name: str) -> Any:
-    """The one attribute of the body."""
-    body = request.json()
-    if set(body) != {name}:
-        raise Invalid(f"The body must have '{name}' and nothing else.", field=name, reason="HTTP_BAD_REQUEST")
-    return body[name]
+    return PREFIXES.from_json(only(request, "prefixes"), "prefixes")
 
 
 _resource = SubnetPools(SUBNET_POOLS)

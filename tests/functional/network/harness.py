@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,6 +118,13 @@ class Cloud:
             for cidr in cidrs
         ]
         return network, subnets
+
+
+async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Return when it is true."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def _path(noun: str) -> str:

@@ -1,8 +1,6 @@
 """QoS policies: their rules, who may use them, and what nodes are told."""
 
 import asyncio
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ from fabric.network.collection import QOS_POLICIES
 from fabric.runtime.codec import Codec
 from fabric.runtime.node import Life
 from fabric.type.v1 import node_pb2
-from tests.functional.network.harness import Cloud
+from tests.functional.network.harness import Cloud, until
 
 POLICIES = "/qos/policies"
 
@@ -29,13 +27,6 @@ async def a_rule(cloud: Cloud, policy: dict[str, Any], kind: str, **attributes: 
     assert reply.status_code == 201, reply.text
     made: dict[str, Any] = reply.json()[f"{kind}_rule"]
     return made
-
-
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        await asyncio.sleep(0.01)
 
 
 async def test_a_policy_and_its_rules(cloud: Cloud) -> None:

@@ -107,9 +107,39 @@ async def test_external_networks_are_seen_by_those_they_are_for(cloud: Cloud) ->
     await cloud.put("network", network["id"], token=ADMIN, **{"router:external": False})
     await cloud.refused(404, "NetworkNotFound", "GET", f"/networks/{network['id']}", token=GUEST)
     own = await cloud.make("network", name="o")
-    body = {"object_type": "network", "object_id": own["id"], "action": "access_as_external"}
-    made = {"rbac_policy": body | {"target_tenant": "p2"}}
-    await cloud.refused(403, "PolicyNotAuthorized", "POST", "/rbac-policies", made)
+    made = [
+        await share(cloud, "network", own, target, action="access_as_external") for target in ("p2", "p3")
+    ]
+    for external, policy in (
+        (True, made[0]),
+        (False, made[1]),
+    ):  # it is external as long as it is for somebody
+        assert (await cloud.call("DELETE", f"/rbac-policies/{policy['id']}")).status_code == 204
+        assert (await cloud.show("network", own["id"]))["router:external"] is external
+    await cloud.put("network", whole["id"], is_default=True, token=ADMIN)
+    (policy,) = await policies(cloud, ADMIN, f"object_id={whole['id']}")
+    path = f"/rbac-policies/{policy['id']}"
+    await cloud.refused(409, "RbacPolicyInUse", "DELETE", path, token=ADMIN)
+
+
+async def test_what_leads_out_holds_the_policy_that_lets_it(cloud: Cloud) -> None:
+    network = await cloud.make("network", name="n", token=ADMIN)
+    subnet = {"network_id": network["id"], "ip_version": 4, "cidr": "10.1.0.0/24", "enable_dhcp": False}
+    await cloud.make("subnet", **subnet, token=ADMIN)
+    whole = await share(cloud, "network", network, "*", token=ADMIN, action="access_as_external")
+    gateway = {"external_gateway_info": {"network_id": network["id"]}}
+    router = await cloud.make("router", name="r", **gateway, token=GUEST)
+    floating = await cloud.make("floatingip", floating_network_id=network["id"], token=OTHER)
+    moved = {"rbac_policy": {"target_tenant": "p2"}}
+    path = f"/rbac-policies/{whole['id']}"
+    await cloud.refused(409, "RbacPolicyInUse", "PUT", path, moved, token=ADMIN)
+    await cloud.delete("floatingip", floating["id"], token=OTHER)
+    assert (await cloud.call("PUT", path, moved, token=ADMIN)).status_code == 200
+    await cloud.refused(409, "RbacPolicyInUse", "DELETE", path, token=ADMIN)
+    theirs = {"floatingip": {"floating_network_id": network["id"]}}
+    await cloud.refused(404, "NetworkNotFound", "POST", "/floatingips", theirs, token=OTHER)
+    await cloud.delete("router", router["id"], token=GUEST)
+    assert (await cloud.call("DELETE", path, token=ADMIN)).status_code == 204
 
 
 async def test_policies_that_cannot_be(cloud: Cloud) -> None:

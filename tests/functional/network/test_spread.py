@@ -1,13 +1,10 @@
 """What the controller's loops tell nodes of networks and of each other's ports."""
 
-import asyncio
-from collections.abc import Callable
-
 from fabric.network.collection import AGENTS, NEIGHBORS, NETWORKS
 from fabric.network.v1 import neighbor_pb2
 from fabric.runtime.etcd import Change
 from fabric.type.v1 import node_pb2
-from tests.functional.network.harness import Cloud
+from tests.functional.network.harness import Cloud, until
 
 NODES = {"n1": "192.0.2.1", "n2": "192.0.2.2"}
 
@@ -19,12 +16,6 @@ async def alive(cloud: Cloud, node: str) -> None:
     change = Change(put={f"/fabric/nodes/{node}/network": cloud.store.codec.encode(life)})
     await cloud.store.etcd.commit(change)
     await until(lambda: any(agent.spec.node == node for agent in cloud.store.table(AGENTS)))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_nodes_know_each_other_s_ports_of_a_network(cloud: Cloud) -> None:
