@@ -9,7 +9,9 @@ from fabric.network.v1 import (
     address_scope_pb2,
     agent_pb2,
     default_security_group_rule_pb2,
+    flavor_pb2,
     floating_ip_pb2,
+    metering_pb2,
     neighbor_pb2,
     network_pb2,
     port_forwarding_pb2,
@@ -224,6 +226,28 @@ RBAC_POLICIES = Collection(
     },
 )
 
+METERING_LABELS = Collection(
+    service="network",
+    name="metering_labels",
+    message=metering_pb2.MeteringLabel,
+)
+
+METERING_RULES = Collection(
+    service="network",
+    name="metering_label_rules",
+    message=metering_pb2.MeteringLabelRule,
+    indexes={"label": lambda rule: (rule.spec.metering_label_id,)},
+)
+
+FLAVORS = Collection(
+    service="network",
+    name="flavors",
+    message=flavor_pb2.Flavor,
+    indexes={"profile": lambda flavor: flavor.spec.service_profile_ids},
+)
+
+SERVICE_PROFILES = Collection(service="network", name="service_profiles", message=flavor_pb2.ServiceProfile)
+
 AGENTS = Collection(service="network", name="agents", message=agent_pb2.Agent, status=agent_pb2.AgentStatus)
 
 ROUTERS = Collection(
@@ -292,6 +316,10 @@ COLLECTIONS: list[Collection[Any]] = [
     ROUTERS,
     FLOATING_IPS,
     PORT_FORWARDINGS,
+    METERING_LABELS,
+    METERING_RULES,
+    FLAVORS,
+    SERVICE_PROFILES,
 ]
 
 LIMITS = {

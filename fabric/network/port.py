@@ -374,6 +374,14 @@ class Ports(NetworkResource[pb.Port]):
     def _check_groups(self, caller: Caller, new: pb.Port, txn: Transaction, before: frozenset[str]) -> None:
         groups = list(dict.fromkeys(new.spec.security_group_ids))
         new.spec.security_group_ids[:] = groups
+        found = filter(None, (self.store.find(SECURITY_GROUPS, id_) for id_ in groups))
+        if len({group.spec.stateful for group in found}) > 1:
+            raise FailedPrecondition(
+                "Error Cannot apply both stateful and stateless security groups on the same port at the same "
+                "time while attempting the operation.",
+                reason="SECURITY_GROUP_CONFLICT",
+                field="security_groups",
+            )
         for id_ in groups:
             if id_ in before:
                 continue

@@ -13,8 +13,10 @@ from fabric.network.agent import Agents
 from fabric.network.allocation import Allocator
 from fabric.network.default_group import DefaultGroups
 from fabric.network.default_rule import DefaultRules
+from fabric.network.flavor import Flavors, ServiceProfiles
 from fabric.network.floating_ip import FloatingIps
 from fabric.network.ip_availability import IpAvailabilities
+from fabric.network.metering import MeteringLabels, MeteringRules
 from fabric.network.network import Networks
 from fabric.network.own_port import Plugs
 from fabric.network.port import Ports
@@ -33,8 +35,10 @@ from fabric.network.v1 import (
     address_scope_pb2,
     agent_pb2,
     default_security_group_rule_pb2,
+    flavor_pb2,
     floating_ip_pb2,
     ip_availability_pb2,
+    metering_pb2,
     network_pb2,
     port_forwarding_pb2,
     port_pb2,
@@ -99,6 +103,18 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     shared: list[SharedResource[Any]] = [networks, security_groups, qos, pools, scopes, addresses]
     rbac = RbacPolicies(store, policy, {resource.object_type: resource for resource in shared})
     _add(server, rbac_policy_pb2, "RbacPolicyService", {"RbacPolicy": rbac})
+    labels = MeteringLabels(store, policy)
+    meters: dict[str, NetworkResource[Any]] = {
+        "MeteringLabel": labels,
+        "MeteringLabelRule": MeteringRules(store, policy, labels),
+    }
+    _add(server, metering_pb2, "MeteringService", meters)
+    flavors = Flavors(store, policy)
+    kinds: dict[str, NetworkResource[Any]] = {
+        "Flavor": flavors,
+        "ServiceProfile": ServiceProfiles(store, policy),
+    }
+    _add(server, flavor_pb2, "FlavorService", kinds, flavors)
     agents = Agents(store, policy)
     _add(server, agent_pb2, "AgentService", {"Agent": agents}, agents)
     for module, name, servant in (

@@ -108,6 +108,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Provides a floating IP pools API.",
         "2018-03-21T10:00:00-00:00",
     ),
+    "flavors": (
+        "Neutron Service Flavors",
+        "Kinds of a network service that operators offer",
+        "2015-09-17T10:00:00-00:00",
+    ),
     "ip-substring-filtering": (
         "IP address substring filtering",
         "Provides IP address substring filtering when listing ports",

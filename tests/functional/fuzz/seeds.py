@@ -104,6 +104,12 @@ def rule(owner: Owner) -> None:
         owner.make("subnets", "POST", "/network/v2.0/subnets", {"subnet": subnet})
         floating = {"floatingip": {"floating_network_id": outer}}
         owner.make("floatingips", "POST", "/network/v2.0/floatingips", floating)
+        for noun, body in {
+            "metering-labels": {"metering_label": {"name": n}},
+            "flavors": {"flavor": {"name": n, "service_type": "L3_ROUTER_NAT"}},
+            "service_profiles": {"service_profile": {"metainfo": n}},
+        }.items():
+            owner.make(noun, "POST", f"/network/v2.0/{noun}", body)
     endpoint = {"service_id": owner.own["services"][0], "interface": "public", "url": "http://x"}
     owner.make("endpoints", "POST", "/identity/v3/endpoints", {"endpoint": endpoint})
 

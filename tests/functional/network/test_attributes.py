@@ -121,3 +121,19 @@ async def test_what_only_some_may_do(cloud: Cloud) -> None:
     assert (shown["binding:host_id"], shown["binding:vif_type"]) == ("", "unbound")
     assert "provider:network_type" not in await cloud.show("network", network["id"])
     assert (await cloud.show("network", network["id"], token="p1.admin"))["provider:network_type"] == "vxlan"
+
+
+async def test_a_port_has_groups_of_one_kind(cloud: Cloud) -> None:
+    network = await cloud.make("network")
+    plain = await cloud.make("security_group", name="plain")
+    stateless = await cloud.make("security_group", name="stateless", stateful=False)
+    both = {"port": {"network_id": network["id"], "security_groups": [plain["id"], stateless["id"]]}}
+    await cloud.refused(409, "SecurityGroupConflict", "POST", "/ports", both)
+    port = await cloud.make("port", network_id=network["id"], security_groups=[stateless["id"]])
+    await cloud.refused(
+        409,
+        "SecurityGroupConflict",
+        "PUT",
+        f"/ports/{port['id']}",
+        {"port": {"security_groups": both["port"]["security_groups"]}},
+    )

@@ -238,3 +238,26 @@ def checksum(data: bytes) -> bytes:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return struct.pack("!H", ~total & 0xFFFF)
+
+
+async def test_a_stateless_group_lets_no_answer_in_that_it_does_not_name(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (it, one, two), echo(two, 7):
+        it.group(1, *ANY_OUT, UDP_IN)
+        assert await eventually(lambda: reaches(one, "10.0.0.6", 7))
+        stateless = a_group(*ANY_OUT, group_id=it.group_ids[0])
+        stateless.security_group.spec.stateful = False
+        it.cloud.groups.bind(it.group_ids[0], stateless)
+
+        async def silent() -> bool:
+            return not await reaches(one, "10.0.0.6", 7)
+
+        assert await eventually(silent)  # although the flow is established
+        answers: dict[str, object] = {"direction": "ingress", "ethertype": "IPv4", "protocol": "udp"}
+        stateless = a_group(*ANY_OUT, answers, group_id=it.group_ids[0])
+        stateless.security_group.spec.stateful = False
+        it.cloud.groups.bind(it.group_ids[0], stateless)
+        assert await eventually(lambda: reaches(one, "10.0.0.6", 7))
+        one_way = a_group(UDP_IN, group_id=it.group_ids[1])
+        one_way.security_group.spec.stateful = False  # the question comes in, the answer stays
+        it.cloud.groups.bind(it.group_ids[1], one_way)
+        assert await eventually(silent)
