@@ -53,7 +53,7 @@ _RULES: Mapping[str, str] = {
     "create_subnet": f"({ADMIN}) or ({NET_MEMBER}) or {SERVICE}",
     "create_subnet:segment_id": ADMIN,
     "create_subnet:service_types": ADMIN,
-    "get_subnet": f"({READER}) or {SHARED} or ({NET_READER}) or {SERVICE}",
+    "get_subnet": f"({READER}) or {SHARED} or {EXTERNAL} or ({NET_READER}) or {SERVICE}",
     "update_subnet": f"({ADMIN}) or ({NET_MEMBER}) or (role:member and project_id:%(project_id)s)",
     "update_subnet:segment_id": ADMIN,
     "update_subnet:service_types": ADMIN,

@@ -145,8 +145,12 @@ class NetworkResource(Resource[M]):
         """What rules compare of the network that something is on."""
         network = self.store.find(NETWORKS, network_id)
         owner = network.meta.project_id if network is not None else ""
-        shared = grant(self.store, network_id, caller.project_id) is not None
-        return {"network:project_id": owner, "network:tenant_id": owner, "shared": shared}
+        return {
+            "network:project_id": owner,
+            "network:tenant_id": owner,
+            "shared": grant(self.store, network_id, caller.project_id) is not None,
+            "router:external": grant(self.store, network_id, caller.project_id, EXTERNAL) is not None,
+        }
 
     def network(self, caller: Caller, network_id: str) -> network_pb2.Network:
         """The network that something is asked to be on, if the caller may see it. Raises NotFound."""

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from tests.functional.network.harness import Cloud
+from tests.functional.network.outside import a_public_network
 
 OWNER, GUEST, OTHER, ADMIN = "p1.member", "p2.member", "p3.member", "p9.admin"
 
@@ -229,3 +230,9 @@ async def test_a_policy_does_not_go_under_the_port_that_needs_it(cloud: Cloud) -
         if made.status_code == 201:
             await cloud.delete("port", made.json()["port"]["id"], token=GUEST)
             assert (await cloud.call("DELETE", f"/rbac-policies/{policy['id']}")).status_code == 204
+
+
+async def test_everybody_sees_the_subnets_of_what_is_external(cloud: Cloud) -> None:
+    public = await a_public_network(cloud, "198.18.7.0/24")
+    (subnet,) = await cloud.find("subnet", f"network_id={public['id']}", token=GUEST)
+    assert (await cloud.show("subnet", subnet["id"], token=GUEST))["router:external"] is True
