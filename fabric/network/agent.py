@@ -1,10 +1,11 @@
 """The network agents of nodes: who is or was there, from the life signs."""
 
-import uuid
 from datetime import UTC, datetime
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from fabric.network.binding import HOLDER, KIND
-from fabric.network.collection import AGENTS, PORTS, marked
+from fabric.network.collection import AGENT_ROLES, AGENTS, PORTS, agent_id, marked
 from fabric.network.record import NetworkResource
 from fabric.network.v1 import agent_pb2 as pb
 from fabric.runtime.caller import Caller
@@ -15,16 +16,13 @@ from fabric.type.v1 import node_pb2
 from fabric.type.v1.query_pb2 import Query
 
 DEFAULT_ZONE = "nova"
-NAMESPACE = uuid.UUID("7f0c9f7e-2c0a-4f0b-9c43-0c4b1f6a5d21")
-
-
-def agent_id(node: str) -> str:
-    """The id of the node's agent: the same at each of its lives."""
-    return str(uuid.uuid5(NAMESPACE, node))
 
 
 class Agents(NetworkResource[pb.Agent]):
-    """The rules of agents; their records are made by the controller's loop."""
+    """The rules of agents; their records are made by the controller's loop.
+
+    A node has one, with one record. It is shown once for each of its roles, since that is how it is looked for.
+    """
 
     collection = AGENTS
     policies = {
@@ -34,11 +32,26 @@ class Agents(NetworkResource[pb.Agent]):
         "update": "update_agent",
         "delete": "delete_agent",
     }
-    narrow = {"meta.id": "id"}
 
     def candidates(self, caller: Caller, asked: Query) -> list[pb.Agent]:
         """As they are shown, since lists are filtered by what is computed."""
-        return [self.present(caller, agent) for agent in super().candidates(caller, asked)]
+        found = [self.present(caller, agent) for agent in super().candidates(caller, asked)]
+        return [_in_role(agent, role) for agent in found for role in AGENT_ROLES]
+
+    def find(self, id_: str, caller: Caller) -> pb.Agent:
+        agent = next(iter(self.store.table(AGENTS).by("role", id_)), None)
+        if agent is None or not self.visible(caller, agent):
+            raise self.missing(id_)
+        return next(known for role in AGENT_ROLES if (known := _in_role(agent, role)).meta.id == id_)
+
+    async def update(self, message: pb.Agent, mask: FieldMask, caller: Caller) -> pb.Agent:
+        known, record = self.find(message.meta.id, caller), copy_of(message)
+        record.meta.id = agent_id(known.spec.node)
+        return _in_role(await super().update(record, mask, caller), known.spec.role)
+
+    async def delete(self, id_: str, caller: Caller) -> pb.Agent:
+        known = self.find(id_, caller)
+        return _in_role(await super().delete(agent_id(known.spec.node), caller), known.spec.role)
 
     def visible(self, caller: Caller, message: pb.Agent) -> bool:
         """They are nobody's: not even of those who have no project."""
@@ -82,6 +95,12 @@ class Agents(NetworkResource[pb.Agent]):
         for port in self.store.table(PORTS).by("node", old.spec.node):
             if marked(port):
                 txn.release(PORTS, port, HOLDER)
+
+
+def _in_role(agent: pb.Agent, role: str) -> pb.Agent:
+    shown = copy_of(agent)
+    shown.meta.id, shown.spec.role = agent_id(agent.spec.node, role), role
+    return shown
 
 
 def life_of(store: Store, node: str) -> node_pb2.Life | None:

@@ -1,6 +1,7 @@
 """What rests in etcd below /fabric/network, and what each kind of resource claims and charges."""
 
 import hashlib
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -248,7 +249,22 @@ FLAVORS = Collection(
 
 SERVICE_PROFILES = Collection(service="network", name="service_profiles", message=flavor_pb2.ServiceProfile)
 
-AGENTS = Collection(service="network", name="agents", message=agent_pb2.Agent, status=agent_pb2.AgentStatus)
+AGENT_ROLES = ("", "dhcp", "l3")  # what a node's agent is known as
+_AGENT_NAMESPACE = uuid.UUID("7f0c9f7e-2c0a-4f0b-9c43-0c4b1f6a5d21")
+
+
+def agent_id(node: str, role: str = "") -> str:
+    """The id of the node's agent in that role: the same at each of its lives."""
+    return str(uuid.uuid5(_AGENT_NAMESPACE, f"{node}/{role}" if role else node))
+
+
+AGENTS = Collection(
+    service="network",
+    name="agents",
+    message=agent_pb2.Agent,
+    status=agent_pb2.AgentStatus,
+    indexes={"role": lambda agent: [agent_id(agent.spec.node, role) for role in AGENT_ROLES]},
+)
 
 ROUTERS = Collection(
     service="network",

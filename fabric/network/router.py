@@ -6,8 +6,8 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.network import router_interface, router_placing
-from fabric.network.agent import DEFAULT_ZONE, agent_id
-from fabric.network.collection import AGENTS, INTERFACE_OWNER, ROUTERS
+from fabric.network.agent import DEFAULT_ZONE
+from fabric.network.collection import AGENTS, INTERFACE_OWNER, ROUTERS, agent_id
 from fabric.network.grant import EXTERNAL, rely
 from fabric.network.network import check_zones
 from fabric.network.own_port import Plug, Plugs

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fabric.network.agent import DEFAULT_ZONE, agent_id
+from fabric.network.agent import DEFAULT_ZONE
 from fabric.network.binding import HOLDER, KIND
-from fabric.network.collection import AGENTS, NETWORKS, PORTS, ROUTERS
+from fabric.network.collection import AGENTS, NETWORKS, PORTS, ROUTERS, agent_id
 from fabric.network.external import physical_networks
 from fabric.network.router_link import ports_of
 from fabric.network.v1 import router_pb2 as pb

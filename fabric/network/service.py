@@ -35,6 +35,7 @@ from fabric.network.v1 import (
     address_scope_pb2,
     agent_pb2,
     default_security_group_rule_pb2,
+    dhcp_pb2,
     flavor_pb2,
     floating_ip_pb2,
     ip_availability_pb2,
@@ -118,6 +119,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     agents = Agents(store, policy)
     _add(server, agent_pb2, "AgentService", {"Agent": agents}, agents)
     for module, name, servant in (
+        (dhcp_pb2, "DhcpService", networks),
         (quota_pb2, "QuotaService", QuotaSets(store, policy)),
         (ip_availability_pb2, "IpAvailabilityService", IpAvailabilities(store, policy, networks)),
     ):

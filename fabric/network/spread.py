@@ -93,6 +93,8 @@ class Spread:
             for node in nodes:
                 wants[node] = copy_of(want)
                 wants[node].peers.extend(peer for peer in peers if peer.node != node)
+                if node in network.spec.nodes_without_dhcp:
+                    wants[node].ClearField("dhcp_port")
         await self._tell(NETWORKS, network_id, wants)
         return None
 

@@ -10,9 +10,10 @@ from gateway.core.codec import Json, JsonValue, Text
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 from gateway.core.table import Field, Table
+from gateway.network.codec import AgentRole
 from gateway.network.resource import BOOL, PREFIX, Resource, shown
 
-AGENT_TYPE, BINARY, TOPIC = "Fabric agent", "fabric-agent", "N/A"
+BINARY, TOPIC = "fabric-agent", "N/A"
 
 
 def _time(instant: Timestamp) -> JsonValue:
@@ -30,7 +31,7 @@ AGENTS = Table(
     fields=[
         shown("id", "meta.id"),
         shown("host", "spec.node"),
-        Field("agent_type", const=AGENT_TYPE, filter=True),
+        shown("agent_type", "spec.role", codec=AgentRole()),
         Field("binary", const=BINARY, filter=True),
         Field("topic", const=TOPIC, filter=True),
         shown("admin_state_up", "spec.admin_state_up", write="update", codec=BOOL),

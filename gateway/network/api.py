@@ -9,6 +9,7 @@ from gateway.network import (
     address_scopes,
     agents,
     default_security_group_rules,
+    dhcp_scheduler,
     extensions,
     flavors,
     floating_ips,
@@ -102,6 +103,7 @@ API = Api(
                 flavors,
                 quotas,
                 agents,
+                dhcp_scheduler,
                 ip_availability,
                 extensions,
             )

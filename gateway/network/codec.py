@@ -1,5 +1,7 @@
 """Forms of values that only the Networking API has."""
 
+from typing import ClassVar
+
 from gateway.core.codec import Integer, JsonValue, Text
 from gateway.core.fault import Invalid
 
@@ -50,3 +52,20 @@ class PrefixLength(Integer):
 
     def to_json(self, value: int) -> JsonValue:
         return str(value)
+
+
+class AgentRole(Text):
+    """What a node's agent is known as. Filters take any case, as clients do."""
+
+    _types: ClassVar = {"": "Fabric agent", "dhcp": "DHCP agent", "l3": "L3 agent"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = False
+
+    def to_json(self, value: str) -> JsonValue:
+        return self._types[value]
+
+    def filter_value(self, text: str, field: str) -> str:
+        found = (role for role, kind in self._types.items() if kind.lower() == text.lower())
+        return next(found, text)

@@ -44,6 +44,7 @@ _TYPES = {  # where Neutron's word is not the reason in CamelCase
     "PORT_HAS_BINDING_FLOATING_IP": "PortHasBindingFloatingIP",
     "DEVICE_ID_NOT_OWNED_BY_TENANT": "DeviceIDNotOwnedByTenant",
     "NETWORK_MTU_SUBNET_CONFLICT": "NetworkMTUSubnetConflict",
+    "NETWORK_HOSTED_BY_DHCP_AGENT": "NetworkHostedByDHCPAgent",
 }
 _NO_LIMIT = 2**31 - 1
 

@@ -41,6 +41,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Provides ability to mark and use a subnetpool as the default.",
         "2016-02-18T18:00:00-00:00",
     ),
+    "dhcp_agent_scheduler": (
+        "DHCP Agent Scheduler",
+        "Schedule networks among dhcp agents",
+        "2013-02-07T10:00:00-00:00",
+    ),
     "dns-integration": ("DNS Integration", "Provides integration with DNS.", "2015-08-15T18:00:00-00:00"),
     "ext-gw-mode": (
         "Neutron L3 Configurable external gateway mode",
@@ -376,9 +381,12 @@ async def show_extension(request: Request) -> Response:
 
 
 async def list_service_providers(request: Request) -> Response:
-    """Routers, VPN and firewalls have providers; here are none of them."""
+    """What stands for routers, VPN and firewalls: of these there are routers, and they are all alike."""
     await _authenticate(request)
-    return Response(200, {"service_providers": []})
+    provider: dict[str, JsonValue] = {"service_type": "L3_ROUTER_NAT", "name": "fabric", "default": True}
+    asked = {name: request.args(name) for name in provider if request.args(name)}
+    fits = all(str(provider[name]).lower() in map(str.lower, values) for name, values in asked.items())
+    return Response(200, {"service_providers": [provider] if fits else []})
 
 
 routes = [

@@ -18,7 +18,9 @@ async def agents_of(request: Request) -> Response:
     """The agent of the router's node."""
     asked = router_pb2.GetRouterRequest(id=request.params["router_id"])
     router = await request.call(request.stub(RouterServiceStub).GetRouter, asked)
-    query = Query(filters=[Filter(path="spec.node", values=[router.node])])
+    query = Query(
+        filters=[Filter(path="spec.node", values=[router.node]), Filter(path="spec.role", values=["l3"])]
+    )
     reply = await request.call(
         request.stub(AgentServiceStub).ListAgents, agent_pb2.ListAgentsRequest(query=query)
     )

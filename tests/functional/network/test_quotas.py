@@ -58,7 +58,10 @@ async def test_extensions(cloud: Cloud) -> None:
     one = await cloud.call("GET", "/extensions/quotas")
     assert one.json()["extension"] in found
     await cloud.refused(404, "ExtensionNotFound", "GET", "/extensions/dvr")
-    assert (await cloud.call("GET", "/service-providers")).json() == {"service_providers": []}
+    provider = {"service_type": "L3_ROUTER_NAT", "name": "fabric", "default": True}
+    assert (await cloud.call("GET", "/service-providers")).json() == {"service_providers": [provider]}
+    firewalls = await cloud.call("GET", "/service-providers?service_type=FIREWALL_V2")
+    assert firewalls.json() == {"service_providers": []}
     assert (await cloud.call("GET", "/extensions", token="nobody")).status_code == 401
 
 

@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from fabric.network.agent import agent_id
-from fabric.network.collection import NETWORKS, PORTS, ROUTERS
+from fabric.network.collection import NETWORKS, PORTS, ROUTERS, agent_id
 from fabric.network.v1 import router_pb2
 from tests.functional.network.harness import Cloud
 from tests.functional.network.nodes import begin, end, report, told
@@ -106,7 +105,7 @@ async def test_zones_and_what_administrators_say(cloud: Cloud) -> None:
     )
     router = await cloud.make("router", availability_zone_hints=["west"])
     await until(lambda: _node(cloud, router["id"]) == "n2")
-    agents = {agent_id(node): node for node in ("n1", "n2")}
+    agents = {agent_id(node, "l3"): node for node in ("n1", "n2")}
 
     async def hosts() -> list[str]:
         reply = await cloud.call("GET", f"/routers/{router['id']}/l3-agents", token=ADMIN)
