@@ -12,6 +12,7 @@ Wiring, in fabric-agent's main:
         members=NodeStore(cache, life, codec, "group_members", GroupMember),
         neighbors=NodeStore(cache, life, codec, "neighbors", Neighbor),
         qos=NodeStore(cache, life, codec, "qos_policies", QosPolicyWant),
+        labels=NodeStore(cache, life, codec, "metering_labels", MeteringLabelWant, MeteringLabelStatus),
         routers=NodeStore(cache, life, codec, "routers", RouterWant, RouterStatus),
     )
     agent = NetworkAgent(stores, drivers, settings, documents)  # port id -> its server's Documents or None
@@ -34,11 +35,20 @@ from agents.network.dns_relay import DnsRelay
 from agents.network.driver import Drivers
 from agents.network.limit import Limits, limits
 from agents.network.metadata_http import Documents, MetadataServer
+from agents.network.meter import Meters
 from agents.network.orphan import Orphans
 from agents.network.router import Routers
 from agents.network.settings import NetworkSettings
 from fabric.network.qos import policy_of
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, router_pb2, security_group_pb2
+from fabric.network.v1 import (
+    metering_pb2,
+    neighbor_pb2,
+    network_pb2,
+    port_pb2,
+    qos_pb2,
+    router_pb2,
+    security_group_pb2,
+)
 from fabric.runtime.errors import FabricError
 from fabric.runtime.node import NodeStore
 from fabric.runtime.reconcile import Loop
@@ -59,6 +69,7 @@ class NetworkStores:
     members: NodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember]
     neighbors: NodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor]
     qos: NodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy]
+    labels: NodeStore[metering_pb2.MeteringLabelWant, metering_pb2.MeteringLabelStatus]
     routers: NodeStore[router_pb2.RouterWant, router_pb2.RouterStatus]
 
 
@@ -86,7 +97,8 @@ class NetworkAgent:
             str, tuple[int, str]
         ] = {}  # networks whose bridge is there: MTU and policy of ports
         self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network, group or policy id -> ports
-        self._routers = Routers(stores.routers, drivers.router, self._ready.keys())
+        self._meters = Meters(stores.labels, drivers.meter)
+        self._routers = Routers(stores.routers, drivers.router, self._meters, self._ready.keys())
         self._orphans = Orphans(settings.grace)
         self._loops = {
             "networks": self._loop("networks", self.reconcile_network),
@@ -96,6 +108,7 @@ class NetworkAgent:
             "neighbors": self._loop("neighbors", self.reconcile_neighbor),
             "qos": self._loop("qos", self.reconcile_qos),
             "routers": self._loop("routers", self._routers.reconcile),
+            "labels": self._loop("labels", self.reconcile_label),
         }
 
     def _loop(self, collection: str, reconcile: Callable[..., object]) -> Loop:
@@ -119,6 +132,7 @@ class NetworkAgent:
                 for loop in self._loops.values():
                     tasks.create_task(loop.run())
                 tasks.create_task(self._resync())
+                tasks.create_task(self._meters.run(self._settings.meter))
         finally:
             for service in self._services:
                 await service.close()
@@ -321,6 +335,12 @@ class NetworkAgent:
             if port is not None and self._policy_of(port) == policy_id:
                 self._loops["ports"].wake(port_id)
         self._wake_waiting(policy_id)
+        return None
+
+    async def reconcile_label(self, label_id: str) -> timedelta | None:
+        """What the routers of the node count."""
+        for router_id in self._stores.routers.ids():
+            self._loops["routers"].wake(router_id)
         return None
 
     def _wake_waiting(self, id_: str) -> None:

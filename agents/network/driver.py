@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.network.limit import Limits
+from agents.network.meter import MeterDriver
 from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, router_pb2, security_group_pb2
 
 
@@ -165,6 +166,7 @@ class Drivers:
     dhcp: DhcpDriver
     qos: QosDriver
     router: RouterDriver
+    meter: MeterDriver
     namespaces: bool = True  # False: the switch makes none, so nothing can listen in them
 
     async def find(self) -> list[Holding]:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from agents.network import dhcp, name
 from agents.network.driver import Drivers, Holding
 from agents.network.limit import Limits
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, router_pb2, security_group_pb2
+from agents.network.meter import Count
+from fabric.network.v1 import (
+    metering_pb2,
+    neighbor_pb2,
+    network_pb2,
+    port_pb2,
+    router_pb2,
+    security_group_pb2,
+)
 from fabric.runtime.errors import NotFound
 
 
@@ -206,6 +214,20 @@ class FakeRouters:
         return found
 
 
+class FakeMeters:
+    """Nothing passes its routers."""
+
+    async def ensure(
+        self, want: router_pb2.RouterWant, labels: Sequence[metering_pb2.MeteringLabelWant]
+    ) -> None:
+        return
+
+    async def take(self, router_id: str) -> dict[str, Count]:
+        return {}
+
+
 def fake_drivers() -> Drivers:
     """A node whose ports are ACTIVE at once and carry nothing."""
-    return Drivers(FakeSwitch(), FakeFilter(), FakeDhcp(), FakeQos(), FakeRouters(), namespaces=False)
+    return Drivers(
+        FakeSwitch(), FakeFilter(), FakeDhcp(), FakeQos(), FakeRouters(), FakeMeters(), namespaces=False
+    )

@@ -38,12 +38,18 @@ class Nftables:
         """All or nothing. Raises NftError."""
         self._run(commands, 0)
 
+    def reset_counters(self, family: str, table: str) -> list[dict[str, Any]]:
+        """The named counters of a table, which begin again from zero; empty: there is no such table."""
+        objects = self._list(f"reset counters table {family} {table}")
+        return [item["counter"] for item in objects if "counter" in item]
+
     def table(self, family: str, table: str) -> list[dict[str, Any]]:
         """The objects of a table (libnftables-json(5)); empty: there is no such table."""
+        return self._list(f"list table {family} {table}")
+
+    def _list(self, command: str) -> list[dict[str, Any]]:
         try:
-            text = self._run(
-                f"list table {family} {table}", _JSON | _NUMERIC_PROTO | _NUMERIC_PRIO | _NUMERIC_SYMBOL
-            )
+            text = self._run(command, _JSON | _NUMERIC_PROTO | _NUMERIC_PRIO | _NUMERIC_SYMBOL)
         except NftError as error:
             if "No such file or directory" in error.facts["output"]:
                 return []

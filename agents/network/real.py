@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from agents.network import dns_relay
+from agents.network.counters import NamespaceCounters
 from agents.network.dnsmasq import DnsmasqDhcp, DnsmasqSettings
 from agents.network.driver import Drivers
 from agents.network.links import Links
@@ -28,4 +29,4 @@ def real_drivers(settings: NetworkSettings, state_dir: Path) -> Drivers:
     physical = settings.physical_networks
     switch = NetlinkSwitch(links, state_dir / "namespaces", settings.tunnel_address, physical)
     routers = NamespaceRouters(links, state_dir / "routers")
-    return Drivers(switch, NftablesFilter(physical), dhcp, KernelQos(), routers)
+    return Drivers(switch, NftablesFilter(physical), dhcp, KernelQos(), routers, NamespaceCounters())

@@ -6,6 +6,7 @@ from datetime import timedelta
 import structlog
 
 from agents.network.driver import RouterDriver
+from agents.network.meter import Meters
 from fabric.network.v1 import router_pb2
 from fabric.runtime.errors import FabricError
 from fabric.runtime.node import NodeStore
@@ -19,10 +20,11 @@ Store = NodeStore[router_pb2.RouterWant, router_pb2.RouterStatus]
 class Routers:
     """Its reconcile function, and who is woken when a network comes to the node."""
 
-    def __init__(self, store: Store, driver: RouterDriver, networks: Collection[str]) -> None:
+    def __init__(self, store: Store, driver: RouterDriver, meters: Meters, networks: Collection[str]) -> None:
         """networks: ids of those whose bridge is there."""
         self._store = store
         self._driver = driver
+        self._meters = meters
         self._networks = networks
         self._on: dict[str, set[str]] = {}  # router -> its networks
 
@@ -33,6 +35,7 @@ class Routers:
             await self._remove(router_id, want)
             return None
         if not want.router.spec.admin_state_up:
+            self._meters.forget(router_id)
             await self._driver.remove(router_id)
             await self._report(want, Status(state=Status.STATE_DOWN))
             return None
@@ -43,6 +46,7 @@ class Routers:
             return None
         try:
             await self._driver.ensure(want)
+            await self._meters.ensure(want)
         except FabricError as error:
             await self._report_unsettled(want, error.reason)
             raise
@@ -55,6 +59,7 @@ class Routers:
 
     async def _remove(self, router_id: str, want: router_pb2.RouterWant | None) -> None:
         self._on.pop(router_id, None)
+        self._meters.forget(router_id)
         await self._driver.remove(router_id)
         log.info("router removed", router=router_id)
         if want is not None:

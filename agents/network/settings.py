@@ -10,6 +10,7 @@ class NetworkSettings:
     """Spans are timedelta; see docs for what each is good for."""
 
     resync: timedelta = timedelta(minutes=5)  # compare everything with the kernel this often
+    meter: timedelta = timedelta(minutes=1)  # report what metering labels counted this often
     grace: timedelta = timedelta(seconds=60)  # how long something of ours without a want is left alone
     concurrency: int = 64  # ports that are worked on at once
     lease: timedelta = timedelta(days=1)  # DHCP

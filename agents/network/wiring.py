@@ -13,7 +13,15 @@ from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from agents.running import Running
 from fabric.network.qos import POSSIBLE
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, router_pb2, security_group_pb2
+from fabric.network.v1 import (
+    metering_pb2,
+    neighbor_pb2,
+    network_pb2,
+    port_pb2,
+    qos_pb2,
+    router_pb2,
+    security_group_pb2,
+)
 from fabric.runtime.cache import Cache
 from fabric.runtime.node import Life, NodeCache, NodeStore
 from fabric.runtime.rpc import Server
@@ -75,6 +83,14 @@ class Network:
             routers=NodeStore(wants, life, codec, "routers", router_pb2.RouterWant, router_pb2.RouterStatus),
             neighbors=NodeStore(wants, life, codec, "neighbors", neighbor_pb2.Neighbor),
             qos=NodeStore(wants, life, codec, "qos_policies", qos_pb2.QosPolicyWant),
+            labels=NodeStore(
+                wants,
+                life,
+                codec,
+                "metering_labels",
+                metering_pb2.MeteringLabelWant,
+                metering_pb2.MeteringLabelStatus,
+            ),
         )
         self._agent = NetworkAgent(stores, self._drivers, self._settings, self._documents)
         return [wants.cache]

@@ -231,6 +231,9 @@ METERING_LABELS = Collection(
     service="network",
     name="metering_labels",
     message=metering_pb2.MeteringLabel,
+    indexes={"shared": lambda label: ("1",) if label.spec.shared else ()},
+    want=metering_pb2.MeteringLabelWant,
+    status=metering_pb2.MeteringLabelStatus,
 )
 
 METERING_RULES = Collection(

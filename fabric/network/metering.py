@@ -1,20 +1,17 @@
 """Metering labels and their rules: what is counted where routers meet external networks."""
 
-import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from fabric.network import address
 from fabric.network.collection import METERING_LABELS, METERING_RULES, marked
+from fabric.network.meter_rule import check, overlap, prefixes
 from fabric.network.record import NetworkResource
 from fabric.network.v1 import metering_pb2 as pb
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import FailedPrecondition, InvalidArgument, NotFound
+from fabric.runtime.errors import FailedPrecondition, NotFound
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
-
-_PREFIXES = ("remote_ip_prefix", "source_ip_prefix", "destination_ip_prefix")
 
 
 class MeteringLabels(NetworkResource[pb.MeteringLabel]):
@@ -34,6 +31,13 @@ class MeteringLabels(NetworkResource[pb.MeteringLabel]):
 
     def reachable(self, caller: Caller) -> list[pb.MeteringLabel]:
         return list(self.store.table(METERING_LABELS))
+
+    def present(self, caller: Caller, message: pb.MeteringLabel) -> pb.MeteringLabel:
+        shown = copy_of(message)
+        counts: list[Any] = list(self.store.table(METERING_LABELS).reported(message.meta.id).values())
+        shown.status.packets = sum(count.packets for count in counts)
+        shown.status.bytes = sum(count.bytes for count in counts)
+        return shown
 
     def check_delete(self, caller: Caller, old: pb.MeteringLabel, txn: Transaction) -> None:
         for rule in self.store.table(METERING_RULES).by("label", old.meta.id):
@@ -85,7 +89,7 @@ class MeteringRules(NetworkResource[pb.MeteringLabelRule]):
         check(new.spec)
         for other in self.store.table(METERING_RULES).by("label", label.meta.id):
             if overlap(new.spec, other.spec):
-                prefix = next(iter(_prefixes(new.spec)))[1]
+                prefix = next(iter(prefixes(new.spec)))[1]
                 raise FailedPrecondition(
                     f"Metering label rule with remote_ip_prefix '{prefix}' overlaps another.",
                     reason="METERING_LABEL_RULE_OVERLAPS",
@@ -97,58 +101,6 @@ class MeteringRules(NetworkResource[pb.MeteringLabelRule]):
         label = self.store.find(METERING_LABELS, old.spec.metering_label_id)
         if label is not None:
             touch(label, txn)
-
-
-def check(spec: pb.MeteringLabelRuleSpec) -> None:
-    """Complete a rule. Raises InvalidArgument."""
-    if spec.direction not in ("ingress", "egress"):
-        raise address.invalid(f"'{spec.direction}' is not in ['ingress', 'egress']", "direction")
-    found = dict(_prefixes(spec))
-    if not found:
-        raise InvalidArgument(
-            "You must define at least one of the following parameters: destination_ip_prefix or "
-            "source_ip_prefix or remote_ip_prefix.",
-            reason="HTTP_BAD_REQUEST",
-            field="remote_ip_prefix",
-        )
-    if "remote_ip_prefix" in found and len(found) > 1:
-        raise InvalidArgument(
-            "Cannot use 'remote_ip_prefix' in conjunction with 'source_ip_prefix' or 'destination_ip_prefix'.",
-            reason="HTTP_BAD_REQUEST",
-            field="remote_ip_prefix",
-        )
-    networks = {name: address.network(text, name) for name, text in found.items()}
-    if len({network.version for network in networks.values()}) > 1:
-        raise address.invalid("the prefixes are of different IP versions", "source_ip_prefix")
-    for name, network in networks.items():
-        setattr(spec, name, str(network))
-
-
-def overlap(one: pb.MeteringLabelRuleSpec, other: pb.MeteringLabelRuleSpec) -> bool:
-    """Whether some packet would match both, so that it is not clear which of them counts."""
-    return one.direction == other.direction and all(
-        _meet(mine, theirs) for mine, theirs in zip(sides(one), sides(other), strict=True)
-    )
-
-
-def sides(spec: pb.MeteringLabelRuleSpec) -> tuple[str, str]:
-    """Source and destination prefixes; empty: any. The remote one is that of the project's side."""
-    if not spec.remote_ip_prefix:
-        return spec.source_ip_prefix, spec.destination_ip_prefix
-    return ("", spec.remote_ip_prefix) if spec.direction == "ingress" else (spec.remote_ip_prefix, "")
-
-
-def _meet(one: str, other: str) -> bool:
-    if not one or not other:
-        return True
-    first, second = ipaddress.ip_network(one), ipaddress.ip_network(other)
-    return first.version == second.version and first.overlaps(second)
-
-
-def _prefixes(spec: pb.MeteringLabelRuleSpec) -> Iterator[tuple[str, str]]:
-    for name in _PREFIXES:
-        if text := getattr(spec, name):
-            yield name, text
 
 
 def touch(label: pb.MeteringLabel, txn: Transaction) -> None:

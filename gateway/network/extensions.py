@@ -128,6 +128,12 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Schedule routers among l3 agents",
         "2013-02-07T10:00:00-00:00",
     ),
+    "metering": ("Neutron Metering", "Counts what passes routers", "2013-06-12T10:00:00-00:00"),
+    "metering_source_and_destination_fields": (
+        "Neutron Metering with source and destination filtering",
+        "Rules of metering labels name the prefixes of both sides",
+        "2020-08-21T08:12:00-00:00",
+    ),
     "net-mtu": ("Network MTU", "Provides MTU attribute for a network", "2015-03-25T10:00:00-00:00"),
     "net-mtu-writable": (
         "Network MTU (writable)",

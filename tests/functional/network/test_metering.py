@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.functional.network.harness import Cloud
+from fabric.network.collection import METERING_LABELS, ROUTERS
+from fabric.runtime.resource import copy_of
+from tests.functional.network.harness import Cloud, until
 
 ADMIN = {"token": "p1.admin"}
 
@@ -62,3 +64,26 @@ async def test_rules_that_cannot_be(cloud: Cloud, attributes: dict[str, str]) ->
     body = {"metering_label_rule": rule}
     reply = await cloud.call("POST", "/metering-label-rules", body, **ADMIN)
     assert reply.status_code == 400, reply.text
+
+
+async def test_nodes_with_routers_of_the_project_are_told(cloud: Cloud) -> None:
+    label = await a_label(cloud, project_id="p2")
+    shared = await a_label(cloud, shared=True)
+    rule = {"metering_label_id": label["id"], "direction": "egress", "source_ip_prefix": "10.0.0.0/8"}
+    await cloud.make("metering_label_rule", **rule, **ADMIN)
+    router = await cloud.make("router", token="p2.member")
+
+    async def place(node: str) -> None:
+        async with cloud.store.transaction() as txn:
+            moved = copy_of(cloud.store.get(ROUTERS, router["id"]))
+            moved.node = node
+            txn.update(ROUTERS, moved)
+
+    def told(node: str) -> dict[str, int]:
+        wants = cloud.store.wanted(METERING_LABELS, node)
+        return {id_: len(want.rules) for id_ in wants.ids() if (want := wants.get(id_)) is not None}
+
+    await place("n1")
+    await until(lambda: told("n1") == {label["id"]: 1, shared["id"]: 0})
+    await place("")
+    await until(lambda: told("n1") == {})

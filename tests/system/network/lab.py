@@ -25,7 +25,15 @@ from agents.network.metadata_http import Documents
 from agents.network.name import tap
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, router_pb2, security_group_pb2
+from fabric.network.v1 import (
+    metering_pb2,
+    neighbor_pb2,
+    network_pb2,
+    port_pb2,
+    qos_pb2,
+    router_pb2,
+    security_group_pb2,
+)
 from tests.unit.agents.node_store import MemoryNodeStore
 
 Result = TypeVar("Result")
@@ -99,6 +107,9 @@ class Cloud:
         )
         self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
         self.qos: MemoryNodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy] = MemoryNodeStore()
+        self.labels: MemoryNodeStore[metering_pb2.MeteringLabelWant, metering_pb2.MeteringLabelStatus] = (
+            MemoryNodeStore()
+        )
         self.routers: MemoryNodeStore[router_pb2.RouterWant, router_pb2.RouterStatus] = MemoryNodeStore()
         self.documents: dict[str, Documents] = {}
 

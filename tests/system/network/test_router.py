@@ -3,12 +3,14 @@
 import contextlib
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from pyroute2 import IPRoute
 
 from agents.network import name, netns
-from fabric.network.v1 import network_pb2, port_pb2, router_pb2
+from agents.network.settings import NetworkSettings
+from fabric.network.v1 import metering_pb2, network_pb2, port_pb2, router_pb2
 from tests.system.network.lab import Cloud, Guest, Host, echo, eventually, reaches, running, until
 from tests.unit.agents.network.wants import a_network, a_port, a_router, a_router_port, a_subnet, translate
 
@@ -123,3 +125,58 @@ def configure(netlink: IPRoute, device: str, address: str) -> None:
     index = netlink.link_lookup(ifname=device)[0]
     netlink.addr("add", index=index, address=address, prefixlen=24)
     netlink.link("set", index=index, state="up")
+
+
+async def test_what_passes_a_gateway_is_counted_by_label(tmp_path: Path) -> None:
+    cloud = Cloud()
+    (left, one), outside = a_site(cloud, 1), an_outside()
+    cloud.networks.bind(outside.network.meta.id, outside)
+    gateway = a_router_port(outside, "203.0.113.10", gateway=True)
+    router = a_router(a_router_port(left, "10.0.1.1"), gateway)
+    router.router.meta.project_id = "p1"
+    label_id, other_id = str(uuid.uuid4()), str(uuid.uuid4())
+    cloud.labels.bind(
+        label_id, a_label(label_id, "p1", ("egress", "10.0.1.0/24"), ("ingress", "10.0.1.0/24"))
+    )
+    cloud.labels.bind(other_id, a_label(other_id, "p2", ("egress", "10.0.1.0/24")))
+    async with contextlib.AsyncExitStack() as stack:
+        settings = NetworkSettings(grace=timedelta(seconds=1), meter=timedelta(seconds=0.2))
+        agent = await stack.enter_async_context(running(cloud, tmp_path, settings))
+        await cloud.active(one.meta.id)
+        guest = stack.enter_context(contextlib.closing(Guest(one)))
+        await guest.address("10.0.1.5/24", routes={"0.0.0.0/0": "10.0.1.1"})
+        internet = stack.enter_context(an_internet())
+        await stack.enter_async_context(echo(internet, 7))
+        cloud.routers.bind(router.router.meta.id, router)
+        await until(lambda: state(cloud, router.router.meta.id) == ACTIVE)
+        assert await eventually(lambda: reaches(guest, "198.51.100.9", 7))
+
+        def counted() -> int:
+            status = cloud.labels.status(label_id)
+            return status.packets if status is not None else 0
+
+        await until(lambda: counted() >= 2)  # there and back
+        assert await reaches(guest, "198.51.100.9", 7)
+        before = counted()
+        excluded = a_label(label_id, "p1", ("egress", "10.0.1.0/24"))
+        excluded.rules[0].spec.excluded = True
+        cloud.labels.bind(label_id, excluded)
+        await until(lambda: counted() >= 4 and before <= counted())  # a change of rules loses nothing
+        await agent._routers.reconcile(router.router.meta.id)
+        await agent._meters.report()
+        total = counted()
+        assert await reaches(guest, "198.51.100.9", 7)
+        await agent._meters.report()
+        assert counted() == total
+        assert cloud.labels.status(other_id) is None
+
+
+def a_label(label_id: str, project_id: str, *rules: tuple[str, str]) -> metering_pb2.MeteringLabelWant:
+    """rules: direction and prefix on the project's side."""
+    want = metering_pb2.MeteringLabelWant()
+    want.metering_label.meta.id, want.metering_label.meta.project_id = label_id, project_id
+    for direction, prefix in rules:
+        rule = want.rules.add()
+        rule.meta.id = str(uuid.uuid4())
+        rule.spec.direction, rule.spec.remote_ip_prefix = direction, prefix
+    return want

@@ -15,7 +15,15 @@ from agents.network.limit import Limits
 from agents.network.numbers import Numbers
 from agents.network.orphan import Orphans
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, qos_pb2, router_pb2, security_group_pb2
+from fabric.network.v1 import (
+    metering_pb2,
+    neighbor_pb2,
+    network_pb2,
+    port_pb2,
+    qos_pb2,
+    router_pb2,
+    security_group_pb2,
+)
 from tests.unit.agents.network.wants import (
     a_group,
     a_network,
@@ -39,6 +47,9 @@ class World:
         group, member = security_group_pb2.SecurityGroupWant, security_group_pb2.GroupMember
         self.groups: MemoryNodeStore[group, group] = MemoryNodeStore()  # type: ignore[valid-type]
         self.members: MemoryNodeStore[member, member] = MemoryNodeStore()  # type: ignore[valid-type]
+        self.labels: MemoryNodeStore[metering_pb2.MeteringLabelWant, metering_pb2.MeteringLabelStatus] = (
+            MemoryNodeStore()
+        )
         self.routers: MemoryNodeStore[router_pb2.RouterWant, router_pb2.RouterStatus] = MemoryNodeStore()
         self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
         self.qos: MemoryNodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy] = MemoryNodeStore()
@@ -54,6 +65,7 @@ class World:
             neighbors=cast(object, self.neighbors),  # type: ignore[arg-type]
             qos=cast(object, self.qos),  # type: ignore[arg-type]
             routers=cast(object, self.routers),  # type: ignore[arg-type]
+            labels=cast(object, self.labels),  # type: ignore[arg-type]
         )
         settings = NetworkSettings(grace=timedelta(milliseconds=20))
         return NetworkAgent(stores, self.drivers, settings, lambda port_id: None)
