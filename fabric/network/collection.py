@@ -9,6 +9,7 @@ from fabric.network.v1 import (
     address_group_pb2,
     address_scope_pb2,
     agent_pb2,
+    auto_allocated_topology_pb2,
     default_security_group_rule_pb2,
     flavor_pb2,
     floating_ip_pb2,
@@ -46,8 +47,13 @@ def marked(message: object) -> bool:
 
 
 def _segment(network: network_pb2.Network) -> Iterable[tuple[str, str]]:
-    """The segment is the network's alone: a VNI, a VLAN of a physical network, or a whole physical network."""
+    """The segment is the network's alone: a VNI, a VLAN of a physical network, or a whole physical network.
+
+    One external network is the cloud's default one.
+    """
     spec = network.spec
+    if spec.is_default and spec.external:
+        yield "default", "external"
     match spec.network_type:
         case "vxlan" | "gre" | "geneve":
             yield "segment", f"{spec.network_type}:{spec.segmentation_id}"
@@ -252,6 +258,12 @@ FLAVORS = Collection(
 
 SERVICE_PROFILES = Collection(service="network", name="service_profiles", message=flavor_pb2.ServiceProfile)
 
+TOPOLOGIES = Collection(
+    service="network",
+    name="auto_allocated_topologies",
+    message=auto_allocated_topology_pb2.AutoAllocatedTopology,
+)
+
 AGENT_ROLES = ("", "dhcp", "l3")  # what a node's agent is known as
 _AGENT_NAMESPACE = uuid.UUID("7f0c9f7e-2c0a-4f0b-9c43-0c4b1f6a5d21")
 
@@ -329,6 +341,7 @@ COLLECTIONS: list[Collection[Any]] = [
     SUBNET_POOLS,
     ADDRESS_SCOPES,
     RBAC_POLICIES,
+    TOPOLOGIES,
     AGENTS,
     QOS_POLICIES,
     QOS_RULES,

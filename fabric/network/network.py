@@ -156,6 +156,7 @@ class Networks(SharedResource[pb.Network]):
         new.ClearField("status")
         spec.mtu = spec.mtu or self._config.mtu
         self._check(new)
+        self._check_default(new)
         check_zones(self.store, self._zone, new.spec.availability_zone_hints)
         self._choose_segment(new, {n.spec.segmentation_id for n in earlier})
         if "spec.qos_policy_id" not in given:
@@ -179,6 +180,7 @@ class Networks(SharedResource[pb.Network]):
         new.spec.mtu = new.spec.mtu or self._config.mtu
         self._check(new)
         attach(self._qos, caller, new, old, txn)
+        self._check_default(new)
         self._change_access(new, old, txn)
 
     def _change_access(self, new: pb.Network, old: pb.Network, txn: Transaction) -> None:
@@ -213,6 +215,16 @@ class Networks(SharedResource[pb.Network]):
                 "its IPv6 subnets, which need 1280.",
                 reason="NETWORK_MTU_SUBNET_CONFLICT",
                 field="mtu",
+            )
+
+    def _check_default(self, new: pb.Network) -> None:
+        """The claim decides; this says it in the words of the API."""
+        default = self.store.owner(NETWORKS, "default", "external")
+        if new.spec.is_default and new.spec.external and default not in (None, new.meta.id):
+            raise AlreadyExists(
+                f"A default external network already exists: {default}.",
+                reason="DEFAULT_EXTERNAL_NETWORK_EXISTS",
+                field="is_default",
             )
 
     def _unshare(self, old: pb.Network, txn: Transaction) -> None:

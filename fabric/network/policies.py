@@ -141,6 +141,8 @@ _RULES: Mapping[str, str] = {
     "delete_service_profile": ADMIN,
     "create_flavor_service_profile": ADMIN,
     "delete_flavor_service_profile": ADMIN,
+    "get_auto_allocated_topology": READER,
+    "delete_auto_allocated_topology": MEMBER,
     "get_dhcp-agents": ADMIN,
     "get_dhcp-networks": ADMIN,
     "create_dhcp-network": ADMIN,

@@ -11,6 +11,7 @@ from fabric.network.address_group import AddressGroups
 from fabric.network.address_scope import AddressScopes
 from fabric.network.agent import Agents
 from fabric.network.allocation import Allocator
+from fabric.network.auto_topology import AutoAllocatedTopologies
 from fabric.network.default_group import DefaultGroups
 from fabric.network.default_rule import DefaultRules
 from fabric.network.flavor import Flavors, ServiceProfiles
@@ -34,6 +35,7 @@ from fabric.network.v1 import (
     address_group_pb2,
     address_scope_pb2,
     agent_pb2,
+    auto_allocated_topology_pb2,
     default_security_group_rule_pb2,
     dhcp_pb2,
     flavor_pb2,
@@ -120,6 +122,11 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     _add(server, agent_pb2, "AgentService", {"Agent": agents}, agents)
     for module, name, servant in (
         (dhcp_pb2, "DhcpService", networks),
+        (
+            auto_allocated_topology_pb2,
+            "AutoAllocatedTopologyService",
+            AutoAllocatedTopologies(store, policy, networks, subnets, routers),
+        ),
         (quota_pb2, "QuotaService", QuotaSets(store, policy)),
         (ip_availability_pb2, "IpAvailabilityService", IpAvailabilities(store, policy, networks)),
     ):

@@ -8,6 +8,7 @@ from gateway.network import (
     address_groups,
     address_scopes,
     agents,
+    auto_topologies,
     default_security_group_rules,
     dhcp_scheduler,
     extensions,
@@ -104,6 +105,7 @@ API = Api(
                 quotas,
                 agents,
                 dhcp_scheduler,
+                auto_topologies,
                 ip_availability,
                 extensions,
             )
