@@ -7,6 +7,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.compute import instance_action
 from fabric.compute import server as rules
+from fabric.compute.floating import with_floating
 from fabric.compute.node import life
 from fabric.compute.server import SERVERS
 from fabric.compute.server_create import ServerCreation, check_metadata, group_id
@@ -115,7 +116,11 @@ class Servers(Resource[pb.Server]):
                 allowed[project_id] = self.visible(caller, server)
             if allowed[project_id]:
                 seen.append(server)
-        return query.select(seen, asked, pb.Server)
+        page, marker = query.select(seen, asked, pb.Server)
+        return [self.present(caller, server) for server in page], marker
+
+    def present(self, caller: Caller, message: pb.Server) -> pb.Server:
+        return with_floating(self.store, message)
 
     def accept(self, caller: Caller, new: pb.Server, old: pb.Server | None, txn: Transaction) -> None:
         """Name, description, metadata, tags, addresses, host name and disk configuration may change."""

@@ -24,15 +24,18 @@ def addresses(server: pb.Server, request: Request) -> JsonValue:
         entries = found.setdefault(nic.network_name, [])
         mac = nic.mac_address
         for fixed in nic.fixed_ips:
-            entries.append(
-                {
-                    "version": fixed.ip_version,
-                    "addr": fixed.ip_address,
-                    "OS-EXT-IPS:type": "fixed",
-                    "OS-EXT-IPS-MAC:mac_addr": mac,
-                }
-            )
+            entries.append(_address(fixed.ip_address, fixed.ip_version, "fixed", mac))
+            entries += [_address(outer, 4, "floating", mac) for outer in fixed.floating_ips]
     return found
+
+
+def _address(address: str, version: int, kind: str, mac: str) -> JsonValue:
+    return {
+        "version": version,
+        "addr": address,
+        "OS-EXT-IPS:type": kind,
+        "OS-EXT-IPS-MAC:mac_addr": mac,
+    }
 
 
 def _image(server: pb.Server, request: Request) -> JsonValue:
