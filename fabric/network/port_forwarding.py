@@ -18,12 +18,16 @@ from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of, merge
 from fabric.runtime.store import Store
 
-PROTOCOLS = frozenset({"tcp", "udp"})
+PROTOCOLS = frozenset({"tcp", "udp", "icmp"})
 LAST_PORT = 65535
 
 
 def check_ranges(spec: pb.PortForwardingSpec) -> None:
-    """Fill in the last ports where only the first are given. Raises InvalidArgument."""
+    """Fill in the last ports where only the first are given; ICMP has none. Raises InvalidArgument."""
+    if spec.protocol == "icmp":
+        if spec.external_port_first or spec.internal_port_first:
+            raise bad("ICMP has no ports", "external_port")
+        return
     for side in ("external", "internal"):
         first, last = getattr(spec, f"{side}_port_first"), getattr(spec, f"{side}_port_last")
         if not last:
@@ -43,6 +47,8 @@ def collides(one: pb.PortForwardingSpec, other: pb.PortForwardingSpec) -> bool:
     """Whether a packet could be meant by both, or both mean the same transport port of the same address."""
     if one.protocol != other.protocol:
         return False
+    if one.protocol == "icmp":
+        return True
     if (
         one.external_port_first <= other.external_port_last
         and other.external_port_first <= one.external_port_last

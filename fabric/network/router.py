@@ -151,13 +151,13 @@ class Routers(NetworkResource[pb.Router]):
 
         def change(plug: Plug, new: pb.Router, old: pb.Router) -> None:
             if request.routes or not request.external_gateways:
-                kept = _changed_routes(new.spec.routes, request.routes, adds=adds)
+                kept = changed_routes(new.spec.routes, request.routes, adds=adds)
                 del new.spec.routes[:]
                 new.spec.routes.extend(kept)
                 check_routes(new.spec.routes, ports_of(self.store, new.meta.id), self.store)
             if request.external_gateways:
                 had = [shown(self.store, gateway) for gateway in old.spec.external_gateways]
-                asked = _changed_gateways(had, request.external_gateways, request.change)
+                asked = changed_gateways(had, request.external_gateways, request.change)
                 self._gateways(caller, plug, new, asked, "update")
 
         verb = Change.Change.Name(request.change).removeprefix("CHANGE_").lower()
@@ -177,7 +177,7 @@ class Routers(NetworkResource[pb.Router]):
         for gateway in asked:
             on = networks[gateway.network_id] = self._external(caller, gateway.network_id)
             rely(self.store, plug.txn, on.meta.id, on.meta.project_id, router.meta.project_id, EXTERNAL)
-        self.require(caller, router, (f"{verb}_router:{rule}" for rule in _gateway_rules(asked, had)))
+        self.require(caller, router, (f"{verb}_router:{rule}" for rule in gateway_rules(asked, had)))
         set_gateways(plug, router, asked, networks)
 
     def _external(self, caller: Caller, network_id: str) -> network_pb2.Network:
@@ -283,7 +283,7 @@ class Routers(NetworkResource[pb.Router]):
         return self.present(caller, self.kept(moved))
 
 
-def _gateway_rules(asked: Sequence[pb.ExternalGateway], had: Sequence[pb.ExternalGateway]) -> Iterable[str]:
+def gateway_rules(asked: Sequence[pb.ExternalGateway], had: Sequence[pb.ExternalGateway]) -> Iterable[str]:
     """What the caller must be allowed: more than the network only where he wants it otherwise than it is."""
     yield "external_gateway_info"
     for gateway in asked:
@@ -296,7 +296,7 @@ def _gateway_rules(asked: Sequence[pb.ExternalGateway], had: Sequence[pb.Externa
             yield "external_gateway_info:external_fixed_ips"
 
 
-def _changed_routes(had: Iterable[Any], asked: Iterable[Any], *, adds: bool) -> list[Any]:
+def changed_routes(had: Iterable[Any], asked: Iterable[Any], *, adds: bool) -> list[Any]:
     """Adding what is there, and removing what is not, changes nothing."""
     routes = {(route.destination, route.nexthop): copy_of(route) for route in had}
     for route in asked:
@@ -308,7 +308,7 @@ def _changed_routes(had: Iterable[Any], asked: Iterable[Any], *, adds: bool) -> 
     return list(routes.values())
 
 
-def _changed_gateways(
+def changed_gateways(
     had: Sequence[pb.ExternalGateway], asked: Sequence[pb.ExternalGateway], change: int
 ) -> list[pb.ExternalGateway]:
     """All gateways after the change. Raises NotFound: one that is named is not there."""

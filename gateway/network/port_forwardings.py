@@ -20,12 +20,12 @@ _SIDES = ("external", "internal")
 
 def _single(forwarding: pb.PortForwarding, side: str) -> JsonValue:
     first, last = _ends(forwarding, side)
-    return first if first == last else None
+    return first if first == last and first else None
 
 
 def _range(forwarding: pb.PortForwarding, side: str) -> JsonValue:
     first, last = _ends(forwarding, side)
-    return f"{first}:{last}"
+    return f"{first}:{last}" if first else None
 
 
 def _ends(forwarding: pb.PortForwarding, side: str) -> tuple[int, int]:
