@@ -29,6 +29,7 @@ from fabric.type.v1 import holding_pb2, node_pb2
 log = structlog.get_logger(__name__)
 
 KINDS: dict[str, Callable[[Running], Kind]] = {"compute": Compute, "network": Network, "image": Image}
+_OUTLIVED = frozenset({"network"})  # routers work without their agent, and stay when it is back at once
 _PAUSE_S = 0.5
 
 
@@ -140,7 +141,8 @@ async def _one_life(running: Running, kind: Kind, address: str, living: _Living)
     config = running.config
     sign = node_pb2.Life(node=config.node.name, agent=kind.name, address=address)
     sign.detail.update(cast(Any, await kind.detail()))
-    life = Life(running.etcd, running.codec, sign, ttl_s=config.agent.lease_ttl_s)
+    lingers = kind.name in _OUTLIVED
+    life = Life(running.etcd, running.codec, sign, ttl_s=config.agent.lease_ttl_s, lingers=lingers)
     caches = kind.begin(life)
     ready = asyncio.Event()
 

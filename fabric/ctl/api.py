@@ -33,6 +33,9 @@ class Cloud:
     def post(self, service: str, path: str, body: Body) -> Body:
         return self._call("POST", service, path, body)
 
+    def put(self, service: str, path: str, body: Body) -> Body:
+        return self._call("PUT", service, path, body)
+
     def upload(self, service: str, path: str, file: Path) -> None:
         """PUT the file's bytes, streamed."""
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}

@@ -96,7 +96,7 @@ class Lab:
         for name in shape.names:
             self._power(name)
         guest = () if shape.guest else ("--without-guest",)
-        self.fabricctl(first, "up", *guest, *self._options(first))
+        self.fabricctl(first, "up", *guest, "--public", shape.public, *self._options(first))
         say(f"{first} runs the cloud")
         with ThreadPoolExecutor(2) as pool:
             for name in pool.map(self._join, others):

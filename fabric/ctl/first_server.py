@@ -14,10 +14,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from fabric.ctl import outside
 from fabric.ctl.api import ApiError, Body, Cloud, login
 from fabric.ctl.place import Place
 from fabric.ctl.progress import Progress
 from fabric.ctl.reach import ssh_banner
+from fabric.ctl.settings import PUBLIC
 from fabric.runtime.config import Config
 
 FLAVORS = {  # name: RAM in MiB, vCPUs, disk in GB
@@ -29,7 +31,7 @@ FLAVORS = {  # name: RAM in MiB, vCPUs, disk in GB
     "m1.large": (8192, 4, 80),
     "m1.xlarge": (16384, 8, 160),
 }
-IMAGE, NETWORK, SUBNET, KEY, SERVER = "fabric-guest", "demo", "demo-v4", "demo", "first"
+IMAGE, NETWORK, SUBNET, ROUTER, KEY, SERVER = "fabric-guest", "demo", "demo-v4", "demo", "demo", "first"
 CIDR = "10.10.0.0/24"
 LOGIN_S, ACTIVE_S, ANSWERS_S, BUILD_S = 30, 120, 120, 900
 
@@ -39,9 +41,7 @@ class Answering:
     """The server that is there now, and how to get into it."""
 
     id: str
-    network_id: str
-    address: str
-    key: Path
+    login: str  # a command line
 
 
 class GuestImage:
@@ -70,12 +70,13 @@ class GuestImage:
 def run(place: Place, config: Config, image: GuestImage, progress: Progress) -> Answering:
     """Raises ApiError, RuntimeError, TookTooLong."""
     boot = config.bootstrap
-    admin = _login(boot.public_url, "admin", boot.admin_password, progress)
+    admin = login_admin(config, progress)
     demo = _login(boot.public_url, "demo", boot.demo_password, progress)
-    with progress.stage("flavors, network, security group, keypair"):
+    with progress.stage("flavors, network, router, security group, keypair"):
         for flavor, (ram, vcpus, disk) in FLAVORS.items():
             _flavor(admin, flavor, ram, vcpus, disk)
         network_id = _network(demo)
+        routed = outside.ensure_router(demo, ROUTER, SUBNET)
         _open_ports(demo)
         key = _key(demo, place.keys / "first-server")
     with progress.stage("building the guest image"):
@@ -90,12 +91,26 @@ def run(place: Place, config: Config, image: GuestImage, progress: Progress) -> 
             ACTIVE_S,
         )
     address = next(iter(server["addresses"].values()))[0]["addr"]
-    with progress.stage("waiting for its answer over the network"):
+    _wait_for_answer(progress, "its network", address, network_id)
+    if not routed or config.network.physical_networks.get(PUBLIC) != "":  # this machine is not its way out
+        return Answering(server_id, f"ip netns exec fabric-{network_id} ssh -i {key} root@{address}")
+    floating = outside.ensure_floating(demo, server_id)
+    _wait_for_answer(progress, "its floating IP", floating)
+    return Answering(server_id, f"ssh -i {key} root@{floating}")
+
+
+def _wait_for_answer(progress: Progress, way: str, address: str, network_id: str = "") -> None:
+    """network_id: from inside of that network. Raises TookTooLong."""
+    with progress.stage(f"waiting for its answer over {way}"):
         banner = progress.wait(
-            lambda: f"an answer of ssh at {address}", lambda: ssh_banner(network_id, address), ANSWERS_S
+            lambda: f"an answer of ssh at {address}", lambda: ssh_banner(address, network_id), ANSWERS_S
         )
         progress.say(f"  {address} answers: {banner}")
-    return Answering(server_id, network_id, address, key)
+
+
+def login_admin(config: Config, progress: Progress) -> Cloud:
+    """As the administrator. Raises TookTooLong."""
+    return _login(config.bootstrap.public_url, "admin", config.bootstrap.admin_password, progress)
 
 
 def _login(url: str, user: str, password: str, progress: Progress) -> Cloud:

@@ -5,7 +5,7 @@ import json
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from fabric.runtime.etcd_users import ROOT_USER
 PORTS = range(9400, 9500)
 LOOPBACK = "127.0.0.1"
 GATEWAY_PORT = 8780
+PUBLIC = "public"  # the physical network that leads outside, and the first external network
 ROLES = ("etcd", "controller", "gateway", "agent")
 Sections = Mapping[str, Mapping[str, Any]]
 
@@ -158,8 +159,12 @@ def _sections(place: Place, wish: Wish) -> Sections:
     certify(place, wish.name, wish.address or LOOPBACK)
     joining = {} if wish.plain_etcd else {"join_listen": join, "authority_dir": str(place.keys)}
     known_to_etcd = tls_files(place.keys / "ca.pem", KeyPair.at(place.keys, "controller"))
+    outside = {
+        PUBLIC: "",
+        **wish.physical_networks,
+    }  # unless it is told otherwise, this machine is the way out
     return {
-        **node_sections(place, wish, agent, ROLES),
+        **node_sections(place, replace(wish, physical_networks=outside), agent, ROLES),
         "etcd": {"endpoints": [etcd], **({} if wish.plain_etcd else known_to_etcd)},
         "controller": {"listen": controller, "master_key_file": str(master_key), **joining},
         "gateway": {"listen": listen, "public_url": public_url, "controllers": [controller]},

@@ -1,13 +1,14 @@
 """fabricctl up: the cloud of this machine, from nothing or where it stopped, to a server that answers."""
 
 import argparse
+import ipaddress
 import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-from fabric.ctl import first_server, settings
+from fabric.ctl import first_server, outside, settings
 from fabric.ctl.api import ApiError
 from fabric.ctl.health import Check, checks
 from fabric.ctl.lock import held
@@ -17,11 +18,18 @@ from fabric.ctl.progress import Progress, TookTooLong
 from fabric.runtime.config import Config
 
 HEALTHY_S = 60
+Subnet = ipaddress.IPv4Network | None
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     settings.add_options(parser)
     parser.add_argument("--plain-etcd", action="store_true", help="no TLS between etcd and its clients")
+    parser.add_argument(
+        "--public",
+        type=ipaddress.IPv4Network,
+        metavar="CIDR",
+        help="subnet of the external network (default: one of 172.24.0.0/16 that is free here)",
+    )
     parser.add_argument(
         "--without-guest", action="store_true", help="start the cloud only, boot no server, later neither"
     )
@@ -44,26 +52,37 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
                 )
                 print("\n".join(_usage(place)))
                 return 0
-            return _bring_up(place, config, progress, new=new, guest=guest)
+            return _bring_up(place, config, progress, arguments.public, new=new, guest=guest)
     except (settings.Refused, ApiError, RuntimeError, TookTooLong) as error:
         print(f"fabricctl up: {error}\nlogs: {place.logs}", file=sys.stderr)
         return 1
 
 
-def _bring_up(place: Place, config: Config, progress: Progress, *, new: bool, guest: bool) -> int:
+def _bring_up(
+    place: Place, config: Config, progress: Progress, public: Subnet, *, new: bool, guest: bool
+) -> int:
     progress.say(f"{'new configuration' if new else 'configuration'} {place.config}, logs in {place.logs}")
     image = first_server.GuestImage(place)
     if guest:
         image.start()
     start(place, config, progress)
+    _lead_outside(place, config, progress, public)
     lines = []
     if guest:
         answering = first_server.run(place, config, image, progress)
         _done(place).touch()
-        into = f"ip netns exec fabric-{answering.network_id} ssh -i {answering.key} root@{answering.address}"
-        lines = ["", f"the first server {answering.id} answers; to log in:", f"  {into}"]
+        lines = ["", f"the first server {answering.id} answers; to log in:", f"  {answering.login}"]
     print("\n".join(["", *progress.summary(), *lines, *_usage(place)]))
     return 0
+
+
+def _lead_outside(place: Place, config: Config, progress: Progress, public: Subnet) -> None:
+    """The external network of a cloud that was founded here, once: what its owner deleted is not made again."""
+    done = place.state / "outside.done"
+    if config.bootstrap.admin_password and not done.exists():
+        with progress.stage("the external network"):
+            outside.ensure_public(first_server.login_admin(config, progress), public)
+        done.touch()
 
 
 def may_run(config: Config) -> None:

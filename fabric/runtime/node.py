@@ -28,7 +28,11 @@ Status = TypeVar("Status", bound=Message)
 class Life:
     """The life sign of one agent of a node: a key under a lease, which is also the right to write."""
 
-    def __init__(self, etcd: Etcd, codec: Codec, sign: node_pb2.Life, *, ttl_s: int) -> None:
+    def __init__(
+        self, etcd: Etcd, codec: Codec, sign: node_pb2.Life, *, ttl_s: int, lingers: bool = False
+    ) -> None:
+        """lingers: when it is ended, others shall not take its work over before the lease has run out."""
+        self._lingers = lingers
         self._etcd = etcd
         self._codec = codec
         self._sign = sign
@@ -50,7 +54,8 @@ class Life:
             await lease.run()
         finally:
             self.revision = 0
-            await lease.revoke()
+            if not self._lingers:
+                await lease.revoke()
         raise LeaseLost("The node's lease is gone.", node=self._sign.node, agent=self._sign.agent)
 
     async def write(self, key: str, value: bytes | None, expect: Mapping[str, int] | None = None) -> int:

@@ -30,8 +30,8 @@ async def etcd(etcd_process: EtcdProcess) -> AsyncIterator[Etcd]:
     await found.close()
 
 
-async def live(etcd: Etcd, ttl_s: int = 1) -> tuple[Life, asyncio.Task[None]]:
-    life = Life(etcd, CODEC, Sign(node="n1", agent="network"), ttl_s=ttl_s)
+async def live(etcd: Etcd, ttl_s: int = 1, *, lingers: bool = False) -> tuple[Life, asyncio.Task[None]]:
+    life = Life(etcd, CODEC, Sign(node="n1", agent="network"), ttl_s=ttl_s, lingers=lingers)
     ready = asyncio.Event()
     task = asyncio.create_task(life.hold(ready))
     await ready.wait()
@@ -49,6 +49,17 @@ async def test_a_life_that_ends_takes_its_sign_with_it(etcd: Etcd) -> None:
     assert await etcd.get(life.key) is not None
     await end(task)
     assert await etcd.get(life.key) is None
+
+
+async def test_a_life_that_lingers_is_over_when_its_lease_has_run_out(etcd: Etcd) -> None:
+    life, task = await live(etcd, lingers=True)
+    await end(task)
+    assert await etcd.get(life.key) is not None
+    with pytest.raises(LeaseLost):
+        await life.write("/x", b"1")
+    async with asyncio.timeout(20):
+        while await etcd.get(life.key) is not None:
+            await asyncio.sleep(0.1)
 
 
 async def test_an_agent_without_its_lease_writes_nothing_more(etcd: Etcd) -> None:
