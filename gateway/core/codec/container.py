@@ -11,6 +11,7 @@ from gateway.core.codec.base import Codec, JsonValue, shown
 from gateway.core.codec.scalar import Text
 from gateway.core.fault import Invalid
 
+_EXACT = 2.0**53  # up to here a float is one integer
 MAX_DEPTH = 20  # of free-form JSON: protobuf parsers stop at 100 levels and each JSON level costs up to three
 
 
@@ -146,7 +147,7 @@ def to_value(value: JsonValue, field: str, depth: int = 0) -> Value:
 
 def _integers(value: JsonValue) -> JsonValue:
     match value:
-        case float() if value.is_integer():
+        case float() if value.is_integer() and abs(value) <= _EXACT:
             return int(value)
         case dict():
             return {key: _integers(entry) for key, entry in value.items()}

@@ -30,6 +30,9 @@ _PARAMETERS = [
     "domain_id",
     "nocatalog",
     "member_status",
+    "resources",
+    "required",
+    "member_of",
 ]
 _WITH_BODY = ("POST", "PUT", "PATCH")
 

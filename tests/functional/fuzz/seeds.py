@@ -1,5 +1,6 @@
 """A cloud with something of everything in it, for an administrator and for a plain user."""
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,8 +111,24 @@ def rule(owner: Owner) -> None:
             "service_profiles": {"service_profile": {"metainfo": n}},
         }.items():
             owner.make(noun, "POST", f"/network/v2.0/{noun}", body)
+        _provide(owner, n)
     endpoint = {"service_id": owner.own["services"][0], "interface": "public", "url": "http://x"}
     owner.make("endpoints", "POST", "/identity/v3/endpoints", {"endpoint": endpoint})
+
+
+def _provide(owner: Owner, n: str) -> None:
+    """A provider, a consumer of it, and a resource class."""
+    at_1_20 = {"OpenStack-API-Version": "placement 1.20"}
+    provider = owner.http.call("POST", "/placement/resource_providers", {"name": n}, at_1_20)["uuid"]
+    owner.own.setdefault("resource_providers", []).append(provider)
+    inventory = {"resource_class": "VCPU", "total": 8}
+    owner.http.call("POST", f"/placement/resource_providers/{provider}/inventories", inventory)
+    taken = {"resource_provider": {"uuid": provider}, "resources": {"VCPU": 1}}
+    consumer = str(uuid.uuid4())
+    owner.http.call("PUT", f"/placement/allocations/{consumer}", {"allocations": [taken]})
+    owner.own.setdefault("allocations", []).append(consumer)
+    owner.http.call("PUT", f"/placement/resource_classes/CUSTOM_{n.upper()}", None, at_1_20)
+    owner.own.setdefault("resource_classes", []).append(f"CUSTOM_{n.upper()}")
 
 
 def vital(owner: Owner, others: Sequence[Owner]) -> Mapping[str, list[str]]:

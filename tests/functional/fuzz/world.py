@@ -58,6 +58,8 @@ def _message(api: str, body: Any) -> str:
         case "compute", dict():
             inner = next(iter(body.values()))
             return str(inner.get("message", "")) if isinstance(inner, dict) and "code" in inner else ""
+        case "placement", {"errors": [{"status": int(), "title": str(), "detail": str(message)}]}:
+            return message
         case "image", {"code": str(), "title": str(), "message": str(message)}:
             return message
     return ""

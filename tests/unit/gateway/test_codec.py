@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp as TimestampMessage
@@ -118,8 +119,9 @@ def test_timestamps(fmt: str, shown: str) -> None:
 
 def test_a_struct_keeps_integers_and_refuses_depth() -> None:
     of = codec.Json()
-    value = {"a": 1, "b": [1.5, None, {"c": True}], "d": {}}
+    value = {"a": 1, "b": [1.5, None, {"c": True}], "d": {}, "e": 1e30}
     assert of.to_json(of.from_json(value, "x")) == value
+    assert orjson.dumps(of.to_json(of.from_json(value, "x")))
     assert of.to_json(Struct()) == {}
     deep: Any = {}
     for _ in range(50):
