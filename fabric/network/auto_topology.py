@@ -1,7 +1,6 @@
 """A project's automatic network, with subnets and a router: made when it is first asked for."""
 
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -12,11 +11,11 @@ from fabric.network.collection import (
     PORTS,
     ROUTERS,
     SUBNET_POOLS,
-    SUBNETS,
     TOPOLOGIES,
     marked,
 )
 from fabric.network.network import Networks
+from fabric.network.record import NetworkResource
 from fabric.network.router import Routers
 from fabric.network.subnet import Subnets
 from fabric.network.v1 import auto_allocated_topology_pb2 as pb
@@ -24,7 +23,7 @@ from fabric.network.v1 import network_pb2, router_pb2, subnet_pb2
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, FabricError, FailedPrecondition
 from fabric.runtime.policy import Policy
-from fabric.runtime.store import Collection, Store
+from fabric.runtime.store import Store
 
 NAME = "auto_allocated"
 
@@ -119,14 +118,13 @@ class AutoAllocatedTopologies:
         project_id = topology.meta.project_id
         network = network_pb2.Network()
         _call(network, topology.network_id, project_id, f"{NAME}_network")
-        await self._ensure(NETWORKS, network, lambda: self._networks.make(network, FieldMask(), caller))
+        await self._ensure(self._networks, network, caller)
         for version in versions:
-            subnet = self._subnet(topology, version)
-            await self._ensure(SUBNETS, subnet, lambda s=subnet: self._subnets.make(s, FieldMask(), caller))  # type: ignore[misc]
+            await self._ensure(self._subnets, self._subnet(topology, version), caller)
         router = router_pb2.Router()
         _call(router, topology.router_id, project_id, f"{NAME}_router")
         router.spec.external_gateways.add(network_id=external, enable_snat=True)
-        await self._ensure(ROUTERS, router, lambda: self._routers.make(router, FieldMask(), caller))
+        await self._ensure(self._routers, router, caller)
         for version in versions:
             subnet_id = topology.subnet_ids[version]
             if subnet_id not in self._connected(topology):
@@ -143,13 +141,11 @@ class AutoAllocatedTopologies:
             subnet.spec.ipv6_ra_mode = subnet.spec.ipv6_address_mode = "slaac"
         return subnet
 
-    async def _ensure(
-        self, collection: Collection[Any], part: Any, make: Callable[[], Awaitable[Any]]
-    ) -> None:
-        if self._store.find(collection, part.meta.id) is not None:
+    async def _ensure(self, resource: NetworkResource[Any], part: Any, caller: Caller) -> None:
+        if self._store.find(resource.collection, part.meta.id) is not None:
             return
         try:
-            await make()
+            await resource.make(part, FieldMask(), caller)
         except AlreadyExists as error:
             if error.facts.get("index") != "id":
                 raise

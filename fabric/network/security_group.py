@@ -8,7 +8,7 @@ from fabric.network.address_group import name_it
 from fabric.network.collection import PORTS, RULES, SECURITY_GROUPS, marked
 from fabric.network.default_group import DefaultGroups
 from fabric.network.grant import grant
-from fabric.network.record import Asked, NetworkResource
+from fabric.network.record import Asked, NetworkResource, sees_all
 from fabric.network.rule import check
 from fabric.network.sharing import SharedResource, withdraw_all
 from fabric.network.v1 import security_group_pb2 as pb
@@ -131,7 +131,9 @@ class SecurityGroups(SharedResource[pb.SecurityGroup]):
         return await self.remove(id_, caller, GroupRemoval())
 
     async def list(self, asked: Query, caller: Caller) -> tuple[list[pb.SecurityGroup], str]:
-        await self._groups.ensure(caller.project_id)
+        """Who looks for a project's groups finds at least its default one."""
+        named = [part.values[0] for part in asked.filters if part.path == "meta.project_id" and part.values]
+        await self._groups.ensure(named[0] if named and sees_all(caller) else caller.project_id)
         return await super().list(asked, caller)
 
 

@@ -76,10 +76,8 @@ class Resource(Crud):
         found = getattr(reply, self._list.answer)
         items = table.render_list(found, request, fields=listing.fields)
         body: dict[str, JsonValue] = {table.plural: items}
-        if found and listing.query.limit:
-            body[f"{table.plural}_links"] = links(
-                request, found[0].meta.id, found[-1].meta.id, len(found), listing.query
-            )
+        if listing.query.limit and (page := links(request, [m.meta.id for m in found], listing.query)):
+            body[f"{table.plural}_links"] = page
         return Response(200, body)
 
     def listing(self, request: Request) -> Listing:

@@ -4,7 +4,7 @@ from typing import Any
 
 from fabric.network.v1 import subnet_pool_pb2 as pb
 from fabric.network.v1.subnet_pool_pb2_grpc import SubnetPoolServiceStub
-from gateway.core.codec import Cidr, Integer, List, Text
+from gateway.core.codec import Cidr, Integer, List, Text, Uuid
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 from gateway.core.table import Field, Table
@@ -30,7 +30,7 @@ SUBNET_POOLS = Table(
         shown("default_quota", "spec.default_quota", write=BOTH, codec=QUOTA),
         shown("shared", "spec.shared", write="create", codec=BOOL),
         shown("is_default", "spec.is_default", write=BOTH, codec=BOOL),
-        shown("address_scope_id", "spec.address_scope_id", write=BOTH, codec=Text(36, nullable=True)),
+        shown("address_scope_id", "spec.address_scope_id", write=BOTH, codec=Uuid(nullable=True)),
         *standard_fields(),
     ],
 )

@@ -141,6 +141,8 @@ async def test_new_groups_begin_with_what_templates_say(cloud: Cloud) -> None:
         (22, None),
         (None, group["id"]),
     }
-    (default,) = await cloud.find("security_group", "name=default", token="p5.member")
+    (default,) = await cloud.find("security_group", "name=default&project_id=p6", token=ADMIN)
+    assert default["project_id"] == "p6"
+    assert await cloud.find("security_group", "project_id=p7", token="p5.member") == []
     ports = {r["port_range_min"] for r in default["security_group_rules"] if r["protocol"] == "tcp"}
     assert ports == {22}
