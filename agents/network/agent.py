@@ -12,6 +12,7 @@ Wiring, in fabric-agent's main:
         members=NodeStore(cache, life, codec, "group_members", GroupMember),
         neighbors=NodeStore(cache, life, codec, "neighbors", Neighbor),
         qos=NodeStore(cache, life, codec, "qos_policies", QosPolicyWant),
+        logs=NodeStore(cache, life, codec, "logs", Log),
         labels=NodeStore(cache, life, codec, "metering_labels", MeteringLabelWant, MeteringLabelStatus),
         routers=NodeStore(cache, life, codec, "routers", RouterWant, RouterStatus),
     )
@@ -37,10 +38,12 @@ from agents.network.limit import Limits, limits
 from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.meter import Meters
 from agents.network.orphan import Orphans
+from agents.network.packet_log import PacketLog
 from agents.network.router import Routers
 from agents.network.settings import NetworkSettings
 from fabric.network.qos import policy_of
 from fabric.network.v1 import (
+    log_pb2,
     metering_pb2,
     neighbor_pb2,
     network_pb2,
@@ -69,6 +72,7 @@ class NetworkStores:
     members: NodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember]
     neighbors: NodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor]
     qos: NodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy]
+    logs: NodeStore[log_pb2.Log, log_pb2.Log]
     labels: NodeStore[metering_pb2.MeteringLabelWant, metering_pb2.MeteringLabelStatus]
     routers: NodeStore[router_pb2.RouterWant, router_pb2.RouterStatus]
 
@@ -99,6 +103,7 @@ class NetworkAgent:
         self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network, group or policy id -> ports
         self._meters = Meters(stores.labels, drivers.meter)
         self._routers = Routers(stores.routers, drivers.router, self._meters, self._ready.keys())
+        self._packet_log = PacketLog(stores.logs, self._local_ports, self.filter, settings.packet_log)
         self._orphans = Orphans(settings.grace)
         self._loops = {
             "networks": self._loop("networks", self.reconcile_network),
@@ -109,6 +114,7 @@ class NetworkAgent:
             "qos": self._loop("qos", self.reconcile_qos),
             "routers": self._loop("routers", self._routers.reconcile),
             "labels": self._loop("labels", self.reconcile_label),
+            "logs": self._loop("logs", self.reconcile_log),
         }
 
     def _loop(self, collection: str, reconcile: Callable[..., object]) -> Loop:
@@ -134,6 +140,7 @@ class NetworkAgent:
                 tasks.create_task(self._resync())
                 tasks.create_task(self._meters.run(self._settings.meter))
         finally:
+            self._packet_log.close()
             for service in self._services:
                 await service.close()
 
@@ -229,6 +236,8 @@ class NetworkAgent:
             error = _first(errors)
             await self._report_unsettled(port, error.reason)
             raise error from None
+        for log_id in self._stores.logs.ids():
+            self._loops["logs"].wake(log_id)
         state = Port.STATE_ACTIVE if port.spec.admin_state_up else Port.STATE_DOWN
         status = decisions.observed(port, state)
         if self._stores.ports.status(port_id) != status:
@@ -342,6 +351,15 @@ class NetworkAgent:
         for router_id in self._stores.routers.ids():
             self._loops["routers"].wake(router_id)
         return None
+
+    async def reconcile_log(self, log_id: str) -> timedelta | None:
+        """Which ports are logged."""
+        await self._packet_log.settle()
+        return None
+
+    def _local_ports(self) -> list[port_pb2.Port]:
+        ports = map(self._stores.ports.get, self._directory.ids())
+        return [port for port in ports if _lives(port)]
 
     def _wake_waiting(self, id_: str) -> None:
         for port_id in self._waiting.pop(id_, ()):

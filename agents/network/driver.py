@@ -24,6 +24,16 @@ class Holding:
     owner_id: str  # as much of the id as the thing carries: a name may hold only its start
 
 
+@dataclass(frozen=True)
+class LoggedPacket:
+    """What happened to a packet of a logged port. payload: its first bytes, from the IP header on."""
+
+    port_id: str
+    event: str  # ACCEPT, DROP
+    direction: str  # egress, ingress
+    payload: bytes
+
+
 class SwitchDriver(Protocol):
     """Layer 2 of the node."""
 
@@ -100,6 +110,15 @@ class FilterDriver(Protocol):
     async def ensure_member(self, member_id: str, member: security_group_pb2.GroupMember) -> None: ...
 
     async def remove_member(self, member_id: str) -> None: ...
+
+    def on_packet(self, callback: Callable[[LoggedPacket], None]) -> None:
+        """Call back with some of the packets that log_ports asked for."""
+
+    async def log_ports(self, events: Mapping[str, frozenset[str]]) -> None:
+        """Tell of these events of these ports: dropped packets, and the first that pass of each flow.
+
+        Raises Unavailable: the node cannot.
+        """
 
     async def find(self) -> list[Holding]: ...
 

@@ -6,7 +6,7 @@ A node that makes nothing and says yes at once. For scale tests without a kernel
 from collections.abc import Callable, Mapping, Sequence
 
 from agents.network import dhcp, name
-from agents.network.driver import Drivers, Holding
+from agents.network.driver import Drivers, Holding, LoggedPacket
 from agents.network.limit import Limits
 from agents.network.meter import Count
 from fabric.network.v1 import (
@@ -123,6 +123,12 @@ class FakeFilter:
 
     async def remove_member(self, member_id: str) -> None:
         self._members.pop(member_id, None)
+
+    def on_packet(self, callback: Callable[[LoggedPacket], None]) -> None:
+        return
+
+    async def log_ports(self, events: Mapping[str, frozenset[str]]) -> None:
+        return
 
     async def find(self) -> list[Holding]:
         found = [

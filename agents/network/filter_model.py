@@ -42,7 +42,18 @@ _SETS = {
     (FLOWS, "ingress"): SetType("type mark : verdict;", is_map=True),
     (FLOWS, "egress_stateless"): SetType("type mark : verdict;", is_map=True),
     (FLOWS, "ingress_stateless"): SetType("type mark : verdict;", is_map=True),
+    (FLOWS, "log_DROP"): SetType("type mark;"),
+    (FLOWS, "log_ACCEPT"): SetType("type mark;"),
 }
+
+LOG_GROUP = 4011  # of NFLOG
+
+
+def _logged(event: str) -> str:
+    """Hand some of what happens to logged ports to whoever listens."""
+    limit = "limit rate 100/second burst 25 packets"
+    return f'meta mark @log_{event} {limit} log prefix "{event}" group {LOG_GROUP} snaplen 128'
+
 
 _NEIGHBOUR = "nd-neighbor-solicit, nd-neighbor-advert"
 _LISTENER = "mld-listener-report, mld-listener-done, mld2-listener-report"
@@ -139,6 +150,14 @@ _CHAINS = {
             "drop",
         ),
     ),
+    (FLOWS, "passed_from"): (
+        "type filter hook prerouting priority -140; policy accept;",
+        (f"iifname @our_bridge ct state new {_logged('ACCEPT')}",),
+    ),
+    (FLOWS, "passed_to"): (
+        "type filter hook forward priority 10; policy accept;",
+        (f"oifname @our_bridge ct state new {_logged('ACCEPT')}",),
+    ),
     (FLOWS, "to_node"): (
         "type filter hook input priority 0; policy accept;",
         (
@@ -170,6 +189,7 @@ class FilterModel:
         self.groups: dict[str, security_group_pb2.SecurityGroupWant] = {}
         self.members: dict[str, security_group_pb2.GroupMember] = {}
         self.ports: dict[str, port_pb2.Port] = {}
+        self.logged: Mapping[str, frozenset[str]] = {}  # port -> events
         self._members_of: dict[str, dict[str, security_group_pb2.GroupMember]] = {}
         self._addresses: dict[str, dict[str, dict[str, str]]] = {}  # group -> set -> elements; when known
         self._port_elements: dict[str, list[tuple[Key, str]]] = {}  # of its mark and sources; when known
@@ -183,6 +203,10 @@ class FilterModel:
         self.marks.free(name.tap(port_id))
         self._port_elements.pop(port_id, None)
         return self.ports.pop(port_id, None)
+
+    def logged_port(self, mark: int) -> str | None:
+        """The logged port that has the number."""
+        return next((id_ for id_ in self.logged if self.marks.number(name.tap(id_)) == mark), None)
 
     def put_member(self, member_id: str, member: security_group_pb2.GroupMember) -> None:
         self.drop_member(member_id)
@@ -213,7 +237,7 @@ class FilterModel:
             want.add_chain(key, rules, hook)
         for (direction, group_ids), chain in combinations.items():
             jumps = [f"jump {_group_chain(group_id, direction)}" for group_id in group_ids]
-            want.add_chain((FLOWS, chain), [*jumps, "drop"])
+            want.add_chain((FLOWS, chain), [*jumps, _logged("DROP"), "drop"])
         self._add_groups(want)
         return want
 
@@ -248,6 +272,8 @@ class FilterModel:
         elements[FRAMES, "port"][tap] = str(mark)
         for key, element in self._sources(mark, port):
             elements[key][element] = ""
+        for event in self.logged.get(port.meta.id, ()):
+            elements[FLOWS, f"log_{event}"][str(mark)] = ""
         suffix = "_stateless" if self.is_stateless(port) else ""
         groups = tuple(sorted(g for g in port.spec.security_group_ids if g in self.groups))
         for direction in (INGRESS, EGRESS):

@@ -15,9 +15,11 @@ import structlog
 from agents.network import conntrack, flow_check, name
 from agents.network.batch import Batch
 from agents.network.directory import PortDirectory
-from agents.network.driver import Holding
-from agents.network.filter_model import TABLES, FilterModel, unknown
+from agents.network.driver import Holding, LoggedPacket
+from agents.network.filter_model import LOG_GROUP, TABLES, FilterModel, unknown
+from agents.network.group_rule import EGRESS, INGRESS
 from agents.network.libnftables import Nftables, NftError
+from agents.network.nflog import PREROUTING, NflogReader, Packet
 from agents.network.ruleset import Ruleset, Wanted, listed, transaction
 from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
 
@@ -41,6 +43,8 @@ class NftablesFilter:
         self._gone: flow_check.Gone = set()
         self._wrote = False
         self._batch = Batch(self._settle)
+        self._reader: NflogReader | None = None
+        self._tell: Callable[[LoggedPacket], None] | None = None
 
     async def adopt(
         self,
@@ -49,7 +53,9 @@ class NftablesFilter:
         members: Mapping[str, security_group_pb2.GroupMember],
         ports: Sequence[port_pb2.Port],
     ) -> None:
+        logged = self._model.logged
         self._model, self._directory = FilterModel(self._physical), PortDirectory()
+        self._model.logged = logged
         self._have = self._kept = None
         self._narrowed = True
         self._model.networks.update({want.network.meta.id: want for want in networks})
@@ -139,8 +145,27 @@ class NftablesFilter:
 
         return await self._do(read)
 
+    def on_packet(self, callback: Callable[[LoggedPacket], None]) -> None:
+        self._tell = callback
+
+    async def log_ports(self, events: Mapping[str, frozenset[str]]) -> None:
+        if events and self._reader is None:
+            self._reader = NflogReader(LOG_GROUP)
+            self._reader.listen(self._logged)
+        if self._model.logged != events:
+            self._model.logged = dict(events)
+            await self._batch.run()
+
+    def _logged(self, packet: Packet) -> None:
+        port_id = self._model.logged_port(packet.mark)
+        if port_id is not None and self._tell is not None:
+            direction = EGRESS if packet.hook == PREROUTING else INGRESS
+            self._tell(LoggedPacket(port_id, packet.prefix, direction, packet.payload))
+
     async def close(self) -> None:
         """Let go; everything stays in the kernel."""
+        if self._reader is not None:
+            self._reader.close()
 
         def close() -> None:
             if self._nftables is not None:

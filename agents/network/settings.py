@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,7 @@ class NetworkSettings:
 
     resync: timedelta = timedelta(minutes=5)  # compare everything with the kernel this often
     meter: timedelta = timedelta(minutes=1)  # report what metering labels counted this often
+    packet_log: Path = Path("packets.jsonl")  # where the packets of logged ports are written down
     grace: timedelta = timedelta(seconds=60)  # how long something of ours without a want is left alone
     concurrency: int = 64  # ports that are worked on at once
     lease: timedelta = timedelta(days=1)  # DHCP

@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from agents.compute.metadata import Documents, documents
-from agents.network import host, qos
+from agents.network import host, nflog, qos
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.driver import Drivers
 from agents.network.fake import fake_drivers
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from agents.running import Running
+from fabric.network.packet_log import SECURITY_GROUP
 from fabric.network.qos import POSSIBLE
 from fabric.network.v1 import (
+    log_pb2,
     metering_pb2,
     neighbor_pb2,
     network_pb2,
@@ -37,6 +39,7 @@ class Network:
         config = running.config
         self._running = running
         self._settings = NetworkSettings(
+            packet_log=config.node.state_dir / "network" / "packets.jsonl",
             grace=timedelta(seconds=config.agent.orphan_grace_s),
             domain=config.network.dns_domain,
             dns_servers=tuple(config.network.dns_servers),
@@ -64,9 +67,14 @@ class Network:
         return {
             "driver": self._running.config.network.driver,
             "tunnel_address": self._settings.tunnel_address,
+            "loggable": await self._loggable(),
             "qos": sorted(POSSIBLE) if self._is_fake else await asyncio.to_thread(qos.possible),
             "physical_networks": dict(self._settings.physical_networks),
         }
+
+    async def _loggable(self) -> list[str]:
+        possible = True if self._is_fake else await asyncio.to_thread(nflog.is_possible)
+        return [SECURITY_GROUP] if possible else []
 
     def begin(self, life: Life) -> list[Cache]:
         """Stores of what is wanted here."""
@@ -83,6 +91,7 @@ class Network:
             routers=NodeStore(wants, life, codec, "routers", router_pb2.RouterWant, router_pb2.RouterStatus),
             neighbors=NodeStore(wants, life, codec, "neighbors", neighbor_pb2.Neighbor),
             qos=NodeStore(wants, life, codec, "qos_policies", qos_pb2.QosPolicyWant),
+            logs=NodeStore(wants, life, codec, "logs", log_pb2.Log),
             labels=NodeStore(
                 wants,
                 life,

@@ -13,6 +13,7 @@ from fabric.network.v1 import (
     default_security_group_rule_pb2,
     flavor_pb2,
     floating_ip_pb2,
+    log_pb2,
     metering_pb2,
     neighbor_pb2,
     network_pb2,
@@ -249,6 +250,14 @@ METERING_RULES = Collection(
     indexes={"label": lambda rule: (rule.spec.metering_label_id,)},
 )
 
+LOGS = Collection(
+    service="network",
+    name="logs",
+    message=log_pb2.Log,
+    indexes={"of": lambda log: {log.spec.resource_id, log.spec.target_id} - {""}},
+    want=log_pb2.Log,
+)
+
 FLAVORS = Collection(
     service="network",
     name="flavors",
@@ -350,6 +359,7 @@ COLLECTIONS: list[Collection[Any]] = [
     PORT_FORWARDINGS,
     METERING_LABELS,
     METERING_RULES,
+    LOGS,
     FLAVORS,
     SERVICE_PROFILES,
 ]

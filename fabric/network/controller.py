@@ -21,6 +21,7 @@ from fabric.network.collection import (
     SUBNETS,
     marked,
 )
+from fabric.network.log_spread import LogSpread
 from fabric.network.metering_spread import MeteringSpread
 from fabric.network.network import NetworkRemoval
 from fabric.network.qos_policy import QosPolicyRemoval
@@ -55,6 +56,7 @@ def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[]
     return {
         "network-ports": lambda: _ports(store),
         "network-spread": lambda: _spread(store, client),
+        "network-logs": lambda: LogSpread(store).run(),
         "network-metering": lambda: MeteringSpread(store).run(),
         "network-qos": lambda: QosSpread(store).run(),
         "network-routers": lambda: _routers(store),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from fabric.network import address
+from fabric.network import address, log
 from fabric.network.allocation import Allocator, Reservation
 from fabric.network.binding import bind, is_known
 from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SECURITY_GROUPS, marked
@@ -329,6 +329,7 @@ class Ports(NetworkResource[pb.Port]):
                 port=old.meta.id,
             )
         leave(self.store, txn, old)
+        log.end(self.store, txn, old.meta.id)
 
     async def _let_go(self, id_: str, caller: Caller) -> None:
         """Nobody on the node ever held it, so nobody would release it."""

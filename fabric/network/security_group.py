@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fabric.network import default_group
+from fabric.network import default_group, log
 from fabric.network.address_group import name_it
 from fabric.network.collection import PORTS, RULES, SECURITY_GROUPS, marked
 from fabric.network.default_group import DefaultGroups
@@ -46,6 +46,7 @@ class GroupRemoval:
             other = store.find(SECURITY_GROUPS, id_)
             if other is not None:
                 touch(other, txn)
+        log.end(store, txn, record.meta.id)
         withdraw_all(store, txn, record)
 
 

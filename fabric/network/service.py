@@ -17,6 +17,7 @@ from fabric.network.default_rule import DefaultRules
 from fabric.network.flavor import Flavors, ServiceProfiles
 from fabric.network.floating_ip import FloatingIps
 from fabric.network.ip_availability import IpAvailabilities
+from fabric.network.log import Logs
 from fabric.network.metering import MeteringLabels, MeteringRules
 from fabric.network.network import Networks
 from fabric.network.own_port import Plugs
@@ -41,6 +42,7 @@ from fabric.network.v1 import (
     flavor_pb2,
     floating_ip_pb2,
     ip_availability_pb2,
+    log_pb2,
     metering_pb2,
     network_pb2,
     port_forwarding_pb2,
@@ -112,6 +114,8 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
         "MeteringLabelRule": MeteringRules(store, policy, labels),
     }
     _add(server, metering_pb2, "MeteringService", meters)
+    logs = Logs(store, policy)
+    _add(server, log_pb2, "LogService", {"Log": logs}, logs)
     flavors = Flavors(store, policy)
     kinds: dict[str, NetworkResource[Any]] = {
         "Flavor": flavors,

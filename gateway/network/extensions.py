@@ -133,6 +133,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Schedule routers among l3 agents",
         "2013-02-07T10:00:00-00:00",
     ),
+    "logging": (
+        "Logging API Extension",
+        "Logs of what security groups let pass or drop",
+        "2017-01-01T10:00:00-00:00",
+    ),
     "metering": ("Neutron Metering", "Counts what passes routers", "2013-06-12T10:00:00-00:00"),
     "metering_source_and_destination_fields": (
         "Neutron Metering with source and destination filtering",

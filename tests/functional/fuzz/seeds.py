@@ -108,10 +108,11 @@ def rule(owner: Owner) -> None:
         for noun, body in {
             "metering-labels": {"metering_label": {"name": n}},
             "flavors": {"flavor": {"name": n, "service_type": "L3_ROUTER_NAT"}},
+            "log/logs": {"log": {"name": n, "resource_type": "security_group"}},
             "service_profiles": {"service_profile": {"metainfo": n}},
         }.items():
-            owner.make(noun, "POST", f"/network/v2.0/{noun}", body)
         _provide(owner, n)
+            owner.make(noun.rpartition("/")[2], "POST", f"/network/v2.0/{noun}", body)
     endpoint = {"service_id": owner.own["services"][0], "interface": "public", "url": "http://x"}
     owner.make("endpoints", "POST", "/identity/v3/endpoints", {"endpoint": endpoint})
 

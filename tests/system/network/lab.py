@@ -26,6 +26,7 @@ from agents.network.name import tap
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import (
+    log_pb2,
     metering_pb2,
     neighbor_pb2,
     network_pb2,
@@ -107,6 +108,7 @@ class Cloud:
         )
         self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
         self.qos: MemoryNodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy] = MemoryNodeStore()
+        self.logs: MemoryNodeStore[log_pb2.Log, log_pb2.Log] = MemoryNodeStore()
         self.labels: MemoryNodeStore[metering_pb2.MeteringLabelWant, metering_pb2.MeteringLabelStatus] = (
             MemoryNodeStore()
         )
@@ -130,7 +132,7 @@ async def running(
     cloud: Cloud, state_dir: Path, settings: NetworkSettings | None = None
 ) -> AsyncIterator[NetworkAgent]:
     """An agent at work; at the end it is cancelled, as by a restart."""
-    settings = settings or NetworkSettings(grace=timedelta(seconds=1))
+    settings = settings or NetworkSettings(grace=timedelta(seconds=1), packet_log=state_dir / "packets.jsonl")
     host.prepare()
     drivers = real_drivers(settings, state_dir)
     agent = NetworkAgent(cloud.stores(), drivers, settings, cloud.documents.get)

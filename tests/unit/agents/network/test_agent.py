@@ -16,6 +16,7 @@ from agents.network.numbers import Numbers
 from agents.network.orphan import Orphans
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import (
+    log_pb2,
     metering_pb2,
     neighbor_pb2,
     network_pb2,
@@ -47,6 +48,7 @@ class World:
         group, member = security_group_pb2.SecurityGroupWant, security_group_pb2.GroupMember
         self.groups: MemoryNodeStore[group, group] = MemoryNodeStore()  # type: ignore[valid-type]
         self.members: MemoryNodeStore[member, member] = MemoryNodeStore()  # type: ignore[valid-type]
+        self.logs: MemoryNodeStore[log_pb2.Log, log_pb2.Log] = MemoryNodeStore()
         self.labels: MemoryNodeStore[metering_pb2.MeteringLabelWant, metering_pb2.MeteringLabelStatus] = (
             MemoryNodeStore()
         )
@@ -65,6 +67,7 @@ class World:
             neighbors=cast(object, self.neighbors),  # type: ignore[arg-type]
             qos=cast(object, self.qos),  # type: ignore[arg-type]
             routers=cast(object, self.routers),  # type: ignore[arg-type]
+            logs=cast(object, self.logs),  # type: ignore[arg-type]
             labels=cast(object, self.labels),  # type: ignore[arg-type]
         )
         settings = NetworkSettings(grace=timedelta(milliseconds=20))
