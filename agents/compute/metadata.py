@@ -218,7 +218,7 @@ def _ec2_meta_data(server: pb.Server, zone: str) -> Tree:
         "local-ipv4": _first_ipv4(server.nics).encode(),
         "placement": {"availability-zone": zone.encode()},
         "public-hostname": hostname(server).encode(),
-        "public-ipv4": b"",
+        "public-ipv4": _first_floating(server.nics).encode(),
         "reservation-id": spec.reservation_id.encode(),
         "security-groups": "\n".join(spec.security_groups or ["default"]).encode(),
     }
@@ -235,6 +235,10 @@ def _ec2_id(prefix: str, uuid: str) -> bytes:
 def _first_ipv4(nics: Iterable[pb.Nic]) -> str:
     addresses = (ip.ip_address for nic in nics for ip in nic.fixed_ips)
     return next((address for address in addresses if ipaddress.ip_address(address).version == 4), "")
+
+
+def _first_floating(nics: Iterable[pb.Nic]) -> str:
+    return next((floating for nic in nics for ip in nic.fixed_ips for floating in ip.floating_ips), "")
 
 
 def _texts(tree: Tree) -> dict[str, object]:

@@ -54,7 +54,8 @@ class Chooser:
         """What the port has after an update: what is asked for again stays, and so do its own EUI-64 ones."""
         moved = mac != old.spec.mac_address
         left = {fixed.ip_address: fixed for fixed in old.spec.fixed_ips}
-        own = {id_ for id_, subnet in self._subnets.items() if address.is_automatic(subnet)}
+        chosen_by_itself = not old.spec.device_owner.startswith(ROUTERS)
+        own = {id_ for id_, s in self._subnets.items() if chosen_by_itself and address.is_automatic(s)}
         chosen: list[pb.FixedIp | None] = []
         for fixed in asked:
             known = left.get(fixed.ip_address) if fixed.ip_address else None

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from fabric.network.collection import PORTS
 from tests.functional.network.harness import Cloud
 from tests.functional.network.outside import ADMIN, INNER, a_public_network, a_way_out, interface
@@ -117,8 +119,14 @@ async def test_interfaces_by_subnet_and_by_port(cloud: Cloud) -> None:
     await cloud.delete("router", router["id"])
 
 
-async def test_ipv6_subnets_of_a_network_share_a_port(cloud: Cloud) -> None:
-    _, (v4, one, two) = await cloud.network(INNER, "fd00:1::/64", "fd00:2::/64")
+@pytest.mark.parametrize("mode", [None, "slaac"])
+async def test_ipv6_subnets_of_a_network_share_a_port(cloud: Cloud, mode: str | None) -> None:
+    network, (v4,) = await cloud.network(INNER)
+    modes = {"ipv6_ra_mode": mode, "ipv6_address_mode": mode} if mode else {}
+    one, two = [
+        await cloud.make("subnet", network_id=network["id"], ip_version=6, cidr=cidr, **modes)
+        for cidr in ("fd00:1::/64", "fd00:2::/64")
+    ]
     router = await cloud.make("router")
     await interface(cloud, router, subnet_id=v4["id"])
     first = await interface(cloud, router, subnet_id=one["id"])
