@@ -111,8 +111,8 @@ def rule(owner: Owner) -> None:
             "log/logs": {"log": {"name": n, "resource_type": "security_group"}},
             "service_profiles": {"service_profile": {"metainfo": n}},
         }.items():
-        _provide(owner, n)
             owner.make(noun.rpartition("/")[2], "POST", f"/network/v2.0/{noun}", body)
+        _provide(owner, n)
     endpoint = {"service_id": owner.own["services"][0], "interface": "public", "url": "http://x"}
     owner.make("endpoints", "POST", "/identity/v3/endpoints", {"endpoint": endpoint})
 
