@@ -25,14 +25,16 @@ DEMO_PASSWORD = "demo-secret"
 class ProcessCloud:
     """etcd, controller, gateway and agent of one node, each killable by name; ended by pid, whatever happens."""
 
-    def __init__(self, directory: Path, *, driver: str = "fake", extra: str = "") -> None:
-        """extra: more TOML. driver: of compute and network, fake or real."""
+    def __init__(self, directory: Path, *, driver: str = "fake", extra: str = "", compute: str = "") -> None:
+        """extra: more TOML; compute: another [compute] section. driver: of compute and network, fake or real."""
         self.directory = directory
         self._etcd = EtcdProcess()
         self._driver = driver
         self._extra = extra
+        self._compute = compute
         self._ports = {name: free_port() for name in MODULES}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._nodes: dict[str, Path] = {}  # further nodes: their configurations
         self.url = f"http://127.0.0.1:{self._ports['gateway']}"
         self.config = directory / "fabric.toml"
         self.logs = directory / "log"  # as `fabricctl --state-dir` has it
@@ -53,10 +55,20 @@ class ProcessCloud:
             self._etcd.start()
             return
         log = (self.logs / f"{name}.log").open("ab")
-        words = [sys.executable, "-m", MODULES[name], "--config", str(self.config)]
+        module, config = MODULES.get(name, MODULES["agent"]), self._nodes.get(name, self.config)
+        words = [sys.executable, "-m", module, "--config", str(config)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         self._running[name] = subprocess.Popen(words, stdout=log, stderr=log, cwd=ROOT, env=environment)
         log.close()
+
+    def add_node(self, name: str) -> None:
+        """Start the agent of one more node; to the other methods it is a process with the node's name."""
+        self._nodes[name] = self.directory / f"{name}.toml"
+        text = self._toml().replace('name = "node1"', f'name = "{name}"')
+        text = text.replace(f"{self.directory}/state", f"{self.directory}/{name}")
+        text = text.replace(f":{self._ports['agent']}", f":{free_port()}")
+        self._nodes[name].write_text(text)
+        self.start_process(name)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """End one of them: at once, or as the signal says."""
@@ -84,7 +96,7 @@ class ProcessCloud:
 
     def stop(self) -> None:
         """End all of them."""
-        for name in ("agent", "gateway", "controller"):
+        for name in (*self._nodes, "agent", "gateway", "controller"):
             self.kill(name)
         self._etcd.close()
 
@@ -128,11 +140,7 @@ controllers = ["127.0.0.1:{self._ports["controller"]}"]
 [agent]
 listen = "127.0.0.1:{self._ports["agent"]}"
 orphan_grace_s = 5
-[compute]
-driver = "{"libvirt" if real else "fake"}"
-fake_vcpus = 100000
-fake_ram_mib = 100000000
-fake_disk_gb = 10000000
+{self._compute or self._plain_compute()}
 [network]
 driver = "{"linux" if real else "fake"}"
 [bootstrap]
@@ -140,6 +148,15 @@ admin_password = "{PASSWORD}"
 demo_password = "{DEMO_PASSWORD}"
 public_url = "{self.url}"
 {self._extra}
+"""
+
+    def _plain_compute(self) -> str:
+        return f"""
+[compute]
+driver = "{"libvirt" if self._driver != "fake" else "fake"}"
+fake_vcpus = 100000
+fake_ram_mib = 100000000
+fake_disk_gb = 10000000
 """
 
     def __enter__(self) -> Self:

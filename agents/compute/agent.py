@@ -1,14 +1,15 @@
 """Keep each server that is bound to this node equal to its spec."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from agents.compute.driver import RUNNING, ComputeDriver, Found, HypervisorRefused, ImageUnusable
+from agents.compute.driver import RUNNING, ComputeDriver, Found, HypervisorRefused, ImageUnusable, Piece
 from agents.compute.image_cache import ImageCache, touch
 from agents.compute.node import Node
 from agents.compute.patience import Buttons, Failures
@@ -23,10 +24,12 @@ from agents.compute.step import (
     observed,
     reboot_pending,
     surplus_ports,
+    transfer_status,
 )
+from agents.compute.transfer import FetchFiles, Transfers
 from agents.compute.work import Work
 from fabric.compute.v1 import server_pb2 as pb
-from fabric.runtime.errors import FabricError, LeaseLost, PoolFull
+from fabric.runtime.errors import FabricError, LeaseLost, PoolFull, Unavailable
 from fabric.runtime.reconcile import Loop
 
 log = structlog.get_logger(__name__)
@@ -41,7 +44,21 @@ _REFUSALS = 3  # after so many it is an error
 _REFUSED_PAUSE = timedelta(seconds=1)
 
 
-_QUIET = (Step.SETTLE, Step.WAIT, Step.WAIT_FOR_TAPS, Step.PRESS_BUTTON, Step.UNPLUG)  # logged when they act
+_PROGRESS_EVERY = timedelta(seconds=1)
+_QUIET = (  # logged when they act
+    Step.SETTLE,
+    Step.WAIT,
+    Step.WAIT_FOR_TAPS,
+    Step.PRESS_BUTTON,
+    Step.UNPLUG,
+    Step.REPORT_TRANSFER,
+)
+
+
+async def no_files(server_id: str, transfer: pb.Transfer) -> AsyncIterator[Piece]:
+    """For agents without a way to others."""
+    raise Unavailable("there is no way to other nodes", server=server_id)
+    yield
 
 
 class Servers(Protocol):
@@ -70,6 +87,7 @@ class ComputeAgent:
         images: ImageCache | None,
         settings: ComputeSettings,
         node: Node | None = None,
+        fetch_files: FetchFiles = no_files,
     ) -> None:
         self._store = store
         self._driver = driver
@@ -78,6 +96,7 @@ class ComputeAgent:
         self._node = node or Node()
         self._loop = Loop("compute", self.reconcile, self._ids, concurrency=settings.concurrency)
         self._work = Work(self._loop.wake)
+        self._transfers = Transfers(driver, self._work, fetch_files)
         self._buttons = Buttons(
             self._node.clock, 2 * max(settings.stop_timeout, settings.soft_reboot_timeout) + _GUEST_POLL
         )
@@ -149,10 +168,25 @@ class ComputeAgent:
             case Step.MAKE_DISK:
                 await self._make_disk(want)
                 return AGAIN
+            case Step.RECEIVE:
+                return await self._receive(want)
+            case Step.REPORT_TRANSFER:
+                return await self._report_transfer(want, found, around)
         assert found is not None
         match step:
             case Step.SETTLE | Step.UNPLUG:
                 return await self._settle(want, found, step)
+            case Step.WAIT if want.transfer.role == pb.Transfer.ROLE_SEND:
+                if want.transfer.forced:
+                    await self._driver.hurry(server_id)
+                await self._report_transfer(want, found, around)
+                return _PROGRESS_EVERY
+            case Step.SEND:
+                self._transfers.send(want)
+                return _SOON
+            case Step.STOP_SENDING:
+                await self._driver.stop_sending(server_id)
+                return _SOON
             case Step.WAIT:
                 await self._wait(want, found, "WAITING_FOR_HYPERVISOR", "The hypervisor is changing it.")
                 return _SOON
@@ -202,13 +236,39 @@ class ComputeAgent:
         await self._images.ensure(source)
 
     async def _make_disk(self, want: pb.ServerWant) -> None:
-        base = None
-        if self._images is not None and want.image.image_id:
-            base = self._images.find(want.image.image_id)
-            if base is None:
-                return  # evicted in between: the next look fetches it again
-            touch(base)
-        await self._driver.ensure_disk(want, base)
+        has_base, base = self._base(want)
+        if has_base:
+            await self._driver.ensure_disk(want, base)
+
+    def _base(self, want: pb.ServerWant) -> tuple[bool, Path | None]:
+        """Whether the image is here, and which one (None: none is needed)."""
+        if self._images is None or not want.image.image_id:
+            return True, None
+        base = self._images.find(want.image.image_id)
+        if base is None:
+            return False, None  # evicted in between: the next look fetches it again
+        touch(base)
+        return True, base
+
+    async def _receive(self, want: pb.ServerWant) -> timedelta | None:
+        has_base, base = self._base(want)
+        if not has_base:
+            return AGAIN
+        self._transfers.receive(want, base)
+        await self._report(
+            want.server.meta.id, observed(want.server, None, settled=False, reason="RECEIVING_DISKS")
+        )
+        return None  # woken when it is done
+
+    async def _report_transfer(
+        self, want: pb.ServerWant, found: Found | None, around: Around
+    ) -> timedelta | None:
+        status = observed(want.server, found, settled=False)
+        status.transfer.CopyFrom(transfer_status(want, found, around))
+        status.transfer.directory = await self._driver.directory(want.server.meta.id)
+        await self._report(want.server.meta.id, status)
+        prepared = status.transfer.state == pb.TransferStatus.STATE_PREPARED
+        return _SOON if prepared and want.transfer.role == pb.Transfer.ROLE_RECEIVE else None
 
     async def _start(self, want: pb.ServerWant, found: Found) -> None:
         server = want.server
@@ -296,6 +356,9 @@ class ComputeAgent:
             return retry
         status = observed(server, found, settled=True, reason=error.reason, message=error.message)
         status.state = pb.ServerStatus.STATE_ERROR
+        if want.transfer.role:
+            status.transfer.migration_id = want.transfer.migration_id
+            status.transfer.state, status.transfer.message = status.transfer.STATE_FAILED, error.message
         await self._report(server.meta.id, status)
         return retry
 
@@ -333,6 +396,8 @@ class ComputeAgent:
             taps=self._node.existing_taps(nic.tap for nic in server.nics),
             button_pressed=self._buttons.pressed(server.meta.id),
             patience_over=self._buttons.ignored(server, limit),
+            sending=self._transfers.sending(server.meta.id),
+            send_failed=self._transfers.failed(want),
         )
 
     def _image_ready(self, want: pb.ServerWant) -> bool:
@@ -343,6 +408,7 @@ class ComputeAgent:
     def _forget(self, server_id: str) -> None:
         self._buttons.forget(server_id)
         self._failures.forget(server_id)
+        self._transfers.forget(server_id)
         self._waits.pop(server_id, None)
         self._orphans.pop(server_id, None)
 

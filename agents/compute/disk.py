@@ -47,6 +47,18 @@ async def create_overlay(path: Path, base: str, base_format: str, size_bytes: in
     await _qemu_img("create", "-q", "-f", "qcow2", "-b", base, "-F", base_format, str(path), str(size_bytes))
 
 
+async def grow(path: Path, size_bytes: int) -> None:
+    """Make a qcow2 that nobody uses larger. Raises PoolFull."""
+    await _qemu_img("resize", "-q", "-f", "qcow2", str(path), str(size_bytes))
+
+
+def virtual_size_bytes(path: Path) -> int:
+    """What the guest sees of a qcow2: its header's bytes 24 to 31."""
+    with path.open("rb") as file:
+        file.seek(24)
+        return int.from_bytes(file.read(8), "big")
+
+
 def create_swap(path: Path, size_bytes: int) -> None:
     """A sparse raw file that is formatted as swap space (version 1)."""
     with path.open("xb") as file:

@@ -75,6 +75,30 @@ def domain_xml(server: pb.Server, marks: Marks, disks: list[DiskFile], console_l
     return ET.tostring(domain, encoding="unicode")
 
 
+def moved(xml: str, folder: str, transfer: pb.Transfer) -> str:
+    """The same domain on another node: its files are elsewhere, and the mark is that node's."""
+    tree = ET.fromstring(xml)
+    for element in tree.iter():
+        for name, value in element.attrib.items():
+            if value.startswith(f"{folder}/"):
+                element.set(name, transfer.directory + value.removeprefix(folder))
+    for disk in tree.iterfind("devices/disk"):
+        for backing in disk.findall("backingStore"):
+            disk.remove(backing)  # libvirt looks itself
+    if (element_ := tree.find(f"metadata/{_MARK}")) is not None:
+        element_.set("node", transfer.node)
+    return ET.tostring(tree, encoding="unicode")
+
+
+def writable_disks(domain: ET.Element) -> list[str]:
+    """The disks that the guest writes to, as libvirt calls them."""
+    return [
+        target.get("dev", "")
+        for disk in domain.iterfind("devices/disk")
+        if disk.find("readonly") is None and (target := disk.find("target")) is not None
+    ]
+
+
 def interface_xml(nic: pb.Nic, model: str = "virtio") -> str:
     """The NIC alone, for hot-plugging."""
     return ET.tostring(interface(nic, model), encoding="unicode")

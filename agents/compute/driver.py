@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from fabric.compute.v1 import node_pb2, server_pb2
+from fabric.compute.v1 import migration_pb2, node_pb2, server_pb2
 from fabric.runtime.errors import Conflict, FailedPrecondition
 
 Power: TypeAlias = server_pb2.ServerSpec.Power.ValueType
@@ -63,6 +63,18 @@ class Found:
     domain_name: str = ""
     why: str = ""  # why it is off or paused, as the hypervisor says: CRASHED, IOERROR...
     in_between: bool = False  # the hypervisor is about to change it: not yet up, not yet off
+    halted: bool = False  # its guest does not run, for a live migration comes or goes, or was broken off
+    sending: migration_pb2.Progress | None = None  # it goes to another node just now
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a file of a server; what lies between the pieces of a file are holes."""
+
+    name: str
+    size_bytes: int  # of the whole file
+    offset: int
+    data: bytes
 
 
 class ComputeDriver(Protocol):
@@ -113,6 +125,39 @@ class ComputeDriver(Protocol):
 
     async def remove(self, server_id: str) -> None:
         """Make the domain and all its files not exist."""
+        ...
+
+    async def ensure_received(
+        self, want: server_pb2.ServerWant, base: Path | None, pieces: AsyncIterator[Piece]
+    ) -> None:
+        """Make the files of a server that comes from another node, all or none, those of pieces as they are.
+
+        For a domain that comes running (ROLE_RECEIVE) the others are made as ensure_disk does: the domain
+        brings what is in them. Raises ImageUnusable, PoolFull, and what pieces raises.
+        """
+        ...
+
+    def read_files(self, server_id: str, *, fixed_only: bool) -> AsyncIterator[Piece]:
+        """The server's files but for the image; fixed_only: those that no guest changes. Raises NotFound."""
+        ...
+
+    async def directory(self, server_id: str) -> str:
+        """Where the server's files are, for who sends its domain here."""
+        ...
+
+    async def send(self, server_id: str, transfer: server_pb2.Transfer) -> None:
+        """Return when the domain runs (or is paused) on the target as it did here, and is not here any more.
+
+        Raises HypervisorRefused: it is still here. Cancelled or cut off from the hypervisor: find() tells.
+        """
+        ...
+
+    async def stop_sending(self, server_id: str) -> None:
+        """Make the domain stay here, if it is not there yet."""
+        ...
+
+    async def hurry(self, server_id: str) -> None:
+        """Pause the guest that is being sent, so that it changes no more memory."""
         ...
 
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:

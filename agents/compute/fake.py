@@ -1,7 +1,7 @@
-"""ComputeDriver without guests, for scale tests of what is above it: domains are entries of a dictionary."""
+"""ComputeDriver without guests, for tests and scale tests of what is above it: domains are only remembered."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,10 +17,14 @@ from agents.compute.driver import (
     FoundNic,
     HypervisorRefused,
     Marks,
+    Piece,
     Power,
 )
-from fabric.compute.v1 import node_pb2, server_pb2
+from agents.compute.shelf import FakeDomain, Shelf
+from fabric.compute.v1 import migration_pb2, node_pb2, server_pb2
 from fabric.runtime.errors import NotFound
+
+_DISK = "disk"
 
 
 @dataclass
@@ -31,25 +35,26 @@ class FakeSettings:
     ram_mib: int = 4 * 1024 * 1024
     disk_gb: int = 1024 * 1024
     start_time: timedelta = timedelta(0)  # what a domain takes to start
+    send_time: timedelta = timedelta(0)  # what it takes to go to another node
     obeys_button: bool = True  # guests power themselves off when asked to
-
-
-@dataclass
-class FakeDomain:
-    found: Found
-    ram_mib: int = 0
-    console: bytes = b""
+    directory: Path | None = (
+        None  # where domains outlive the process, and come from other nodes; None: in memory
+    )
 
 
 @dataclass
 class FakeDriver:
-    """Keeps nothing over a restart."""
+    """With a directory, its domains are there for whoever looks, as QEMU's processes are without their agent."""
 
     settings: FakeSettings = field(default_factory=FakeSettings)
-    domains: dict[str, FakeDomain] = field(default_factory=dict)
+    domains: MutableMapping[str, FakeDomain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._events: asyncio.Queue[str] = asyncio.Queue()
+        self._sending: set[str] = set()
+        self._stopped: set[str] = set()
+        if self.settings.directory is not None:
+            self.domains = Shelf(self.settings.directory)
 
     async def inventory(self) -> node_pb2.ComputeInventory:
         return node_pb2.ComputeInventory(
@@ -60,6 +65,7 @@ class FakeDriver:
             disk_gb=self.settings.disk_gb,
             cpu_arch="x86_64",
             cpu_model="fake",
+            migration_address=str(self.settings.directory or ""),
         )
 
     async def ids(self) -> list[str]:
@@ -67,7 +73,10 @@ class FakeDriver:
 
     async def find(self, server_id: str) -> Found | None:
         domain = self.domains.get(server_id)
-        return None if domain is None else domain.found
+        if domain is None:
+            return None
+        sending = migration_pb2.Progress() if server_id in self._sending else None
+        return replace(domain.found, sending=sending)
 
     async def ensure_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
         server_id = want.server.meta.id
@@ -80,14 +89,14 @@ class FakeDriver:
         if domain.found.power not in (NO_DOMAIN, STOPPED):
             raise ChangedMeanwhile("the domain is not off", server=server.meta.id)
         nics = tuple(FoundNic(nic.port_id, nic.mac_address, nic.tap) for nic in server.nics)
-        domain.ram_mib = server.spec.flavor.ram_mib
-        domain.found = Found(
+        found = Found(
             power=STOPPED,
             marks=marks,
             nics=nics,
             domain_name=f"instance-{server.meta.id}",
             why=domain.found.why,
         )
+        self.domains[server.meta.id] = replace(domain, found=found, ram_mib=server.spec.flavor.ram_mib)
 
     async def ensure_power(self, server_id: str, power: Power) -> None:
         domain = self._domain(server_id)
@@ -97,8 +106,9 @@ class FakeDriver:
             raise ChangedMeanwhile("the domain does not run", server=server_id)
         if power == RUNNING and domain.found.power in (STOPPED, SUSPENDED):
             self._has_room_for(domain)
-            domain.console += f"[    0.000000] fake guest {server_id} started\r\n".encode()
-        domain.found = replace(domain.found, power=power, why="")  # before the delay: nothing starts twice
+            console = domain.console + f"[    0.000000] fake guest {server_id} started\r\n".encode()
+            domain = replace(domain, console=console)
+        self._put(server_id, domain, power=power, why="")  # before the delay: nothing starts twice
         if power == RUNNING and self.settings.start_time:
             await asyncio.sleep(self.settings.start_time.total_seconds())
 
@@ -110,22 +120,61 @@ class FakeDriver:
             self.power_off_from_inside(server_id)
 
     async def ensure_marks(self, server_id: str, marks: Marks) -> None:
-        domain = self._domain(server_id)
-        domain.found = replace(domain.found, marks=marks)
+        self._put(server_id, self._domain(server_id), marks=marks)
 
     async def ensure_nic(self, server_id: str, nic: server_pb2.Nic) -> None:
         domain = self._domain(server_id)
         others = tuple(present for present in domain.found.nics if present.port_id != nic.port_id)
-        nics = (*others, FoundNic(nic.port_id, nic.mac_address, nic.tap))
-        domain.found = replace(domain.found, nics=nics)
+        self._put(server_id, domain, nics=(*others, FoundNic(nic.port_id, nic.mac_address, nic.tap)))
 
     async def remove_nic(self, server_id: str, port_id: str) -> None:
         domain = self._domain(server_id)
         nics = tuple(present for present in domain.found.nics if present.port_id != port_id)
-        domain.found = replace(domain.found, nics=nics)
+        self._put(server_id, domain, nics=nics)
 
     async def remove(self, server_id: str) -> None:
         self.domains.pop(server_id, None)
+
+    async def ensure_received(
+        self, want: server_pb2.ServerWant, base: Path | None, pieces: AsyncIterator[Piece]
+    ) -> None:
+        disk = b"".join([piece.data async for piece in pieces])
+        server_id = want.server.meta.id
+        if server_id not in self.domains:
+            self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN), disk=disk)
+
+    async def read_files(self, server_id: str, *, fixed_only: bool) -> AsyncIterator[Piece]:
+        if server_id not in self.domains:
+            raise NotFound("no such domain on this node", server=server_id)
+        disk = self.domains[server_id].disk
+        if not fixed_only:
+            yield Piece(_DISK, len(disk), 0, disk)
+
+    async def directory(self, server_id: str) -> str:
+        return str(self.settings.directory or "")
+
+    async def send(self, server_id: str, transfer: server_pb2.Transfer) -> None:
+        self._domain(server_id)
+        self._sending.add(server_id)
+        self._stopped.discard(server_id)
+        try:
+            await asyncio.sleep(self.settings.send_time.total_seconds())
+            domain = self._domain(server_id)
+            there = Path(transfer.address)
+            if server_id in self._stopped or not await asyncio.to_thread(there.is_dir):
+                raise HypervisorRefused("the domain was not sent", server=server_id)
+            self.domains.pop(server_id)
+            Shelf(there)[server_id] = domain
+            self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN))
+        finally:
+            self._sending.discard(server_id)
+            self._events.put_nowait(server_id)
+
+    async def stop_sending(self, server_id: str) -> None:
+        self._stopped.add(server_id)
+
+    async def hurry(self, server_id: str) -> None:
+        self._domain(server_id)
 
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:
         if server_id not in self.domains:
@@ -138,9 +187,11 @@ class FakeDriver:
 
     def power_off_from_inside(self, server_id: str) -> None:
         """What a guest does with `poweroff`."""
-        domain = self._domain(server_id)
-        domain.found = replace(domain.found, power=STOPPED, why="SHUTDOWN")
+        self._put(server_id, self._domain(server_id), power=STOPPED, why="SHUTDOWN")
         self._events.put_nowait(server_id)
+
+    def _put(self, server_id: str, domain: FakeDomain, **changes: object) -> None:
+        self.domains[server_id] = replace(domain, found=replace(domain.found, **changes))  # type: ignore[arg-type]
 
     def _domain(self, server_id: str) -> FakeDomain:
         if server_id not in self.domains:

@@ -4,14 +4,18 @@ import asyncio
 import os
 import shutil
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agents.compute import configdrive, disk
+from agents.compute import configdrive, disk, piece_files
 from agents.compute.domain import DiskFile
-from agents.compute.driver import ImageUnusable
+from agents.compute.driver import ImageUnusable, Piece
 from agents.compute.metadata import documents
 from fabric.compute.v1 import server_pb2 as pb
+from fabric.runtime.errors import NotFound
 
+_ROOT, _EPHEMERAL, _SWAP, _CONFIG = "disk.qcow2", "ephemeral.qcow2", "swap.raw", "config.iso"
 _MAKING = ".making"
 _REMOVING = ".removing"
 
@@ -41,11 +45,54 @@ class ServerFiles:
         server_id = want.server.meta.id
         if self.exist(server_id):
             return
+        async with self._making(server_id) as making:
+            await self._make(making, want, base)
+
+    async def receive(self, want: pb.ServerWant, base: Path | None, pieces: AsyncIterator[Piece]) -> None:
+        """Make the files of a server that comes from another node. Raises as ensure, and what pieces raises."""
+        server_id = want.server.meta.id
+        if self.exist(server_id):
+            return
+        async with self._making(server_id) as making:
+            if want.transfer.role == pb.Transfer.ROLE_RECEIVE:
+                await self._make(making, want, base)
+            elif base is not None:
+                os.link(base, making / "base")
+            await piece_files.write(making, pieces)
+
+    async def read(self, server_id: str, *, fixed_only: bool) -> AsyncIterator[Piece]:
+        """What receive() takes. Raises NotFound."""
+        folder = self._of(server_id)
+        if not self.exist(server_id):
+            raise NotFound("no such server on this node", server=server_id)
+        for path in sorted(folder.iterdir()):
+            if path.name == "base" or (fixed_only and path.name != _CONFIG):
+                continue
+            async for piece in piece_files.read(path):
+                yield piece
+
+    async def grow(self, server: pb.Server) -> None:
+        """Make the disks as large as the flavor says; they never shrink. Raises PoolFull."""
+        folder, flavor = self._of(server.meta.id), server.spec.flavor
+        for name, size_gb in ((_ROOT, flavor.root_gb), (_EPHEMERAL, flavor.ephemeral_gb)):
+            path = folder / name
+            if size_gb and not path.exists():
+                await disk.create(path, size_gb * disk.GIB)
+            elif size_gb and disk.virtual_size_bytes(path) < size_gb * disk.GIB:
+                await disk.grow(path, size_gb * disk.GIB)
+        swap = folder / _SWAP
+        if flavor.swap_mib and (not swap.exists() or swap.stat().st_size < flavor.swap_mib * disk.MIB):
+            swap.unlink(missing_ok=True)
+            disk.create_swap(swap, flavor.swap_mib * disk.MIB)
+
+    @asynccontextmanager
+    async def _making(self, server_id: str) -> AsyncIterator[Path]:
+        """A directory that becomes the server's at the end, or is gone."""
         making = self._directory / f"{server_id}{_MAKING}"
         await asyncio.to_thread(shutil.rmtree, making, ignore_errors=True)
         making.mkdir(parents=True, mode=0o711)
         try:
-            await self._make(making, want, base)
+            yield making
             making.rename(self._of(server_id))
         except BaseException:
             shutil.rmtree(making, ignore_errors=True)
@@ -55,7 +102,7 @@ class ServerFiles:
         flavor = want.server.spec.flavor
         size_bytes = flavor.root_gb * disk.GIB
         if base is None:
-            await disk.create(folder / "disk.qcow2", size_bytes or disk.GIB)
+            await disk.create(folder / _ROOT, size_bytes or disk.GIB)
         else:
             os.link(base, folder / "base")
             image = await disk.inspect(folder / "base", want.image.disk_format)
@@ -65,27 +112,31 @@ class ServerFiles:
                     reason="FLAVOR_DISK_TOO_SMALL",
                 )
             size_bytes = size_bytes or image.virtual_size_bytes
-            await disk.create_overlay(folder / "disk.qcow2", "base", want.image.disk_format, size_bytes)
+            await disk.create_overlay(folder / _ROOT, "base", want.image.disk_format, size_bytes)
         if flavor.ephemeral_gb:
-            await disk.create(folder / "ephemeral.qcow2", flavor.ephemeral_gb * disk.GIB)
+            await disk.create(folder / _EPHEMERAL, flavor.ephemeral_gb * disk.GIB)
         if flavor.swap_mib:
-            disk.create_swap(folder / "swap.raw", flavor.swap_mib * disk.MIB)
+            disk.create_swap(folder / _SWAP, flavor.swap_mib * disk.MIB)
         if want.server.spec.config_drive:
             told = documents(
                 want, availability_zone=self._zone, random_seed=os.urandom(512), admin_password=True
             )
-            await asyncio.to_thread(configdrive.write, folder / "config.iso", told)
+            await asyncio.to_thread(configdrive.write, folder / _CONFIG, told)
 
     def disks(self, server_id: str) -> list[DiskFile]:
         """The disks that it has, in the guest's order."""
         folder = self._of(server_id)
         known = (
-            DiskFile(str(folder / "disk.qcow2"), "qcow2"),
-            DiskFile(str(folder / "ephemeral.qcow2"), "qcow2"),
-            DiskFile(str(folder / "swap.raw"), "raw"),
-            DiskFile(str(folder / "config.iso"), "raw", read_only=True),
+            DiskFile(str(folder / _ROOT), "qcow2"),
+            DiskFile(str(folder / _EPHEMERAL), "qcow2"),
+            DiskFile(str(folder / _SWAP), "raw"),
+            DiskFile(str(folder / _CONFIG), "raw", read_only=True),
         )
         return [found for found in known if Path(found.path).exists()]
+
+    def folder(self, server_id: str) -> Path:
+        """Where the server's files are, or would be."""
+        return self._of(server_id)
 
     def console_log(self, server_id: str) -> Path:
         return self._of(server_id) / "console.log"

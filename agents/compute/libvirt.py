@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import libvirt  # type: ignore[import-untyped]
 
-from agents.compute import cpu, domain, stray
+from agents.compute import cpu, domain, live_migration, stray
 from agents.compute.connection import Connection
 from agents.compute.driver import (
     NO_DOMAIN,
@@ -19,6 +19,7 @@ from agents.compute.driver import (
     ChangedMeanwhile,
     Found,
     Marks,
+    Piece,
     Power,
 )
 from agents.compute.files import ServerFiles
@@ -77,6 +78,7 @@ class LibvirtDriver:
                 ram_mib=max(0, cpu.ram_mib() - self._settings.reserved_ram_mib),
                 cpu_arch=arch,
                 cpu_model=cpu.model_name(),
+                migration_address=self._settings.migration_address,
                 cpu_features=cpu.features() if self._host.virt_type == "kvm" else (),
             )
 
@@ -106,6 +108,7 @@ class LibvirtDriver:
 
     async def ensure_defined(self, want: server_pb2.ServerWant, marks: Marks) -> None:
         server = want.server
+        await self._grow(server)
         disks = self._files.disks(server.meta.id)
         console_log = str(self._files.console_log(server.meta.id))
         xml = domain.domain_xml(server, marks, disks, console_log, self._host)
@@ -196,6 +199,41 @@ class LibvirtDriver:
 
         await self._connection.run(undefine)
 
+    async def ensure_received(
+        self, want: server_pb2.ServerWant, base: Path | None, pieces: AsyncIterator[Piece]
+    ) -> None:
+        await self._files.receive(want, base, pieces)
+
+    def read_files(self, server_id: str, *, fixed_only: bool) -> AsyncIterator[Piece]:
+        return self._files.read(server_id, fixed_only=fixed_only)
+
+    async def directory(self, server_id: str) -> str:
+        return str(self._files.folder(server_id))
+
+    async def send(self, server_id: str, transfer: server_pb2.Transfer) -> None:
+        folder = str(self._files.folder(server_id))
+
+        def migrate(connection: libvirt.virConnect) -> None:
+            live_migration.send(self._existing(connection, server_id), folder, transfer)
+
+        await self._connection.run(migrate)
+
+    async def stop_sending(self, server_id: str) -> None:
+        def abort(connection: libvirt.virConnect) -> None:
+            dom = self._existing(connection, server_id)
+            if live_migration.progress(dom) is not None:
+                dom.abortJob()
+
+        await self._connection.run(abort)
+
+    async def hurry(self, server_id: str) -> None:
+        def pause(connection: libvirt.virConnect) -> None:
+            dom = self._existing(connection, server_id)
+            if dom.state()[0] == libvirt.VIR_DOMAIN_RUNNING and live_migration.progress(dom) is not None:
+                dom.suspend()
+
+        await self._connection.run(pause)
+
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:
         if not self._files.exist(server_id):
             raise NotFound("no such domain on this node", server=server_id)
@@ -238,7 +276,15 @@ class LibvirtDriver:
             domain_name=dom.name(),
             why=why,
             in_between=in_between,
+            halted=live_migration.is_halted(dom),
+            sending=live_migration.progress(dom),
         )
+
+    async def _grow(self, server: server_pb2.Server) -> None:
+        """A domain that is off, or not there yet, may have larger disks than before."""
+        found = await self.find(server.meta.id)
+        if found is not None and found.has_disk and found.power in (NO_DOMAIN, STOPPED):
+            await self._files.grow(server)
 
     def _create(self, dom: libvirt.virDomain, server_id: str) -> None:
         try:

@@ -37,6 +37,13 @@ max_client_requests = 32
 max_queued_clients = 64
 log_outputs = "3:stderr"
 """
+_LISTEN_CONF = """\
+listen_tls = 0
+listen_tcp = 1
+listen_addr = "{host}"
+tcp_port = "{port}"
+auth_tcp = "none"
+"""
 _QEMU_CONF = """\
 user = "root"
 group = "root"
@@ -68,9 +75,13 @@ def domain_log_directory(uri: str) -> Path:
 class PrivateLibvirtd:
     """virtlogd and libvirtd with everything below one directory; needs root."""
 
-    def __init__(self, directory: Path, *, console_bytes: int = 1 << 20) -> None:
-        """console_bytes: of each guest's console log, one older part of the same size is kept too."""
+    def __init__(self, directory: Path, *, console_bytes: int = 1 << 20, listen: str = "") -> None:
+        """console_bytes: of each guest's console log, one older part of the same size is kept too.
+
+        listen: host:port at which it takes running guests from others, who are trusted; empty: it does not.
+        """
         self.directory = directory
+        self._listen = listen
         self._console_bytes = console_bytes
 
     @property
@@ -134,6 +145,9 @@ class PrivateLibvirtd:
         if not host_uuid.exists():
             host_uuid.write_text(str(uuid.uuid4()))
         libvirtd_conf = _LIBVIRTD_CONF.format(directory=self.directory, host_uuid=host_uuid.read_text())
+        if self._listen:
+            host, _, port = self._listen.rpartition(":")
+            libvirtd_conf += _LISTEN_CONF.format(host=host, port=port)
         (etc / "libvirtd.conf").write_text(libvirtd_conf)
         (etc / "qemu.conf").write_text(_QEMU_CONF)
         (etc / "virtlogd.conf").write_text(_VIRTLOGD_CONF.format(console_bytes=self._console_bytes))
@@ -145,7 +159,8 @@ class PrivateLibvirtd:
             raise FileNotFoundError(f"{daemon} is not installed")
         binds = [f'mount --bind "{self.directory / name}" {path}' for name, path in _REDIRECTED.items()]
         pid_file = self.directory / f"{daemon}.pid"
-        run = f'exec {binary} --config "{self.directory}/etc/{daemon}.conf" --pid-file "{pid_file}"'
+        listen = "--listen " if daemon == "libvirtd" and self._listen else ""
+        run = f'exec {binary} {listen}--config "{self.directory}/etc/{daemon}.conf" --pid-file "{pid_file}"'
         script = " && ".join([*binds, f"{{ {_FORGET_GHOSTS}; }}", run])
         return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script]
 

@@ -21,4 +21,5 @@ class ComputeSettings:
     sweep_every: timedelta = timedelta(seconds=60)
     image_cache_max_bytes: int = 50 << 30  # of images that no server uses
     image_cache_max_age: timedelta = timedelta(days=7)
+    migration_address: str = ""  # the URI at which other nodes' libvirt reaches ours; empty: it does not
     concurrency: int = 8  # servers that are worked on at once

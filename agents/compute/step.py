@@ -35,6 +35,10 @@ class Step(enum.Enum):
     SETTLE = enum.auto()
     REMOVE = enum.auto()
     FORGET = enum.auto()
+    RECEIVE = enum.auto()  # its files from the node that it leaves
+    SEND = enum.auto()
+    STOP_SENDING = enum.auto()
+    REPORT_TRANSFER = enum.auto()  # what transfer_state says
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,16 @@ class Around:
     taps: frozenset[str] = frozenset()  # those of the wanted taps that exist
     button_pressed: bool = False  # lately, by us: a guest that is off now was not off by its own will
     patience_over: bool = False  # the guest had its time to power off
+    fenced: bool = False  # it is off because the node had lost its lease
+    sending: bool = False  # we are at it
+    send_failed: str = ""  # why the present migration could not be sent
 
 
 def next_step(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
     """The one action that brings the server closer to what is wanted; None found: nothing is here."""
     server = want.server
+    if want.transfer.role in _TRANSFERS:
+        return _TRANSFERS[want.transfer.role](want, found, around)
     if server.meta.HasField("delete_time"):
         return Step.FORGET if found is None else Step.REMOVE
     if found is None or not found.has_disk:
@@ -65,6 +74,76 @@ def next_step(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
     if marks_reached(server, found, around) != found.marks:
         return Step.MARK
     return step or Step.SETTLE
+
+
+def _receive(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
+    if found is None or not found.has_disk:
+        return Step.RECEIVE if around.image_ready else Step.FETCH
+    if found.halted or found.in_between:
+        return Step.WAIT
+    if found.power == NO_DOMAIN and not _has_taps(want.server, around):
+        return Step.WAIT_FOR_TAPS
+    return Step.REPORT_TRANSFER
+
+
+def _fetch(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
+    if found is None or not found.has_disk:
+        return Step.RECEIVE if around.image_ready else Step.FETCH
+    return Step.REPORT_TRANSFER
+
+
+def _send(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
+    if found is None or found.power == NO_DOMAIN or around.send_failed:
+        return Step.REPORT_TRANSFER
+    if around.sending or found.sending is not None:
+        return Step.WAIT
+    # Halted, and nobody sends it: a migration was broken off in its last moment; the other node knows how.
+    return Step.REPORT_TRANSFER if found.halted or found.power not in (RUNNING, PAUSED) else Step.SEND
+
+
+def _keep(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
+    if want.server.meta.HasField("delete_time"):  # the target
+        if found is None:
+            return Step.FORGET
+        is_here = found.power != NO_DOMAIN and not found.halted and not found.in_between
+        return Step.REPORT_TRANSFER if is_here else Step.REMOVE
+    if found is not None and found.sending is not None:
+        return Step.STOP_SENDING
+    return Step.WAIT if around.sending else Step.REPORT_TRANSFER
+
+
+_TRANSFERS = {
+    pb.Transfer.ROLE_RECEIVE: _receive,
+    pb.Transfer.ROLE_FETCH: _fetch,
+    pb.Transfer.ROLE_SEND: _send,
+    pb.Transfer.ROLE_KEEP: _keep,
+}
+
+
+def transfer_status(want: pb.ServerWant, found: Found | None, around: Around) -> pb.TransferStatus:
+    """What the other side of a migration must know of this one."""
+    seen = pb.TransferStatus(migration_id=want.transfer.migration_id)
+    has_domain = found is not None and found.power != NO_DOMAIN
+    match want.transfer.role:
+        case pb.Transfer.ROLE_RECEIVE:
+            seen.state = seen.STATE_ARRIVED if has_domain else seen.STATE_PREPARED
+        case pb.Transfer.ROLE_FETCH:
+            seen.state = seen.STATE_PREPARED
+        case pb.Transfer.ROLE_SEND:
+            if not has_domain:
+                seen.state = seen.STATE_SENT
+            elif around.sending or (found is not None and found.sending is not None):
+                seen.state = seen.STATE_SENDING
+                if found is not None and found.sending is not None:
+                    seen.progress.CopyFrom(found.sending)
+            else:
+                seen.state = seen.STATE_FAILED
+                seen.message = around.send_failed or "The guest could not be sent as it is."
+        case pb.Transfer.ROLE_KEEP if want.server.meta.HasField("delete_time"):
+            seen.state = seen.STATE_ARRIVED
+        case pb.Transfer.ROLE_KEEP:
+            seen.state = seen.STATE_KEPT if has_domain else seen.STATE_SENT
+    return seen
 
 
 def intent_generation(server: pb.Server) -> int:
@@ -84,6 +163,7 @@ def goal(server: pb.Server, found: Found, around: Around) -> Power:
         and found.marks.generation >= intent_generation(server)
         and found.marks.boot_id == around.boot_id  # else it went down with the node
         and not around.button_pressed
+        and not around.fenced
         and not reboot_pending(server, found)
     )
     return STOPPED if by_itself else asked
@@ -111,6 +191,8 @@ def _power_step(server: pb.Server, found: Found, around: Around) -> Step | None:
     if reboot_pending(server, found) and aim != STOPPED:
         soft = found.power == RUNNING and not server.spec.reboot_hard and not around.patience_over
         return Step.PRESS_BUTTON if soft else Step.STOP
+    if found.halted:  # a migration that was broken off has left it so
+        return Step.RESUME
     if found.power == aim:
         return None
     if found.power == SUSPENDED:
@@ -127,8 +209,11 @@ def _power_step(server: pb.Server, found: Found, around: Around) -> Step | None:
 
 
 def _start(server: pb.Server, around: Around) -> Step:
-    ready = all(nic.tap in around.taps for nic in server.nics)
-    return Step.START if ready else Step.WAIT_FOR_TAPS
+    return Step.START if _has_taps(server, around) else Step.WAIT_FOR_TAPS
+
+
+def _has_taps(server: pb.Server, around: Around) -> bool:
+    return all(nic.tap in around.taps for nic in server.nics)
 
 
 def _nic_step(server: pb.Server, found: Found, around: Around) -> Step | None:

@@ -7,6 +7,7 @@ from functools import partial
 from agents.compute.agent import ComputeAgent
 from agents.compute.driver import ComputeDriver
 from agents.compute.fake import FakeDriver, FakeSettings
+from agents.compute.fetch import Fetcher
 from agents.compute.image_cache import ImageCache
 from agents.compute.libvirt import LibvirtDriver
 from agents.compute.node import Node
@@ -16,8 +17,8 @@ from agents.image.fetch import fetch
 from agents.running import Running
 from fabric.compute.v1 import node_pb2, server_pb2
 from fabric.runtime.cache import Cache
-from fabric.runtime.caller import Caller
 from fabric.runtime.node import Life, NodeCache, NodeStore, detail
+from fabric.runtime.resource import methods
 from fabric.runtime.rpc import Server
 from fabric.type.v1 import holding_pb2
 
@@ -38,6 +39,7 @@ class Compute:
             stop_timeout=timedelta(seconds=config.compute.stop_timeout_s),
             soft_reboot_timeout=timedelta(seconds=config.compute.soft_reboot_timeout_s),
             orphan_grace=timedelta(seconds=config.agent.orphan_grace_s),
+            migration_address=_migration_address(config.compute.migration_listen),
             image_cache_max_age=timedelta(days=config.compute.image_cache_days),
         )
         self._is_fake = config.compute.driver == "fake"
@@ -45,12 +47,10 @@ class Compute:
         self._agent: ComputeAgent | None = None
 
     def register(self, server: Server) -> None:
-        """The console log."""
+        """The console log; the files of servers that leave."""
         node = ComputeNode(self._driver, self._check_ticket)
-        server.add(
-            node_pb2.DESCRIPTOR.services_by_name["ComputeNodeService"],
-            {"ReadConsoleLog": node.ReadConsoleLog},
-        )
+        service = node_pb2.DESCRIPTOR.services_by_name["ComputeNodeService"]
+        server.add(service, methods(service, {}, node))
 
     async def detail(self) -> Mapping[str, object]:
         """The node's inventory, as the hypervisor tells it."""
@@ -69,7 +69,9 @@ class Compute:
         wants = NodeCache(self._running.etcd, codec, "compute", self._running.config.node.name)
         servers = NodeStore(wants, life, codec, "servers", server_pb2.ServerWant, server_pb2.ServerStatus)
         self._running.servers = servers
-        self._agent = ComputeAgent(servers, self._driver, self._images(), self._settings, self._node())
+        self._agent = ComputeAgent(
+            servers, self._driver, self._images(), self._settings, self._node(), Fetcher().files
+        )
         return [wants.cache]
 
     async def work(self) -> None:
@@ -107,11 +109,20 @@ class Compute:
     def _fake(self) -> ComputeDriver:
         compute = self._running.config.compute
         return FakeDriver(
-            FakeSettings(vcpus=compute.fake_vcpus, ram_mib=compute.fake_ram_mib, disk_gb=compute.fake_disk_gb)
+            FakeSettings(
+                vcpus=compute.fake_vcpus,
+                ram_mib=compute.fake_ram_mib,
+                disk_gb=compute.fake_disk_gb,
+                directory=self._directory / "fake",
+            )
         )
 
     def _libvirt(self) -> ComputeDriver:
         return LibvirtDriver(self._running.config.node.name, self._directory, self._settings)
 
-    async def _check_ticket(self, _: Caller, server_id: str, ticket: str) -> None:
-        self._running.verifier.check(ticket, server=server_id, may="console")
+    def _check_ticket(self, ticket: str, server_id: str, purpose: str) -> None:
+        self._running.verifier.check(ticket, server=server_id, may=purpose)
+
+
+def _migration_address(listen: str) -> str:
+    return f"qemu+tcp://{listen}/system" if listen else ""

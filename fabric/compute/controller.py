@@ -4,14 +4,19 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
+from fabric.compute.absence import Absences
 from fabric.compute.aggregate import AGGREGATES
+from fabric.compute.high_availability import HighAvailability
 from fabric.compute.image_source import ImageSources
 from fabric.compute.instance_action import ACTIONS, expire
 from fabric.compute.lifecycle import Lifecycle
+from fabric.compute.migration import MIGRATIONS
+from fabric.compute.move import clean
 from fabric.compute.nic import Nics
 from fabric.compute.node import AGENT, NODES
 from fabric.compute.node_registry import NodeRegistry
 from fabric.compute.server import SERVERS
+from fabric.compute.want import Wants
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
 from fabric.runtime.reconcile import Loop
@@ -26,27 +31,68 @@ def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[]
     signer = Signer.of(config.controller.master_key_file)
     return {
         "compute-servers": lambda: _servers(store, config, client, signer),
+        "compute-migrations": lambda: _migrations(store, config, signer),
+        "compute-high-availability": lambda: _high_availability(store, config),
         "compute-nodes": lambda: _nodes(store, config),
         "compute-actions": lambda: _actions(store),
     }
 
 
 async def _servers(store: Store, config: Config, client: Client, signer: Signer) -> None:
-    lifecycle = Lifecycle(store, config, Nics(client), ImageSources(store, signer))
+    absences = Absences(store, timedelta(seconds=config.compute.evacuate_after_s))
+    wants = Wants(store, ImageSources(store, signer), signer)
+    lifecycle = Lifecycle(store, config, Nics(client), wants, absences)
     table = store.table(SERVERS)
     loop = Loop("compute-servers", lifecycle.reconcile, table.ids, concurrency=_SERVERS_AT_ONCE)
     stop = table.subscribe(loop.wake)
 
-    def node_changed(_: str) -> None:
-        for server in table.by("node", ""):
+    def node_changed(node: str) -> None:
+        for server in (*table.by("node", ""), *table.by("moving", node)):
             loop.wake(server.meta.id)
 
     stop_lives = store.on_life(node_changed)
     try:
-        await loop.run()
+        with absences.following():
+            await loop.run()
     finally:
         stop()
         stop_lives()
+
+
+async def _migrations(store: Store, config: Config, signer: Signer) -> None:
+    """What servers have left on nodes that they migrated from."""
+    wants = Wants(store, ImageSources(store, signer), signer)
+    table = store.table(MIGRATIONS)
+
+    def cleaning() -> list[str]:
+        return [record.meta.id for record in table if record.cleaning]
+
+    loop = Loop("compute-migrations", partial(clean, store, wants), cleaning)
+
+    def reported(server_id: str) -> None:
+        for record in table.by("server_id", server_id):
+            if record.cleaning:
+                loop.wake(record.meta.id)
+
+    stops = [table.subscribe(loop.wake), store.table(SERVERS).subscribe(reported)]
+    try:
+        await loop.run()
+    finally:
+        for stop in stops:
+            stop()
+
+
+async def _high_availability(store: Store, config: Config) -> None:
+    absences = Absences(store, timedelta(seconds=config.compute.evacuate_after_s))
+    keeper = HighAvailability(store, absences)
+    nodes = store.table(NODES)
+    loop = Loop("compute-high-availability", keeper.reconcile, lambda: [node.meta.name for node in nodes])
+    stop = store.on_life(loop.wake)
+    try:
+        with absences.following():
+            await loop.run()
+    finally:
+        stop()
 
 
 async def _nodes(store: Store, config: Config) -> None:

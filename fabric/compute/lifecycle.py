@@ -6,12 +6,15 @@ from datetime import timedelta
 import structlog
 
 from fabric.compute import placement
+from fabric.compute.absence import Absences
 from fabric.compute.candidates import Candidates
-from fabric.compute.image_source import ImageSources
+from fabric.compute.migration import is_moving
+from fabric.compute.move import Moves
 from fabric.compute.nic import Nics
 from fabric.compute.node import NODES, lives
 from fabric.compute.server import SERVERS, nics_ready
 from fabric.compute.v1 import server_pb2 as pb
+from fabric.compute.want import Wants
 from fabric.runtime.config import Config
 from fabric.runtime.errors import Conflict, FabricError, QuotaExceeded, Unavailable
 from fabric.runtime.resource import copy_of
@@ -26,12 +29,13 @@ _LOOK_AGAIN = timedelta(seconds=1)
 class Lifecycle:
     """Takes one step at a time; each can be repeated, and each is one transaction."""
 
-    def __init__(self, store: Store, config: Config, nics: Nics, images: ImageSources) -> None:
+    def __init__(self, store: Store, config: Config, nics: Nics, wants: Wants, absences: Absences) -> None:
         self._store = store
         self._config = config
         self._nics = nics
-        self._images = images
         self._candidates = Candidates(store, config.compute)
+        self._wants = wants
+        self._moves = Moves(store, config.compute, wants, absences, self._choose)
 
     async def reconcile(self, server_id: str) -> timedelta | None:
         """One step towards what the record says."""
@@ -48,7 +52,11 @@ class Lifecycle:
             return timedelta(0)
         if server.releasing and await self._release_nics(server):
             return timedelta(0)
-        return await self._tell(server)
+        if is_moving(server):
+            return await self._moves.step(server)
+        if not server.HasField("fault"):
+            await self._wants.tell(server)
+        return None
 
     # -- placing
 
@@ -84,6 +92,9 @@ class Lifecycle:
         await self._fail(server, f"No valid host was found. {choice.explain()}.")
         return None
 
+    def _choose(self, server: pb.Server) -> placement.Choice:
+        return placement.choose(self._candidates.ask(server), self._candidates.all(), self._config.compute)
+
     def _worth_waiting(self, server: pb.Server) -> bool:
         age_s = time.time() - server.meta.create_time.seconds
         if age_s > _PATIENCE_S:
@@ -112,7 +123,7 @@ class Lifecycle:
         changed.nics.extend(made)
         async with self._store.transaction() as txn:
             txn.update(SERVERS, changed)
-            txn.want(SERVERS, changed.node, changed.meta.id, self._want(changed))
+            self._wants.put(txn, changed)
 
     async def _release_nics(self, server: pb.Server) -> bool:
         """Let go of the ports that the domain no longer has. True: something changed."""
@@ -130,29 +141,6 @@ class Lifecycle:
             txn.update(SERVERS, changed)
         return True
 
-    # -- the node
-
-    async def _tell(self, server: pb.Server) -> timedelta | None:
-        """Make the node's want what the record says."""
-        if server.HasField("fault"):
-            return None
-        want = self._want(server)
-        if self._store.wanted(SERVERS, server.node).get(server.meta.id) == want:
-            return None
-        async with self._store.transaction() as txn:
-            txn.expect(SERVERS, server)
-            txn.want(SERVERS, server.node, server.meta.id, want)
-        return None
-
-    def _want(self, server: pb.Server) -> pb.ServerWant:
-        plain = copy_of(server)
-        SERVERS.strip(plain)
-        plain.spec.ClearField("admin_password")  # sealed: agents have no key for it
-        want = pb.ServerWant(server=plain)
-        if server.spec.image.id:
-            want.image.CopyFrom(self._images.find(server))
-        return want
-
     async def _fail(self, server: pb.Server, message: str) -> None:
         failed = copy_of(server)
         failed.waiting = ""
@@ -165,12 +153,10 @@ class Lifecycle:
     # -- the end
 
     async def _remove(self, server: pb.Server) -> timedelta | None:
-        wanted = self._store.wanted(SERVERS, server.node).get(server.meta.id) if server.node else None
-        if wanted is not None and not server.status.released:
-            if not wanted.server.meta.HasField("delete_time"):
-                async with self._store.transaction() as txn:
-                    txn.expect(SERVERS, server)
-                    txn.want(SERVERS, server.node, server.meta.id, self._want(server))
+        # A node that it comes from or goes to, and that is down, lets go when it is back (migration.cleaning).
+        alive = lives(self._store)
+        holders = [node for node in SERVERS.nodes(server) if node == server.node or node in alive]
+        if not await self._wants.let_go(server, holders):
             return None
         # Also those that were made just before a crash, and so are only asked for.
         asked = (pb.Nic(port_id=request.port_id, owned=request.owned) for request in server.spec.networks)
@@ -178,7 +164,8 @@ class Lifecycle:
             await self._nics.release(server.meta.id, nic)
         async with self._store.transaction() as txn:
             txn.remove(SERVERS, server)
-            if server.node:
-                txn.unwant(SERVERS, server.node, server.meta.id)
+            for node in holders:
+                txn.unwant(SERVERS, node, server.meta.id)
+            self._moves.forget(txn, server)
         log.info("server removed", server=server.meta.id, node=server.node)
         return None

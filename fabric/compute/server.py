@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from fabric.compute import migration
 from fabric.compute.demand import demand
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.errors import FailedPrecondition
@@ -15,16 +16,23 @@ State = pb.ServerStatus
 
 def charges(server: pb.Server) -> Mapping[str | tuple[str, str], int]:
     """The project's quota and, once it is placed, the capacity of its node."""
-    flavor = server.spec.flavor
+    flavor, other = server.spec.flavor, migration.other_flavor(server)
     taken: dict[str | tuple[str, str], int] = {
         "compute.instances": 1,
-        "compute.cores": flavor.vcpus,
-        "compute.ram": flavor.ram_mib,
+        "compute.cores": max(flavor.vcpus, other.vcpus),
+        "compute.ram": max(flavor.ram_mib, other.ram_mib),
     }
     if server.node:
-        owner = capacity_owner(server.node)
-        taken.update({(owner, counted): amount for counted, amount in demand(server).items()})
+        _take(taken, server.node, server)
+    if node := migration.other_node(server):
+        _take(taken, node, migration.with_other_flavor(server))
     return taken
+
+
+def _take(taken: dict[str | tuple[str, str], int], node: str, server: pb.Server) -> None:
+    owner = capacity_owner(node)
+    for counted, amount in demand(server).items():
+        taken[owner, counted] = max(amount, taken.get((owner, counted), 0))  # a resize may stay on its node
 
 
 def capacity_owner(node: str) -> str:
@@ -57,8 +65,10 @@ SERVERS = Collection(
         "group": lambda server: (server.spec.scheduler_hints.get("group", ""),),
         "building": lambda server: (server.node,) if _is_building(server) else (),
         "failed": lambda server: (server.node,) if _has_failed(server) else (),
+        "moving": lambda server: {server.move.source, server.move.target} - {""},
     },
     node=lambda server: server.node,
+    also=lambda server: {server.move.source, server.move.target} - {""},
     want=pb.ServerWant,
     status=pb.ServerStatus,
     output_only=("view",),
@@ -86,6 +96,28 @@ _ON_THE_WAY = {
 }
 
 
+_RESIZED = {
+    migration.FINISHED: "VERIFY_RESIZE",
+    migration.CONFIRMING: "VERIFY_RESIZE",
+    migration.REVERTING: "REVERT_RESIZE",
+}
+_MOVING: dict[tuple[int, int], str] = {
+    (int(migration.LIVE), 0): "migrating",
+    (int(migration.EVACUATION), 0): "rebuilding",
+} | {
+    (int(kind), int(phase)): task_state
+    for kind in migration.TO_BE_CONFIRMED
+    for phase, task_state in {
+        migration.ACCEPTED: "resize_prep",
+        migration.PREPARING: "resize_migrating",
+        migration.RUNNING: "resize_migrating",
+        migration.ABORTING: "resize_migrating",
+        migration.POST_MIGRATING: "resize_finish",
+        migration.REVERTING: "resize_reverting",
+    }.items()
+}
+
+
 def view(server: pb.Server) -> pb.ServerView:
     """How it stands, in the Compute API's words."""
     status, vm_state, power_state = _STATES[server.status.state]
@@ -93,6 +125,8 @@ def view(server: pb.Server) -> pb.ServerView:
         status, vm_state, power_state = "ERROR", "error", 0
     if server.spec.marked_error:
         status, vm_state = "ERROR", "error"
+    if migration.is_moving(server) and vm_state != "error":
+        status, vm_state, power_state = _moving(server, vm_state, power_state)
     task_state = _task_state(server, vm_state)
     if task_state in ("rebooting", "rebooting_hard"):
         status = "REBOOT" if task_state == "rebooting" else "HARD_REBOOT"
@@ -109,11 +143,28 @@ def view(server: pb.Server) -> pb.ServerView:
     )
 
 
+def _moving(server: pb.Server, vm_state: str, power_state: int) -> tuple[str, str, int]:
+    """Status, vm_state and power_state of a server on its way."""
+    move = server.move
+    if move.kind in migration.TO_BE_CONFIRMED and move.phase in _RESIZED:
+        return _RESIZED[move.phase], "resized", power_state
+    if move.kind in (migration.LIVE, migration.EVACUATION) and vm_state == "building":
+        vm_state, power_state = "active", 1
+    if move.kind == migration.LIVE:
+        return "MIGRATING", vm_state, power_state
+    stopped = server.spec.power == Power.POWER_STOPPED
+    status = "REBUILD" if move.kind == migration.EVACUATION else "RESIZE"
+    return status, "stopped" if stopped else "active", power_state
+
+
 def _task_state(server: pb.Server, vm_state: str) -> str:
     if server.meta.HasField("delete_time"):
         return "deleting"
     if vm_state == "error":
         return ""
+    if migration.is_moving(server):
+        move = server.move
+        return _MOVING.get((move.kind, move.phase), _MOVING.get((move.kind, 0), ""))
     if vm_state == "building":
         if not server.node:
             return "scheduling"
@@ -160,6 +211,12 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "resume": ("suspended",),
     "attach_interface": ("active", "paused", "stopped"),
     "detach_interface": ("active", "paused", "stopped"),
+    "live-migration": ("active", "paused"),
+    "migrate": ("active", "stopped"),
+    "resize": ("active", "stopped"),
+    "confirmResize": ("resized",),
+    "revertResize": ("resized",),
+    "evacuate": ("active", "stopped", "error"),
 }
 _HURRIED = {"hard reboot": ("rebooting", "rebooting_hard", "pausing", "unpausing", "suspending", "resuming")}
 

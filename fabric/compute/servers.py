@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from fabric.compute import instance_action
+from fabric.compute import instance_action, server_move
 from fabric.compute import server as rules
 from fabric.compute.floating import with_floating
+from fabric.compute.migration import MIGRATIONS
 from fabric.compute.node import life
 from fabric.compute.server import SERVERS
 from fabric.compute.server_create import ServerCreation, check_metadata, group_id
-from fabric.compute.v1 import node_pb2, node_pb2_grpc
+from fabric.compute.v1 import migration_pb2, node_pb2, node_pb2_grpc
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.network.v1 import port_pb2, port_pb2_grpc, security_group_pb2, security_group_pb2_grpc
 from fabric.runtime import query
@@ -50,8 +51,15 @@ _RULES = {
     "add_security_group": "os-security-groups:add",
     "remove_security_group": "os-security-groups:remove",
     "reset_state": "os-admin-actions:reset_state",
+    "migrate_live": "os-migrate-server:migrate_live",
+    "migrate": "os-migrate-server:migrate",
+    "resize": "servers:resize",
+    "confirm_resize": "servers:confirm_resize",
+    "revert_resize": "servers:revert_resize",
+    "evacuate": "os-evacuate",
 }
 _ACTION_NAMES = {"attach_port": "attach_interface", "detach_port": "detach_interface"}  # as Nova records them
+_ACTION_NAMES |= server_move.NAMES
 _POWER = ("start", "stop", "pause", "unpause", "suspend", "resume")
 
 
@@ -162,7 +170,9 @@ class Servers(Resource[pb.Server]):
         if action in ("add_security_group", "remove_security_group"):
             return await self._change_group(server, action, getattr(request, action).name, caller)
 
-        def change(changed: pb.Server) -> None:
+        def change(changed: pb.Server) -> migration_pb2.Migration | None:
+            if action in server_move.NAMES:
+                return server_move.change(self.store, request, caller, changed)
             if action in _POWER:
                 rules.change_power(changed, action)
             elif action == "reboot":
@@ -178,6 +188,7 @@ class Servers(Resource[pb.Server]):
                 changed.spec.marked_error = request.reset_state.error
             elif action == "detach_port":
                 _take_port(changed, request.detach_port.port_id)
+            return None
 
         return await self._change(server, name, caller, change)
 
@@ -217,16 +228,23 @@ class Servers(Resource[pb.Server]):
             self.policy.enforce(caller, rule, self.target(server))
 
     async def _change(
-        self, server: pb.Server, action: str, caller: Caller, change: Callable[[pb.Server], None]
+        self,
+        server: pb.Server,
+        action: str,
+        caller: Caller,
+        change: Callable[[pb.Server], migration_pb2.Migration | None],
     ) -> pb.Server:
-        """Change the record and note the action, in one transaction."""
+        """Change the record and note the action, in one transaction with the migration that it begins."""
         for attempt in range(_TRIES):
             changed = copy_of(server)
-            change(changed)
+            begun = change(changed)
             changed.meta.request_id = caller.request_id
             try:
                 async with self.store.transaction() as txn:
                     txn.update(SERVERS, changed)
+                    if begun is not None:
+                        begun.meta.request_id = caller.request_id
+                        txn.create(MIGRATIONS, begun)
                     instance_action.record(self.store, txn, server, action, caller)
                 return self.kept(changed)
             except StaleRevision:
@@ -251,9 +269,11 @@ class Servers(Resource[pb.Server]):
             port = await self._make_port(server, asked, caller)
             request.port_id, request.network_id = port.meta.id, port.spec.network_id
             request.owned = True
-        return await self._change(
-            server, "attach_interface", caller, lambda changed: changed.spec.networks.append(request)
-        )
+
+        def add(changed: pb.Server) -> None:
+            changed.spec.networks.append(request)
+
+        return await self._change(server, "attach_interface", caller, add)
 
     async def _get_port(self, port_id: str, caller: Caller) -> port_pb2.Port:
         request = port_pb2.GetPortRequest(id=port_id)

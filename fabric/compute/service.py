@@ -9,6 +9,8 @@ from fabric.compute.consumers import Consumers
 from fabric.compute.flavor import FLAVORS, Flavors
 from fabric.compute.instance_action import ACTIONS, InstanceActions
 from fabric.compute.keypair import KEYPAIRS, Keypairs
+from fabric.compute.migration import MIGRATIONS
+from fabric.compute.migrations import Migrations
 from fabric.compute.node import NODES
 from fabric.compute.provider import PROVIDERS
 from fabric.compute.providers import ResourceProviders
@@ -23,6 +25,7 @@ from fabric.compute.v1 import (
     flavor_pb2,
     instance_action_pb2,
     keypair_pb2,
+    migration_pb2,
     quota_pb2,
     resource_provider_pb2,
     server_group_pb2,
@@ -48,6 +51,7 @@ COLLECTIONS = [
     SERVER_GROUPS,
     AGGREGATES,
     QUOTA_LIMITS,
+    MIGRATIONS,
     PROVIDERS,
     CONSUMERS,
     TRAITS,
@@ -61,6 +65,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     """Serve all of compute."""
     signer = Signer.of(config.controller.master_key_file)
     servers = Servers(store, policy, client, signer, Clients(channel_credentials(config.tls)))
+    migrations = Migrations(store, policy)
     nodes = ComputeNodes(store, policy)
     keypairs, actions = Keypairs(store, policy), InstanceActions(store, policy)
     providers = ResourceProviders(store, policy, config.compute)
@@ -70,6 +75,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     }
     parts: list[tuple[Any, str, dict[str, Resource[Any]], object]] = [
         (server_pb2, "ServerService", {"Server": servers}, servers),
+        (migration_pb2, "MigrationService", {"Migration": migrations}, migrations),
         (flavor_pb2, "FlavorService", {"Flavor": Flavors(store, policy)}, None),
         (keypair_pb2, "KeypairService", {}, keypairs),
         (instance_action_pb2, "InstanceActionService", {}, actions),

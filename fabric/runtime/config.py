@@ -115,6 +115,19 @@ class Compute:
     image_cache_days: float = opt(7.0, "How long an unused base image is kept.")
     stop_timeout_s: float = opt(60.0, "How long a guest may take to shut down before it is switched off.")
     soft_reboot_timeout_s: float = opt(60.0, "How long a soft reboot waits before it becomes a hard one.")
+    evacuate_after_s: float = opt(
+        8.0, "How long a node must be down before its highly available servers are made elsewhere."
+    )
+    fence_after_s: float = opt(
+        5.0,
+        "How long highly available servers may run on a node that has lost its lease; less than evacuate_after_s.",
+    )
+    resize_on_same_node: bool = opt(True, "Whether a resize may stay on its node when no other one fits.")
+    resize_confirm_s: float = opt(0.0, "After how long a resize is taken as confirmed; 0: never.")
+    migration_listen: str = opt(
+        "",
+        "host:port at which the node's libvirt takes running servers from other nodes; empty: it does not.",
+    )
     fake_vcpus: int = opt(64, "Virtual CPUs of a node with the fake driver.")
     fake_ram_mib: int = opt(262144, "Memory of a node with the fake driver.")
     fake_disk_gb: int = opt(20480, "Disk of a node with the fake driver.")

@@ -64,6 +64,8 @@ class Resources(Table[M]):
         record = self.get(id_)
         if record is not None and self._collection.node(record) == node:
             self.putcopy_of(id_, record, self.revision(id_))
+        else:
+            self.notify(id_)  # who follows a record is told of every node's report
 
     def reported(self, id_: str) -> Mapping[str, Message]:
         """What each node last said of the record."""

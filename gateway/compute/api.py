@@ -20,6 +20,7 @@ from gateway.compute import (
     server_history,
     server_interface,
     server_metadata,
+    server_migrations,
     server_parts,
     servers,
     services,
@@ -35,8 +36,8 @@ from gateway.core.route import Route
 
 VERSIONS = Microversions("compute", "2.1", "2.96", legacy="x-openstack-nova-api-version")
 _PARTS = (
-    servers, server_create, server_action, server_metadata, server_interface, server_history, server_parts,
-    server_groups, flavors, keypairs, quotas, zones, aggregates, hypervisors, services, usage, extensions,
+    servers, server_create, server_action, server_metadata, server_interface, server_history, server_migrations,
+    server_parts, server_groups, flavors, keypairs, quotas, zones, aggregates, hypervisors, services, usage, extensions,
     migrations, images, networks, security_groups, audit,
 )  # fmt: skip
 

@@ -1,26 +1,17 @@
 """Compute API, section "Servers - run an action"."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
-from gateway.compute import body, servers
-from gateway.compute.body import Rule, refuse
+from gateway.compute import body, server_move, servers
+from gateway.compute.acting import Act, Known, plain, run
+from gateway.compute.body import refuse
 from gateway.compute.reading import only_admins
 from gateway.core.fault import Fault, Invalid
 from gateway.core.http import Request, Response
 from gateway.core.microversion import Range
 from gateway.core.route import Route
-
-Act = Callable[[Request, Any], Awaitable[Response]]
-
-
-async def run(request: Request, **action: Any) -> Response:
-    """ActOnServer with this action; it goes on after the answer."""
-    asked = pb.ActOnServerRequest(id=request.params["server_id"], **action)
-    await request.call(request.stub(ServerServiceStub).ActOnServer, asked)
-    return Response(202)
 
 
 async def _reboot(request: Request, value: Any) -> Response:
@@ -84,16 +75,6 @@ def _nothing(*states: str) -> Act:
     return act
 
 
-def _plain(name: str) -> Act:
-    async def act(request: Request, value: Any) -> Response:
-        message = pb.ActOnServerRequest(id=request.params["server_id"])
-        getattr(message, name).SetInParent()
-        await request.call(request.stub(ServerServiceStub).ActOnServer, message)
-        return Response(202)
-
-    return act
-
-
 _GROUP = body.Obj({"name": body.text(255, 1)}, required=["name"], open=True)
 _CONSOLE = body.Obj({"type": body.text()}, required=["type"])
 _ADDRESS = body.Obj({"address": body.address()}, required=["address"], open=True)
@@ -106,16 +87,16 @@ def _lock_body(value: Any, name: str, version: body.Version) -> Any:
 
 _REBOOT_TYPES = ("SOFT", "HARD", "Soft", "Hard", "soft", "hard")
 
-ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
-    "os-start": (_plain("start"), body.null, "", ""),
-    "os-stop": (_plain("stop"), body.null, "", ""),
+ACTIONS: dict[str, Known] = {
+    "os-start": (plain("start"), body.null, "", ""),
+    "os-stop": (plain("stop"), body.null, "", ""),
     "reboot": (_reboot, body.Obj({"type": body.word(*_REBOOT_TYPES)}, required=["type"]), "", ""),
-    "pause": (_plain("pause"), body.null, "", ""),
-    "unpause": (_plain("unpause"), body.null, "", ""),
-    "suspend": (_plain("suspend"), body.null, "", ""),
-    "resume": (_plain("resume"), body.null, "", ""),
+    "pause": (plain("pause"), body.null, "", ""),
+    "unpause": (plain("unpause"), body.null, "", ""),
+    "suspend": (plain("suspend"), body.null, "", ""),
+    "resume": (plain("resume"), body.null, "", ""),
     "lock": (_lock, _lock_body, "", ""),
-    "unlock": (_plain("unlock"), body.null, "", ""),
+    "unlock": (plain("unlock"), body.null, "", ""),
     "addSecurityGroup": (_add_group, _GROUP, "", ""),
     "removeSecurityGroup": (_remove_group, _GROUP, "", ""),
     "os-resetState": (
@@ -133,6 +114,7 @@ ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
     ),
     "injectNetworkInfo": (_network_again, body.null, "", ""),
     "resetNetwork": (_network_again, body.null, "", ""),
+    **server_move.ACTIONS,
     # Known, and not offered yet.
     "addFixedIp": (_nothing(), body.Obj({"networkId": body.anything}, required=["networkId"]), "", "2.43"),
     "removeFixedIp": (_nothing(), _ADDRESS, "", "2.43"),
@@ -144,7 +126,6 @@ ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
         "",
         "",
     ),
-    "confirmResize": (_nothing("resized"), body.null, "", ""),
     "createBackup": (_nothing("active", "stopped", "paused", "suspended"), body.Obj(open=True), "", ""),
     "createImage": (
         _nothing("active", "stopped", "paused", "suspended"),
@@ -152,13 +133,10 @@ ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
         "",
         "",
     ),
-    "evacuate": (_nothing("active", "stopped", "error"), body.Obj(open=True), "", ""),
-    "migrate": (_nothing("active", "stopped"), body.anything, "", ""),
     "os-getRDPConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "os-getSPICEConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "os-getSerialConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "os-getVNCConsole": (_nothing(), _CONSOLE, "", "2.5"),
-    "os-migrateLive": (_nothing("active", "paused"), body.Obj(open=True), "", ""),
     "rebuild": (
         _nothing("active", "stopped", "error"),
         body.Obj({"imageRef": body.text()}, required=["imageRef"], open=True),
@@ -166,16 +144,7 @@ ACTIONS: dict[str, tuple[Act, Rule, str, str]] = {
         "",
     ),
     "rescue": (_nothing("active", "stopped", "error"), body.anything, "", ""),
-    "resize": (
-        _nothing("active", "stopped"),
-        body.Obj(
-            {"flavorRef": body.either(body.text(255, 1), body.integer(0))}, required=["flavorRef"], open=True
-        ),
-        "",
-        "",
-    ),
     "restore": (_nothing("soft-delete"), body.null, "", ""),
-    "revertResize": (_nothing("resized"), body.null, "", ""),
     "shelve": (_nothing("active", "stopped", "paused", "suspended"), body.null, "", ""),
     "shelveOffload": (_nothing("shelved"), body.null, "", ""),
     "trigger_crash_dump": (

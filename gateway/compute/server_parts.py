@@ -1,4 +1,4 @@
-"""Compute API: small views of a server - diagnostics, topology, password, volumes, migrations, consoles."""
+"""Compute API: small views of a server - diagnostics, topology, password, volumes, consoles."""
 
 from fabric.compute.v1 import server_pb2 as pb
 from gateway.compute import body, servers
@@ -101,19 +101,6 @@ async def no_volumes(request: Request) -> Response:
     raise Fault(501, "Volumes are not offered by this cloud.", reason="NOT_SUPPORTED")
 
 
-async def migrations(request: Request) -> Response:
-    """None."""
-    await _admins(request, "os_compute_api:servers:migrations:index")
-    return Response(200, {"migrations": []})
-
-
-async def migration(request: Request) -> Response:
-    """None."""
-    server = await _admins(request, "os_compute_api:servers:migrations:show")
-    text = f"In-progress live migration {request.params['migration_id'][:40]} is not found for server {server.meta.id}."
-    raise Fault(404, text, reason="MIGRATION_NOT_FOUND")
-
-
 async def console(request: Request) -> Response:
     """Not offered yet."""
     body_of(request, "remote_console", _CONSOLE)
@@ -132,7 +119,5 @@ routes = [
     Route("GET", f"{_BASE}/os-volume_attachments/{{volume_id}}", volume),
     Route("PUT", f"{_BASE}/os-volume_attachments/{{volume_id}}", volume),
     Route("DELETE", f"{_BASE}/os-volume_attachments/{{volume_id}}", volume),
-    Route("GET", f"{_BASE}/migrations", migrations, since="2.23"),
-    Route("GET", f"{_BASE}/migrations/{{migration_id}}", migration, since="2.23"),
     Route("POST", f"{_BASE}/remote-consoles", console, since="2.6"),
 ]

@@ -34,6 +34,11 @@ def admin(cloud: ProcessCloud) -> Iterator[Compute]:
 
 @pytest.fixture(scope="session")
 def furniture(cloud: ProcessCloud) -> Furniture:
+    return furnished(cloud)
+
+
+def furnished(cloud: ProcessCloud) -> Furniture:
+    """Made once in the cloud."""
     with Http(cloud.url) as http:
         http.login("demo", DEMO_PASSWORD, "demo")
         network = http.call("POST", "/network/v2.0/networks", {"network": {"name": "net"}})["network"]["id"]
