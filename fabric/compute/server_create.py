@@ -28,7 +28,14 @@ from fabric.network.v1 import (
 )
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
-from fabric.runtime.errors import Exhausted, FailedPrecondition, InvalidArgument, NotFound, QuotaExceeded
+from fabric.runtime.errors import (
+    Exhausted,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    QuotaExceeded,
+)
 from fabric.runtime.store import UNLIMITED, Store
 from fabric.type.v1.query_pb2 import Filter, Query
 
@@ -258,6 +265,11 @@ class ServerCreation:
             raise InvalidArgument(
                 f"Network {network_id} could not be found.", reason="NETWORK_NOT_FOUND", field="networks"
             ) from error
+        if network.spec.external and not network.spec.shared and not caller.is_admin:
+            raise PermissionDenied(
+                f"It is not allowed to create an interface on external network {network_id}",
+                reason="EXTERNAL_NETWORK_ATTACH_FORBIDDEN",
+            )
         if not network.status.subnet_ids:
             raise InvalidArgument(
                 f"Network {network_id} requires a subnet in order to boot instances on.", field="networks"

@@ -3,12 +3,14 @@
 from tests.functional.compute.api import Compute
 
 
-def test_a_server_shows_its_floating_ip(demo: Compute, admin: Compute) -> None:
+def test_a_server_is_reached_from_outside_by_a_floating_ip_only(demo: Compute, admin: Compute) -> None:
     outer = admin.http.call(
         "POST", "/network/v2.0/networks", {"network": {"name": "public", "router:external": True}}
     )["network"]["id"]
     subnet = {"network_id": outer, "ip_version": 4, "cidr": "172.24.4.0/24", "enable_dhcp": False}
     admin.http.call("POST", "/network/v2.0/subnets", {"subnet": subnet})
+    wish = {"server": demo.wish(networks=[{"uuid": outer}])}
+    assert demo.refused("POST", "/servers", wish)[0] == 403
     inner = demo.http.call("GET", f"/network/v2.0/subnets?network_id={demo.network}")["subnets"][0]
     asked = {"router": {"external_gateway_info": {"network_id": outer}}}
     router = demo.http.call("POST", "/network/v2.0/routers", asked)["router"]["id"]
