@@ -31,6 +31,7 @@ from typing import TypeGuard
 import structlog
 
 from agents.network import port as decisions
+from agents.network.advertiser import Advertiser
 from agents.network.directory import PortDirectory
 from agents.network.dns_relay import DnsRelay
 from agents.network.driver import Drivers
@@ -102,8 +103,11 @@ class NetworkAgent:
         ] = {}  # networks whose bridge is there: MTU and policy of ports
         self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network, group or policy id -> ports
         self._meters = Meters(stores.labels, drivers.meter)
-        self._routers = Routers(stores.routers, drivers.router, self._meters, self._ready.keys())
         self._packet_log = PacketLog(stores.logs, self._local_ports, self.filter, settings.packet_log)
+        self._advertiser = Advertiser() if drivers.namespaces else None
+        self._routers = Routers(
+            stores.routers, drivers.router, self._meters, self._ready.keys(), self._advertiser
+        )
         self._orphans = Orphans(settings.grace)
         self._loops = {
             "networks": self._loop("networks", self.reconcile_network),
@@ -143,6 +147,8 @@ class NetworkAgent:
             self._packet_log.close()
             for service in self._services:
                 await service.close()
+            if self._advertiser is not None:
+                self._advertiser.close()
 
     async def adopt(self) -> None:
         """Know all that is wanted before anything is written, so that a restart takes nothing away."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import structlog
 
+from agents.network.advertiser import Advertiser
 from agents.network.driver import RouterDriver
 from agents.network.meter import Meters
 from fabric.network.v1 import router_pb2
@@ -20,12 +21,20 @@ Store = NodeStore[router_pb2.RouterWant, router_pb2.RouterStatus]
 class Routers:
     """Its reconcile function, and who is woken when a network comes to the node."""
 
-    def __init__(self, store: Store, driver: RouterDriver, meters: Meters, networks: Collection[str]) -> None:
-        """networks: ids of those whose bridge is there."""
+    def __init__(
+        self,
+        store: Store,
+        driver: RouterDriver,
+        meters: Meters,
+        networks: Collection[str],
+        advertiser: Advertiser | None,
+    ) -> None:
+        """networks: ids of those whose bridge is there; advertiser: None where nothing can be heard."""
         self._store = store
         self._driver = driver
         self._meters = meters
         self._networks = networks
+        self._advertiser = advertiser
         self._on: dict[str, set[str]] = {}  # router -> its networks
 
     async def reconcile(self, router_id: str) -> timedelta | None:
@@ -35,8 +44,7 @@ class Routers:
             await self._remove(router_id, want)
             return None
         if not want.router.spec.admin_state_up:
-            self._meters.forget(router_id)
-            await self._driver.remove(router_id)
+            await self._take_down(router_id)
             await self._report(want, Status(state=Status.STATE_DOWN))
             return None
         networks = {port.port.spec.network_id for port in want.ports}
@@ -47,6 +55,8 @@ class Routers:
         try:
             await self._driver.ensure(want)
             await self._meters.ensure(want)
+            if self._advertiser is not None:
+                self._advertiser.ensure(want)
         except FabricError as error:
             await self._report_unsettled(want, error.reason)
             raise
@@ -59,13 +69,18 @@ class Routers:
 
     async def _remove(self, router_id: str, want: router_pb2.RouterWant | None) -> None:
         self._on.pop(router_id, None)
-        self._meters.forget(router_id)
-        await self._driver.remove(router_id)
+        await self._take_down(router_id)
         log.info("router removed", router=router_id)
         if want is not None:
             await self._report(want, Status(state=Status.STATE_DOWN, released=True))
         else:
             await self._store.forget(router_id)
+
+    async def _take_down(self, router_id: str) -> None:
+        if self._advertiser is not None:
+            self._advertiser.remove(router_id)
+        self._meters.forget(router_id)
+        await self._driver.remove(router_id)
 
     async def _report_unsettled(self, want: router_pb2.RouterWant, reason: str) -> None:
         """Say what the router waits for, unless it works: a restart must not make it look as if it did not."""

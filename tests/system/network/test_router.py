@@ -1,6 +1,7 @@
 """Routers: real packets between networks, to the outside and back."""
 
 import contextlib
+import socket
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,10 +29,10 @@ def a_site(cloud: Cloud, prefix: int) -> tuple[network_pb2.NetworkWant, port_pb2
     return want, port
 
 
-def an_outside() -> network_pb2.NetworkWant:
+def an_outside(cidr: str = "203.0.113.0/24", gateway: str = "203.0.113.1") -> network_pb2.NetworkWant:
     """An external network whose gateway the node is."""
     network_id = str(uuid.uuid4())
-    subnet = a_subnet(network_id, "203.0.113.0/24", gateway="203.0.113.1", enable_dhcp=False)
+    subnet = a_subnet(network_id, cidr, gateway=gateway, enable_dhcp=False)
     want = a_network(subnet, network_id=network_id, dhcp=())
     want.network.spec.external = True
     return want
@@ -92,14 +93,51 @@ async def test_a_router_leads_between_networks_and_out(tmp_path: Path) -> None:
         assert not await reaches(guests[0], "10.0.2.5", 7)
 
 
+async def test_hosts_make_their_addresses_from_what_the_router_says(tmp_path: Path) -> None:
+    cloud, network_id = Cloud(), str(uuid.uuid4())
+    modes = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac", "enable_dhcp": True}
+    subnet = a_subnet(network_id, "fd00:1::/64", gateway="fd00:1::1", **modes)
+    inside = a_network(subnet, network_id=network_id, dhcp=("fd00:1::2",))
+    port = a_port(network_id, [(subnet, "fd00:1::5")], secure=False)
+    port.spec.mac_address = "fa:16:3e:00:00:05"
+    outside = an_outside("2001:db8::/64", "2001:db8::1")
+    router = a_router(
+        a_router_port(inside, "fd00:1::1"), a_router_port(outside, "2001:db8::10", gateway=True, snat=False)
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(running(cloud, tmp_path))
+        for want in (inside, outside):
+            cloud.networks.bind(want.network.meta.id, want)
+        cloud.ports.bind(port.meta.id, port)
+        cloud.routers.bind(router.router.meta.id, router)
+        await until(lambda: state(cloud, router.router.meta.id) == ACTIVE)
+        await cloud.active(port.meta.id)
+        guest = stack.enter_context(contextlib.closing(Guest(port)))
+        await until(lambda: "fd00:1::f816:3eff:fe00:5" in guest.call(addresses), 15)
+        internet = stack.enter_context(an_internet("2001:db8:2::1", "2001:db8:2::9"))
+        await stack.enter_async_context(echo(internet, 7, socket.AF_INET6))
+
+        def know_the_way_back() -> None:  # IPv6 is not translated by routers
+            with contextlib.closing(IPRoute()) as netlink:
+                netlink.route("add", dst="fd00:1::/64", gateway="2001:db8::10")
+
+        netns.call("/proc/thread-self/ns/net", know_the_way_back)
+        assert await eventually(lambda: reaches(guest, "2001:db8:2::9", 7))
+
+
+def addresses() -> set[str]:
+    with contextlib.closing(IPRoute()) as netlink:
+        return {message.get_attr("IFA_ADDRESS") for message in netlink.get_addr()}
+
+
 def state(cloud: Cloud, router_id: str) -> int:
     status = cloud.routers.status(router_id)
     return 0 if status is None else status.state
 
 
 @contextlib.contextmanager
-def an_internet() -> Iterator[Host]:
-    """A namespace 198.51.100.9 that the node reaches, and that knows of no other network."""
+def an_internet(near: str = "198.51.100.1", far: str = "198.51.100.9") -> Iterator[Host]:
+    """A namespace that the node reaches, and that knows of no other network."""
     namespace = f"outside-{uuid.uuid4()}"
     netns.create(namespace)
 
@@ -107,11 +145,11 @@ def an_internet() -> Iterator[Host]:
         with contextlib.closing(IPRoute()) as netlink, open(netns.RUN / namespace) as there:
             peer = {"ifname": "eth0", "net_ns_fd": there.fileno()}
             netlink.link("add", ifname="internet", kind="veth", peer=peer)
-            configure(netlink, "internet", "198.51.100.1")
+            configure(netlink, "internet", near)
 
     def inside() -> None:
         with contextlib.closing(IPRoute()) as netlink:
-            configure(netlink, "eth0", "198.51.100.9")
+            configure(netlink, "eth0", far)
 
     try:
         netns.call("/proc/thread-self/ns/net", here)
@@ -123,7 +161,8 @@ def an_internet() -> Iterator[Host]:
 
 def configure(netlink: IPRoute, device: str, address: str) -> None:
     index = netlink.link_lookup(ifname=device)[0]
-    netlink.addr("add", index=index, address=address, prefixlen=24)
+    nodad = {"flags": 2} if ":" in address else {}
+    netlink.addr("add", index=index, address=address, prefixlen=64 if nodad else 24, **nodad)
     netlink.link("set", index=index, state="up")
 
 
