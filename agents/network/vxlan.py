@@ -40,7 +40,8 @@ class VxlanTunnels:
         self._networks: defaultdict[str, Forwarding] = defaultdict(Forwarding)
         self._network_of: dict[str, str] = {}  # by port
         self._made: set[str] = set()  # networks that have a device
-        self._have: dict[str, Entries] | None = None  # what the kernel has; None: look
+        self._have: dict[str, Entries] = {}  # what the kernel has, as far as we know
+        self._look = True  # at the kernel before anything is written
         self._settled: set[str] = set()  # networks of which only what is touched may be wrong
         self._changed: set[str] = set()
         self._batch = Batch(self._settle)
@@ -50,8 +51,7 @@ class VxlanTunnels:
         self._networks.clear()
         self._network_of.clear()
         self._made.clear()
-        self._settled.clear()
-        self._have = None
+        self._look = True
         for port_id, neighbor in neighbors.items():
             self._put(port_id, neighbor)
 
@@ -66,8 +66,7 @@ class VxlanTunnels:
             return
         if await self._links.do(self._ensure_device, want):
             self._settled.discard(network_id)
-            if self._have is not None:
-                self._have[network_id] = {}
+            self._have[network_id] = {}
         self._made.add(network_id)
         await self._run(network_id)
 
@@ -95,8 +94,7 @@ class VxlanTunnels:
 
     async def resync(self) -> None:
         """Compare everything with the kernel and repair."""
-        self._have = None
-        self._settled.clear()
+        self._look = True
         await self._run(*self._made)
 
     def _put(self, port_id: str, neighbor: neighbor_pb2.Neighbor) -> None:
@@ -111,8 +109,14 @@ class VxlanTunnels:
     async def _settle(self) -> None:
         """Write what changed since the last time, of a network that was not settled all that is wrong."""
         changed, self._changed = self._changed, set()
-        if self._have is None:
-            self._have = await self._links.do(self._read)
+        if self._look:
+            self._look = False
+            self._settled.clear()
+            try:
+                self._have = await self._links.do(self._read)
+            except BaseException:
+                self._look = True
+                raise
         for network_id in changed & self._made:
             forwarding, have = self._networks[network_id], self._have.setdefault(network_id, {})
             touched, forwarding.touched = forwarding.touched, set()
