@@ -97,12 +97,15 @@ class NamespaceRouters:
 
     def _find(self) -> list[Holding]:
         found = []
-        for link in self._links.ip.get_links():
-            device, owner = link.get_attr("IFLA_IFNAME"), name.owner(link.get_attr("IFLA_IFALIAS") or "")
-            if owner is not None and owner[0] == "router" and device.startswith(name.ROUTER_LINK):
-                found.append(Holding("router_link", device, *owner))
-        ours = sorted(path.name for path in self._names_dir.iterdir()) if self._names_dir.exists() else []
-        for namespace in filter(netns.exists, ours):
+        ours = (device for _, device in socket.if_nameindex() if device.startswith(name.ROUTER_LINK))
+        for link in filter(None, map(self._links.find, ours)):
+            owner = name.owner(link.get_attr("IFLA_IFALIAS") or "")
+            if owner is not None and owner[0] == "router":
+                found.append(Holding("router_link", link.get_attr("IFLA_IFNAME"), *owner))
+        namespaces = (
+            sorted(path.name for path in self._names_dir.iterdir()) if self._names_dir.exists() else []
+        )
+        for namespace in filter(netns.exists, namespaces):
             router_id = namespace.removeprefix(name.ROUTER_NAMESPACE)
             found.append(Holding("namespace", namespace, "router", router_id))
         return found

@@ -113,7 +113,7 @@ class VxlanTunnels:
             self._look = False
             self._settled.clear()
             try:
-                self._have = await self._links.do(self._read)
+                self._have = await self._links.do(self._read, list(self._networks))
             except BaseException:
                 self._look = True
                 raise
@@ -227,15 +227,11 @@ class VxlanTunnels:
         with _repeated():
             self._links.ip.neigh("del" if mac is None else "replace", ifindex=bridge, dst=address, **facts)
 
-    def _read(self) -> dict[str, Entries]:
+    def _read(self, network_ids: list[str]) -> dict[str, Entries]:
         """What the kernel has, by network."""
-        tunnels, bridges = {}, {}
-        for link in self._links.ip.get_links():
-            owner = name.owner(link.get_attr("IFLA_IFALIAS") or "")
-            if owner is not None and link.get_attr("IFLA_IFNAME") == name.tunnel(owner[1]):
-                tunnels[link["index"]] = owner[1]
-            elif owner is not None and link.get_attr("IFLA_IFNAME") == name.bridge(owner[1]):
-                bridges[link["index"]] = owner[1]
+        indexes = {device: index for index, device in socket.if_nameindex()}
+        tunnels = {indexes.get(name.tunnel(network_id)): network_id for network_id in network_ids}
+        bridges = {indexes.get(name.bridge(network_id)): network_id for network_id in network_ids}
         found: defaultdict[str, Entries] = defaultdict(dict)
         told = set()  # MACs of which the bridge knows
         for entry in self._links.ip.fdb("dump"):
