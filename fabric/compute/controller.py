@@ -12,6 +12,7 @@ from fabric.compute.instance_action import ACTIONS, expire
 from fabric.compute.lifecycle import Lifecycle
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.move import clean
+from fabric.compute.network_view import following
 from fabric.compute.nic import Nics
 from fabric.compute.node import AGENT, NODES
 from fabric.compute.node_registry import NodeRegistry
@@ -52,7 +53,7 @@ async def _servers(store: Store, config: Config, client: Client, signer: Signer)
 
     stop_lives = store.on_life(node_changed)
     try:
-        with absences.following():
+        with absences.following(), following(store, loop.wake):
             await loop.run()
     finally:
         stop()

@@ -10,6 +10,7 @@ from fabric.compute.absence import Absences
 from fabric.compute.candidates import Candidates
 from fabric.compute.migration import is_moving
 from fabric.compute.move import Moves
+from fabric.compute.network_view import has_old_addresses
 from fabric.compute.nic import Nics
 from fabric.compute.node import NODES, lives
 from fabric.compute.server import SERVERS, nics_ready
@@ -47,7 +48,7 @@ class Lifecycle:
             return await self._remove(server)
         if not server.node:
             return None if server.HasField("fault") else await self._place(server)
-        if not nics_ready(server) and not server.HasField("fault"):
+        if not server.HasField("fault") and not (nics_ready(server) and self._addresses_hold(server)):
             await self._give_nics(server)
             return timedelta(0)
         if server.releasing and await self._release_nics(server):
@@ -106,6 +107,9 @@ class Lifecycle:
         return bool(placement.choose(ask, candidates, self._config.compute).nodes)
 
     # -- ports
+
+    def _addresses_hold(self, server: pb.Server) -> bool:
+        return is_moving(server) or not has_old_addresses(self._store, server)
 
     async def _give_nics(self, server: pb.Server) -> None:
         """Bind the ports that are asked for to the node; those that are no longer asked for begin to go."""

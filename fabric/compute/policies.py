@@ -43,6 +43,8 @@ _RULES: Mapping[str, str] = {
     f"{_API}:os-attach-interfaces:delete": OWNER_WRITE,
     f"{_API}:os-security-groups:list": OWNER_READ,
     f"{_API}:os-security-groups:add": OWNER_WRITE,
+    f"{_API}:os-multinic:add": OWNER_WRITE,
+    f"{_API}:os-multinic:remove": OWNER_WRITE,
     f"{_API}:os-security-groups:remove": OWNER_WRITE,
     f"{_API}:os-console-output": OWNER_WRITE,
     f"{_API}:os-instance-actions:list": OWNER_READ,

@@ -3,18 +3,17 @@
 import uuid
 from collections.abc import Callable
 
-from google.protobuf.field_mask_pb2 import FieldMask
-
 from fabric.compute import instance_action, server_move
 from fabric.compute import server as rules
-from fabric.compute.floating import with_floating
 from fabric.compute.migration import MIGRATIONS
+from fabric.compute.network_view import with_floating
 from fabric.compute.node import life
 from fabric.compute.server import SERVERS
-from fabric.compute.server_create import ServerCreation, check_metadata, group_id
+from fabric.compute.server_create import ServerCreation, check_metadata
+from fabric.compute.server_ports import PORT_ACTIONS, ServerPorts
 from fabric.compute.v1 import migration_pb2, node_pb2, node_pb2_grpc
 from fabric.compute.v1 import server_pb2 as pb
-from fabric.network.v1 import port_pb2, port_pb2_grpc, security_group_pb2, security_group_pb2_grpc
+from fabric.network.v1 import port_pb2, port_pb2_grpc
 from fabric.runtime import query
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client, Clients
@@ -50,6 +49,8 @@ _RULES = {
     "detach_port": "os-attach-interfaces:delete",
     "add_security_group": "os-security-groups:add",
     "remove_security_group": "os-security-groups:remove",
+    "add_fixed_ip": "os-multinic:add",
+    "remove_fixed_ip": "os-multinic:remove",
     "reset_state": "os-admin-actions:reset_state",
     "migrate_live": "os-migrate-server:migrate_live",
     "migrate": "os-migrate-server:migrate",
@@ -81,6 +82,7 @@ class Servers(Resource[pb.Server]):
         self._signer = signer
         self._agents = agents
         self._creation = ServerCreation(store, client)
+        self._ports = ServerPorts(client)
 
     async def CreateServer(self, request: pb.CreateServerRequest, caller: Caller) -> pb.CreateServerResponse:
         self.policy.enforce(caller, self.policies["create"], {"project_id": caller.project_id})
@@ -167,8 +169,9 @@ class Servers(Resource[pb.Server]):
         name = _ACTION_NAMES.get(action, action)
         if action == "attach_port":
             return await self._attach(server, request.attach_port, caller)
-        if action in ("add_security_group", "remove_security_group"):
-            return await self._change_group(server, action, getattr(request, action).name, caller)
+        if action in PORT_ACTIONS:
+            await self._ports.act(server, request, caller)
+            return server
 
         def change(changed: pb.Server) -> migration_pb2.Migration | None:
             if action in server_move.NAMES:
@@ -259,7 +262,7 @@ class Servers(Resource[pb.Server]):
         rules.check(server, "attach_interface")
         request = pb.NicRequest(tag=asked.tag)
         if asked.port_id:
-            port = await self._get_port(asked.port_id, caller)
+            port = await self._ports.get(asked.port_id, caller)
             if port.spec.device_id:
                 raise FailedPrecondition(
                     f"Port {asked.port_id} is still in use.", reason="PORT_IN_USE", id=asked.port_id
@@ -274,13 +277,6 @@ class Servers(Resource[pb.Server]):
             changed.spec.networks.append(request)
 
         return await self._change(server, "attach_interface", caller, add)
-
-    async def _get_port(self, port_id: str, caller: Caller) -> port_pb2.Port:
-        request = port_pb2.GetPortRequest(id=port_id)
-        port: port_pb2.Port = await self._client.call(
-            port_pb2_grpc.PortServiceStub, "GetPort", request, caller
-        )
-        return port
 
     async def _make_port(
         self, server: pb.Server, asked: pb.ActOnServerRequest.AttachPort, caller: Caller
@@ -301,41 +297,6 @@ class Servers(Resource[pb.Server]):
             port_pb2_grpc.PortServiceStub, "CreatePort", port_pb2.CreatePortRequest(port=port), caller
         )
         return made
-
-    async def _change_group(self, server: pb.Server, action: str, name: str, caller: Caller) -> pb.Server:
-        """Add the group to, or take it from, all ports of the server."""
-        reply = await self._client.call(
-            security_group_pb2_grpc.SecurityGroupServiceStub,
-            "ListSecurityGroups",
-            security_group_pb2.ListSecurityGroupsRequest(),
-            caller,
-        )
-        try:
-            id_ = group_id(list(reply.security_groups), name)
-        except InvalidArgument as error:
-            raise NotFound(error.message, reason=error.reason) from error
-        ports = [await self._get_port(nic.port_id, caller) for nic in server.nics]
-        if not ports:
-            raise InvalidArgument(f"Instance {server.meta.id} has no ports.", field="name")
-        if action == "remove_security_group" and all(
-            id_ not in port.spec.security_group_ids for port in ports
-        ):
-            raise NotFound(
-                f"Security group {name} is not associated with the instance {server.meta.id}",
-                reason="SECURITY_GROUP_NOT_FOUND",
-            )
-        for port in ports:
-            groups = [group for group in port.spec.security_group_ids if group != id_]
-            if action == "add_security_group":
-                groups.append(id_)
-            changed = port_pb2.Port()
-            changed.meta.id = port.meta.id
-            changed.spec.security_group_ids.extend(groups)
-            update = port_pb2.UpdatePortRequest(
-                port=changed, update_mask=FieldMask(paths=["spec.security_group_ids"])
-            )
-            await self._client.call(port_pb2_grpc.PortServiceStub, "UpdatePort", update, caller)
-        return server
 
 
 def _take_port(server: pb.Server, port_id: str) -> None:

@@ -38,6 +38,15 @@ async def _remove_group(request: Request, value: Any) -> Response:
     return await run(request, remove_security_group=group)
 
 
+async def _add_address(request: Request, value: Any) -> Response:
+    asked = pb.ActOnServerRequest.AddFixedIp(network_id=value["networkId"])
+    return await run(request, add_fixed_ip=asked)
+
+
+async def _remove_address(request: Request, value: Any) -> Response:
+    return await run(request, remove_fixed_ip=pb.ActOnServerRequest.RemoveFixedIp(address=value["address"]))
+
+
 async def _delete(request: Request, value: Any) -> Response:
     await servers.delete(request)
     return Response(202)
@@ -77,6 +86,7 @@ def _nothing(*states: str) -> Act:
 
 _GROUP = body.Obj({"name": body.text(255, 1)}, required=["name"], open=True)
 _CONSOLE = body.Obj({"type": body.text()}, required=["type"])
+_NETWORK = body.Obj({"networkId": body.text(255, 1)}, required=["networkId"], open=True)
 _ADDRESS = body.Obj({"address": body.address()}, required=["address"], open=True)
 _REASON = body.Obj({"locked_reason": body.text(255, 1)})
 
@@ -99,6 +109,8 @@ ACTIONS: dict[str, Known] = {
     "unlock": (plain("unlock"), body.null, "", ""),
     "addSecurityGroup": (_add_group, _GROUP, "", ""),
     "removeSecurityGroup": (_remove_group, _GROUP, "", ""),
+    "addFixedIp": (_add_address, _NETWORK, "", "2.43"),
+    "removeFixedIp": (_remove_address, _ADDRESS, "", "2.43"),
     "os-resetState": (
         _reset_state,
         body.Obj({"state": body.word("active", "error")}, required=["state"]),
@@ -116,8 +128,6 @@ ACTIONS: dict[str, Known] = {
     "resetNetwork": (_network_again, body.null, "", ""),
     **server_move.ACTIONS,
     # Known, and not offered yet.
-    "addFixedIp": (_nothing(), body.Obj({"networkId": body.anything}, required=["networkId"]), "", "2.43"),
-    "removeFixedIp": (_nothing(), _ADDRESS, "", "2.43"),
     "addFloatingIp": (_nothing(), _ADDRESS, "", "2.43"),
     "removeFloatingIp": (_nothing(), _ADDRESS, "", "2.43"),
     "changePassword": (

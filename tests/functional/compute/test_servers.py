@@ -70,6 +70,22 @@ def test_a_locked_server_is_left_alone(demo: Compute, admin: Compute) -> None:
     admin.act(id_, "unlock")
 
 
+def test_the_addresses_of_a_server_are_those_of_its_ports(demo: Compute) -> None:
+    id_ = demo.boot()
+    (first,) = demo.addresses(id_)
+    demo.act(id_, "addFixedIp", {"networkId": demo.network})
+    wait_for(lambda: len(demo.addresses(id_)) == 2, 10, "a second address")
+    (port,) = demo.http.call("GET", f"/network/v2.0/ports?device_id={id_}")["ports"]
+    assert [fixed["ip_address"] for fixed in port["fixed_ips"]] == demo.addresses(id_)
+    demo.act(id_, "removeFixedIp", {"address": first})
+    wait_for(lambda: first not in demo.addresses(id_), 10, "the first address to go")
+    body = {"port": {"fixed_ips": [{"ip_address": "10.1.9.9"}]}}
+    demo.http.call("PUT", f"/network/v2.0/ports/{port['id']}", body)
+    wait_for(lambda: demo.addresses(id_) == ["10.1.9.9"], 10, "what the network service says")
+    assert demo.refused("POST", f"/servers/{id_}/action", {"removeFixedIp": {"address": first}})[0] == 400
+    assert demo.refused("POST", f"/servers/{id_}/action", {"addFixedIp": {"networkId": id_}})[0] == 400
+
+
 def test_an_interface_comes_and_goes(demo: Compute) -> None:
     id_ = demo.boot()
     body = {"interfaceAttachment": {"net_id": demo.network}}

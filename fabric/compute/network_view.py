@@ -1,0 +1,75 @@
+"""What the network service says of servers' ports: read from the cache of all services of a controller."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fabric.compute.server import SERVERS
+from fabric.compute.v1 import server_pb2 as pb
+from fabric.network.v1 import floating_ip_pb2, port_pb2
+from fabric.runtime.cache import Table
+from fabric.runtime.resource import copy_of
+from fabric.runtime.store import ROOT, Store
+
+_FLOATING = f"{ROOT}/network/floating_ips"
+_PORTS = f"{ROOT}/network/ports"
+
+
+def with_floating(store: Store, server: pb.Server) -> pb.Server:
+    """The server with the addresses outside that lead to its own; itself when there are none."""
+    table: Table[floating_ip_pb2.FloatingIp] = store.cache.table(_FLOATING)
+    if not len(table):
+        return server
+    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for nic in server.nics:
+        for floating in table.by("port", nic.port_id):
+            found[nic.port_id, floating.spec.fixed_ip_address].append(floating.spec.floating_ip_address)
+    if not found:
+        return server
+    shown = copy_of(server)
+    for nic in shown.nics:
+        for fixed in nic.fixed_ips:
+            fixed.floating_ips.extend(sorted(found.get((nic.port_id, fixed.ip_address), ())))
+    return shown
+
+
+def has_old_addresses(store: Store, server: pb.Server) -> bool:
+    """Whether a port of the server has other addresses than the server's record says."""
+    ports: Table[port_pb2.Port] = store.cache.table(_PORTS)
+    for nic in server.nics:
+        port = ports.get(nic.port_id)
+        if port is not None and _addresses(port.spec.fixed_ips) != _addresses(nic.fixed_ips):
+            return True
+    return False
+
+
+def _addresses(fixed_ips: object) -> list[tuple[str, str]]:
+    return [(fixed.subnet_id, fixed.ip_address) for fixed in fixed_ips]  # type: ignore[attr-defined]
+
+
+@contextmanager
+def following(store: Store, wake: Callable[[str], None]) -> Iterator[None]:
+    """Wake each server whose ports, or the floating IPs that lead to them, change."""
+    ports: Table[port_pb2.Port] = store.cache.table(_PORTS)
+    floating_ips: Table[floating_ip_pb2.FloatingIp] = store.cache.table(_FLOATING)
+    led: dict[str, str] = {}  # floating IP -> port, also when the floating IP is gone
+
+    def port_changed(port_id: str) -> None:
+        port = ports.get(port_id)
+        if port is not None and store.find(SERVERS, port.spec.device_id) is not None:
+            wake(port.spec.device_id)
+
+    def floating_changed(id_: str) -> None:
+        floating = floating_ips.get(id_)
+        before, after = led.pop(id_, ""), floating.spec.port_id if floating is not None else ""
+        if after:
+            led[id_] = after
+        for port_id in {before, after} - {""}:
+            port_changed(port_id)
+
+    stops = [ports.subscribe(port_changed), floating_ips.subscribe(floating_changed)]
+    try:
+        yield
+    finally:
+        for stop in stops:
+            stop()
