@@ -36,6 +36,9 @@ class Cloud:
     def put(self, service: str, path: str, body: Body) -> Body:
         return self._call("PUT", service, path, body)
 
+    def delete(self, service: str, path: str) -> None:
+        self._call("DELETE", service, path, None)
+
     def upload(self, service: str, path: str, file: Path) -> None:
         """PUT the file's bytes, streamed."""
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fabric.ctl.machine import Machine
@@ -23,7 +23,7 @@ from fabric.runtime.config import Config, load
 
 OUTSIDE = "outside"
 UP_S = 300.0
-_FABRICCTL = str(Path(sys.executable).parent / "fabricctl")
+FABRICCTL = str(Path(sys.executable).parent / "fabricctl")
 _HOST_LINK = "fabric-lab"
 
 
@@ -79,28 +79,27 @@ class Lab:
 
     def fabricctl(self, name: str, *arguments: str, timeout_s: float = UP_S) -> str:
         """What fabricctl prints on a node."""
-        command = (_FABRICCTL, "--state-dir", str(self.directory / name), *arguments)
+        command = (FABRICCTL, "--state-dir", str(self.directory / name), *arguments)
         return self.machine(name).run(*command, timeout_s=timeout_s)
 
     def up(self, shape: Shape, say: Callable[[str], None] = lambda _: None) -> None:
-        """Make it, or switch on what of it is off."""
+        """Make it, or switch on what of it is off and add the nodes that it has not yet."""
         if self.exists:
-            self._wire_outside()
-            for name in self.shape.names:
-                self.start(name)
-            return
+            shape = replace(self.shape, nodes=max(shape.nodes, self.shape.nodes))
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "lab.json").write_text(json.dumps(asdict(shape)))
         self._wire_outside()
         first, *others = shape.names
-        for name in shape.names:
-            self._power(name)
-        guest = () if shape.guest else ("--without-guest",)
-        self.fabricctl(first, "up", *guest, "--public", shape.public, *self._options(first))
+        if not self._is_member(first):
+            self._power(first)
+            guest = () if shape.guest else ("--without-guest",)
+            self.fabricctl(first, "up", *guest, "--public", shape.public, *self._options(first))
+        else:
+            self._switch_on(first)
         say(f"{first} runs the cloud")
         with ThreadPoolExecutor(2) as pool:
-            for name in pool.map(self._join, others):
-                say(f"{name} joined")
+            for name in pool.map(self._bring, others):
+                say(f"{name} is a node of it")
         self._tell_gateways()
 
     def down(self) -> None:
@@ -119,6 +118,13 @@ class Lab:
         """Cut the node's power."""
         self.machine(name).kill()
 
+    def forget(self, name: str) -> None:
+        """The last node is no part of it any more; the cloud was told before (`fabricctl node remove`)."""
+        self.machine(name).wipe()
+        shutil.rmtree(self.directory / name)
+        shape = replace(self.shape, nodes=self.shape.nodes - 1)
+        (self.directory / "lab.json").write_text(json.dumps(asdict(shape)))
+
     def cut(self, name: str) -> None:
         """The node reaches no other, and none reaches it."""
         self.machine(OUTSIDE).run("ip", "link", "set", f"u-{name}", "down")
@@ -132,8 +138,11 @@ class Lab:
 
     def kill_program(self, name: str, program: str, number: str = "KILL") -> None:
         """Signal one of the processes that a node's supervisor keeps."""
-        pid = json.loads(self.place(name).desk.pid_file(program).read_text())["pid"]  # as the node counts
-        self.machine(name).run("kill", f"-{number}", str(pid), check=False)
+        self.machine(name).run("kill", f"-{number}", str(self.pid(name, program)), check=False)
+
+    def pid(self, name: str, program: str) -> int:
+        """As the node counts."""
+        return int(json.loads(self.place(name).desk.pid_file(program).read_text())["pid"])
 
     def _options(self, name: str) -> list[str]:
         shape = self.shape
@@ -142,25 +151,40 @@ class Lab:
             *("--compute-driver", shape.compute_driver, "--network-driver", shape.network_driver),
         ]
 
-    def _join(self, name: str) -> str:
+    def _bring(self, name: str) -> str:
+        if self._is_member(name):
+            self._switch_on(name)
+        else:
+            self._power(name)
+            self._join(name)
+        return name
+
+    def _switch_on(self, name: str) -> None:
+        if self.machine(name).process is None:
+            self.start(name)
+
+    def _is_member(self, name: str) -> bool:
+        return self.place(name).config.exists()
+
+    def _join(self, name: str) -> None:
         controls = int(name.removeprefix("node")) <= self.shape.controllers
         token = self.fabricctl("node1", "node", "token", *(["--controller"] if controls else []))
         roles = ["agent", "controller", "gateway"] if controls else ["agent"]
         options = [word for role in roles for word in ("--role", role)]
         self.fabricctl(name, *token.split()[1:], *options, *self._options(name))
-        return name
 
     def _tell_gateways(self) -> None:
         """Those that began before the last controller joined do not know of it."""
         holders = self.shape.names[: self.shape.controllers]
         known = json.dumps([self.config(name).controller.listen for name in holders])
-        for name in holders[: self.shape.controllers if self.shape.controllers > 1 else 0]:
+        for name in holders:
             file = self.place(name).config
-            file.write_text(
-                re.sub(r"^controllers = .*$", f"controllers = {known}", file.read_text(), flags=re.M)
-            )
-            self.kill_program(name, "gateway", "TERM")
-            self.fabricctl(name, "up", "--without-guest")
+            text = file.read_text()
+            new = re.sub(r"^controllers = .*$", f"controllers = {known}", text, flags=re.MULTILINE)
+            if new != text:
+                file.write_text(new)
+                self.kill_program(name, "gateway", "TERM")
+                self.fabricctl(name, "up", "--without-guest")
 
     def _wire_outside(self) -> None:
         machine = self.machine(OUTSIDE)

@@ -18,10 +18,10 @@ def checks(place: Place, config: Config) -> dict[str, Check]:
     has_libvirtd = answers_unix(place.libvirt / "libvirt-sock")
     special: dict[str, Check] = {
         "etcd": lambda: _etcd(config),
-        "controller": lambda: _grpc(config.controller.listen, config.tls, CONTROLLER),
-        "gateway": lambda: _http(config.gateway.listen),
+        "controller": lambda: grpc_verdict(config.controller.listen, config.tls, CONTROLLER),
+        "gateway": lambda: http_verdict(config.gateway.listen),
         "libvirtd": lambda: "ok" if has_libvirtd() else "does not answer",
-        "agent": lambda: _grpc(config.agent.listen, config.tls),
+        "agent": lambda: grpc_verdict(config.agent.listen, config.tls),
     }
     desk = place.desk
 
@@ -37,7 +37,7 @@ def checks(place: Place, config: Config) -> dict[str, Check]:
     }
 
 
-def _grpc(address: str, tls: Tls, peer: str = "localhost") -> str:
+def grpc_verdict(address: str, tls: Tls, peer: str = "localhost") -> str:
     """The standard health service (grpc.health.v1); peer: a name that its certificate has."""
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -61,7 +61,8 @@ def _grpc(address: str, tls: Tls, peer: str = "localhost") -> str:
     return "ok" if name == "SERVING" else name.lower().replace("_", " ")
 
 
-def _http(address: str) -> str:
+def http_verdict(address: str) -> str:
+    """What a gateway says of itself."""
     host, _, port = address.rpartition(":")
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=TIMEOUT_S)

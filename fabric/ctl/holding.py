@@ -84,6 +84,11 @@ def _tables(store: Store, node: str, part: str) -> dict[str, Any]:
     return {parent.rpartition("/")[2]: store.cache.table(parent) for parent in parents if inside in parent}
 
 
+def wanted(store: Store, node: str) -> dict[str, int]:
+    """How many of each kind are wanted of the node."""
+    return {name: len(table) for name, table in sorted(_tables(store, node, "want").items()) if len(table)}
+
+
 def with_work(store: Store) -> set[str]:
     """The nodes of which something is wanted."""
     found = (_WANT.fullmatch(parent) for parent in store.cache.parents() if len(store.cache.table(parent)))

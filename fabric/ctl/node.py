@@ -6,13 +6,25 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from fabric.compute.node import NODES, node_id
+from fabric.compute.server import SERVERS
+from fabric.ctl import drain
+from fabric.ctl.api import ApiError, Cloud, login
 from fabric.ctl.cloud_state import cloud_state
+from fabric.ctl.holding import wanted
 from fabric.ctl.place import Place
-from fabric.node.member import TOKENS
+from fabric.ctl.progress import Progress
+from fabric.node.access import access
+from fabric.node.member import MEMBERS, TOKENS
+from fabric.node.service import withdraw
 from fabric.node.token import Token, issued
+from fabric.node.v1 import node_pb2 as pb
 from fabric.runtime.certificate import fingerprint
 from fabric.runtime.config import Config, load
-from fabric.runtime.errors import FabricError
+from fabric.runtime.errors import FabricError, FailedPrecondition
+from fabric.runtime.store import ROOT, Store
+
+DRAIN_S = 600.0
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -23,21 +35,62 @@ def add(parser: argparse.ArgumentParser) -> None:
     token.add_argument(
         "--controller", action="store_true", help="also as controllers: they are given the master key"
     )
-    token.set_defaults(do=_token)
+    verbs.add_parser("list", help="all of them, a line each")
+    for verb, summary in (
+        ("show", "one of them, and what it has to do"),
+        ("enable", "it takes servers again"),
+        ("disable", "it takes no new servers; those that it has stay"),
+        ("drain", "disable it, and move its servers to other nodes"),
+        ("remove", "forget one that is gone: its records, its certificates and what it may do in etcd"),
+    ):
+        command = verbs.add_parser(verb, help=summary)
+        command.add_argument("node")
+        if verb in ("disable", "drain"):
+            command.add_argument("--reason", default="maintenance", help="default: %(default)s")
+        if verb == "drain":
+            command.add_argument("--timeout", type=float, default=DRAIN_S, metavar="SECONDS")
+        if verb == "remove":
+            command.add_argument(
+                "--alive",
+                action="store_true",
+                help="shut it out of the cloud even if it is alive: it was stolen",
+            )
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
+    config = load(place.config)
     try:
-        return int(asyncio.run(arguments.do(load(place.config), arguments)))
-    except FabricError as error:
-        print(f"fabricctl node: {error.message}", file=sys.stderr)
+        match arguments.verb:
+            case "token":
+                asyncio.run(_token(config, arguments))
+            case "list":
+                print("\n".join(asyncio.run(_list(config))))
+            case "show":
+                print("\n".join(asyncio.run(_show(config, arguments.node))))
+            case "enable":
+                drain.enable(_cloud(config), arguments.node)
+            case "disable":
+                drain.disable(_cloud(config), arguments.node, arguments.reason)
+            case "drain":
+                return drain.drain(
+                    _cloud(config), arguments.node, arguments.reason, arguments.timeout, Progress()
+                )
+            case "remove":
+                asyncio.run(_remove(config, arguments.node, alive=arguments.alive))
+    except (FabricError, ApiError) as error:
+        print(f"fabricctl node: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
-async def _token(config: Config, arguments: argparse.Namespace) -> int:
+def _cloud(config: Config) -> Cloud:
+    bootstrap = config.bootstrap
+    return login(bootstrap.public_url, "admin", bootstrap.admin_password, "admin")
+
+
+async def _token(config: Config, arguments: argparse.Namespace) -> None:
     if not config.controller.join_listen:
-        print("fabricctl node token: no machine may join here ([controller] join_listen)", file=sys.stderr)
-        return 1
+        raise FailedPrecondition("no machine may join here ([controller] join_listen)")
     token = Token.new(_fingerprint(Path(config.tls.ca_file)))
     record = issued(
         token, ttl=timedelta(seconds=arguments.ttl), uses=arguments.uses, controller=arguments.controller
@@ -45,8 +98,90 @@ async def _token(config: Config, arguments: argparse.Namespace) -> int:
     async with cloud_state(config) as store, store.transaction() as txn:
         txn.create(TOKENS, record)
     print(f"fabricctl join {config.controller.join_listen} --token {token}")
-    return 0
 
 
 def _fingerprint(file: Path) -> str:
     return fingerprint(file.read_bytes())
+
+
+async def _list(config: Config) -> list[str]:
+    async with cloud_state(config) as store:
+        rows = [("node", "address", "roles", "agents", "service", "servers")]
+        for member in sorted(store.table(MEMBERS), key=lambda member: member.meta.name):
+            name = member.meta.name
+            rows.append(
+                (
+                    name,
+                    member.address,
+                    ",".join(member.roles),
+                    ",".join(_agents(store, name)) or "down",
+                    _service(store, name),
+                    str(store.table(SERVERS).count("node", name)),
+                )
+            )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+async def _show(config: Config, name: str) -> list[str]:
+    async with cloud_state(config) as store:
+        member = store.get(MEMBERS, name)
+        lines = [
+            f"node          {name}",
+            f"address       {member.address}",
+            f"roles         {', '.join(member.roles)}",
+            f"joined        {member.meta.create_time.ToJsonString()}",
+            f"certificates  {', '.join(member.serials)}",
+            f"agents        {', '.join(_agents(store, name)) or 'down'}",
+            f"service       {_service(store, name)}",
+        ]
+        work = [f"{count} {what}" for what, count in wanted(store, name).items()]
+        return [*lines, f"must have     {', '.join(work) or 'nothing'}"]
+
+
+def _agents(store: Store, node: str) -> list[str]:
+    return sorted(life.agent for life in store.lives() if life.node == node)
+
+
+def _service(store: Store, node: str) -> str:
+    record = store.find(NODES, node_id(node))
+    if record is None:
+        return "none"
+    return f"disabled: {record.spec.disabled_reason}" if record.spec.disabled else "enabled"
+
+
+async def _remove(config: Config, name: str, *, alive: bool) -> None:
+    """Nobody takes its certificates from the first step on; its records go when nothing of the cloud is there."""
+    async with cloud_state(config) as store:
+        member = store.get(MEMBERS, name)
+        if _agents(store, name) and not alive:
+            raise FailedPrecondition(f"{name} is alive: `fabricctl down` there comes first (or --alive)")
+        if "etcd" in member.roles:
+            raise FailedPrecondition(f"{name} holds the records of the cloud")
+        await _shut_out(config, store, member)
+        if work := wanted(store, name):
+            left = ", ".join(f"{count} {what}" for what, count in work.items())
+            raise FailedPrecondition(f"{name} is shut out; it stays known until it has nothing to do: {left}")
+        await asyncio.to_thread(_forget, _cloud(config), name)
+        await store.fresh(None)
+        async with store.transaction() as txn:
+            txn.delete(MEMBERS, store.get(MEMBERS, name))
+
+
+async def _shut_out(config: Config, store: Store, member: pb.Member) -> None:
+    name = member.meta.name
+    async with store.transaction() as txn:
+        withdraw(store, txn, member)
+    async with access(config) as granted:
+        await granted.expel(name)
+    async with store.transaction() as txn:
+        for agent in _agents(store, name):  # without it nothing more is written in its name
+            txn.erase(f"{ROOT}/nodes/{name}/{agent}")
+
+
+def _forget(cloud: Cloud, name: str) -> None:
+    """What the services know of it."""
+    for service in cloud.get("compute", f"/os-services?host={name}&binary=nova-compute")["services"]:
+        cloud.delete("compute", f"/os-services/{service['id']}")
+    for agent in cloud.get("network", f"/v2.0/agents?host={name}")["agents"]:
+        cloud.delete("network", f"/v2.0/agents/{agent['id']}")

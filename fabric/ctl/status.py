@@ -21,8 +21,8 @@ def run(place: Place, _: argparse.Namespace) -> int:
         return 3
     config = load(place.config)
     healthy = processes(place, config)
-    print()
-    print("\n".join(contents(config)))
+    if config.bootstrap.admin_password:
+        print("\n" + "\n".join(contents(config)))
     print(f"\nAPI {config.bootstrap.public_url}   configuration {place.config}   logs {place.logs}")
     return 0 if healthy else 1
 

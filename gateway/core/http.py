@@ -26,6 +26,7 @@ MAX_BODY_BYTES = 2**20
 MAX_QUERY_BYTES = 32 * 1024
 MAX_TOKEN_BYTES = 6000
 TIMEOUT_S = 30.0
+IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
 _HOST = re.compile(r"[A-Za-z0-9.\-_]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -184,12 +185,16 @@ class Request:
     ) -> ReplyT:
         """Call a unary method (or a client-streaming one, with an async iterator) as the caller.
 
-        Raises Fault. timeout: seconds. retry: ask again after a lost reply; None: when the request is a GET.
+        Raises Fault. timeout: seconds. retry: ask again after a lost reply; None: when the request's method
+        is idempotent (RFC 9110, 9.2.2). A removal that the try before has done replies None.
         """
-        again = self.method in ("GET", "HEAD") if retry is None else retry
+        again = self.method in IDEMPOTENT if retry is None else retry
+        removes = type(message).__name__.startswith("Delete")
+        if hasattr(message, "__aiter__"):  # what was read of it is gone
+            again = False
         try:
             reply, trailing = await self._upstream.call(
-                method, message, self._metadata(), timeout=timeout, retry=again
+                method, message, self._metadata(), timeout=timeout, retry=again, removes=removes
             )
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error, self.route.statuses, self.api.dialect.statuses) from error

@@ -14,7 +14,7 @@ StubT = TypeVar("StubT")
 Metadata = tuple[tuple[str, str], ...]
 
 MAX_MESSAGE_BYTES = 256 * 2**20
-RETRIES = 2  # of reads whose reply was lost
+RETRIES = 2  # of calls whose reply was lost and that may be repeated
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -23,7 +23,7 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.enable_retries", 0),  # ours: only reads
+    ("grpc.enable_retries", 0),  # ours: only what may be repeated
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 )
 
@@ -62,9 +62,17 @@ class Upstream:
         return grpc.aio.secure_channel(target, self._credentials, options=(*_OPTIONS, *peer))
 
     async def call(
-        self, method: Any, message: Any, metadata: Metadata, *, timeout: float, retry: bool
+        self,
+        method: Any,
+        message: Any,
+        metadata: Metadata,
+        *,
+        timeout: float,
+        retry: bool,
+        removes: bool = False,
     ) -> tuple[Any, Mapping[str, str]]:
-        """The reply and its trailing metadata. retry: ask again after a lost reply: the call changes nothing.
+        """The reply and its trailing metadata. retry: ask again after a lost reply: to do it twice is to do
+        it once. removes: what is not found when asked again was removed before: the reply is None.
 
         A call waits up to its deadline (seconds) for a controller to be there. Raises AioRpcError.
         """
@@ -75,6 +83,9 @@ class Upstream:
                 reply = await call
                 return reply, self._seen(await call.trailing_metadata())
             except grpc.aio.AioRpcError as error:
+                asked_again = left < RETRIES
+                if removes and asked_again and error.code() is grpc.StatusCode.NOT_FOUND:
+                    return None, self._seen(error.trailing_metadata())
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or not left:
                     raise
                 left -= 1

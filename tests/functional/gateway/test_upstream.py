@@ -48,7 +48,7 @@ async def test_a_dead_controller_among_several_is_not_noticed() -> None:
         await upstream.close()
 
 
-async def test_a_read_whose_reply_was_lost_is_asked_again_and_a_write_is_not() -> None:
+async def test_what_may_be_repeated_is_asked_again_when_its_reply_was_lost() -> None:
     class Lossy(Networks):
         calls = 0
 
@@ -69,6 +69,13 @@ async def test_a_read_whose_reply_was_lost_is_asked_again_and_a_write_is_not() -
             await self._lose(context)
             return await super().CreateNetwork(request, context)
 
+        async def DeleteNetwork(
+            self, request: pb.DeleteNetworkRequest, context: grpc.aio.ServicerContext[object, object]
+        ) -> pb.Network:
+            done = await super().DeleteNetwork(request, context)
+            await self._lose(context)
+            return done
+
     networks = Lossy()
     async with controller(networks) as port:
         upstream = Upstream([f"127.0.0.1:{port}"])
@@ -80,4 +87,8 @@ async def test_a_read_whose_reply_was_lost_is_asked_again_and_a_write_is_not() -
         assert (answer.status, networks.calls) == (503, 1)
         assert answer.headers["retry-after"] == "1"
         assert "reset" not in answer.json["NeutronError"]["message"]
+        made = await client("POST", NETWORKS, {"network": {"name": "n"}})
+        networks.calls = 0
+        one = f"{NETWORKS}/{made.json['network']['id']}"
+        assert [(await client("DELETE", one)).status for _ in range(2)] == [204, 404]
         await upstream.close()

@@ -1,19 +1,26 @@
-"""One lab with fake drivers for all tests of a file: three nodes, two of which have a controller and a gateway."""
+"""One lab with fake drivers for all tests here: three nodes, two of which have a controller and a gateway.
 
-from collections.abc import Iterator
+A test leaves them as they were: on and healed.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
-from fabric.ctl.bed import OUTSIDE, Lab, Shape
+from fabric.ctl.bed import OUTSIDE, Lab
 from tests.system.faults.namespace import entered
 from tests.system.faults.tenant import Tenant
+from tests.system.nodes.probe import SHAPE
 
-SHAPE = Shape(nodes=3, controllers=2, compute_driver="fake", network_driver="fake")
+There = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
     with TemporaryDirectory(prefix="fabric-lab-") as directory:
         lab = Lab(Path(directory) / "lab")
@@ -22,6 +29,17 @@ def lab() -> Iterator[Lab]:
             yield lab
         finally:
             lab.down()
+
+
+@pytest.fixture(scope="package")
+def there(lab: Lab) -> Iterator[There]:
+    """Calls a function in a process outside: gRPC's threads stay in the network in which they began."""
+    process = lab.machine(OUTSIDE).process
+    assert process is not None
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with entered(process.pid):
+            pool.submit(int).result()  # it begins here
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 @pytest.fixture(autouse=True)

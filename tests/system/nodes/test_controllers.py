@@ -1,0 +1,121 @@
+"""Controllers and gateways in any number: which of them is killed is not noticed by who repeats no call."""
+
+import http.client
+import itertools
+import os
+import threading
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from fabric.ctl.bed import Lab
+from tests.http_client import Http, Refused
+from tests.processes import wait_for
+from tests.system.faults.tenant import Tenant
+from tests.system.nodes.conftest import There
+from tests.system.nodes.probe import answers
+
+ROUNDS = int(os.environ.get("FABRIC_FAULT_ROUNDS", "4"))  # kills
+VICTIMS = [("node1", "controller"), ("node2", "controller"), ("node1", "gateway"), ("node2", "gateway")]
+NETWORKS = "/network/v2.0/networks"
+
+
+class Client:
+    """Knows the address of each gateway: asks the next one when one does not answer.
+
+    What a repeated DELETE does not find was deleted by the first try.
+    """
+
+    def __init__(self, urls: Sequence[str], token: str) -> None:
+        self._https = [Http(url, timeout_s=20) for url in urls]
+        for http_ in self._https:
+            http_.token = token
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Raises Refused; OSError when no gateway answers."""
+        first, *others = self._https
+        try:
+            return first.call(method, path, body)
+        except (OSError, http.client.HTTPException):
+            self._https = [*others, first]
+            try:
+                return others[0].call(method, path, body)
+            except Refused as refused:
+                if method == "DELETE" and refused.status == 404:
+                    return None
+                raise
+
+    def close(self) -> None:
+        for http_ in self._https:
+            http_.close()
+
+
+class Load(threading.Thread):
+    """One user at work: makes a network (until it is made), renames, reads, lists and deletes it."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+        self._ended = threading.Event()
+        self.failed: list[str] = []
+        self.calls = 0
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            name = uuid.uuid4().hex
+            id_ = self._make(name)
+            path = f"{NETWORKS}/{id_}"
+            self._try("PUT", path, {"network": {"name": f"{name}-2"}})
+            self._try("GET", path)
+            self._try("GET", f"{NETWORKS}?name={name}-2")
+            self._try("GET", "/compute/v2.1/servers/detail")
+            self._try("DELETE", path)
+        self._client.close()
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+    def _make(self, name: str) -> str:
+        """A create is not idempotent: who wants to know looks whether it was done."""
+        for _ in range(10):
+            try:
+                made = self._client.call("POST", NETWORKS, {"network": {"name": name}})
+                return str(made["network"]["id"])
+            except (Refused, OSError, http.client.HTTPException):
+                found = self._client.call("GET", f"{NETWORKS}?name={name}")["networks"]
+                if found:
+                    return str(found[0]["id"])
+        raise AssertionError("no network could be made")
+
+    def _try(self, method: str, path: str, body: Any = None) -> None:
+        self.calls += 1
+        try:
+            self._client.call(method, path, body)
+        except (Refused, OSError, http.client.HTTPException) as error:
+            self.failed.append(f"{method} {path}: {error!r}")
+
+
+def another(lab: Lab, node: str, program: str, old: int) -> bool:
+    return lab.pid(node, program) != old
+
+
+def test_no_idempotent_call_fails_while_controllers_and_gateways_are_killed(
+    lab: Lab, there: There, admin: Tenant
+) -> None:
+    urls = [f"http://{lab.config(name).gateway.listen}" for name in ("node1", "node2")]
+    loads = [Load(Client(urls, admin.http.token)), Load(Client(urls[::-1], admin.http.token))]
+    for load in loads:
+        load.start()
+    try:
+        for node, program in itertools.islice(itertools.cycle(VICTIMS), ROUNDS):
+            old, config = lab.pid(node, program), lab.config(node)
+            lab.kill_program(node, program)
+            wait_for(partial(another, lab, node, program, old), 30, f"another {program} of {node}")
+            wait_for(partial(there, answers, config, program), 30, f"{program} of {node} to answer")
+    finally:
+        for load in loads:
+            load.end()
+    print(f"{sum(load.calls for load in loads)} calls, {ROUNDS} kills")
+    assert [load.failed for load in loads] == [[], []]
