@@ -183,5 +183,7 @@ def _forget(cloud: Cloud, name: str) -> None:
     """What the services know of it."""
     for service in cloud.get("compute", f"/os-services?host={name}&binary=nova-compute")["services"]:
         cloud.delete("compute", f"/os-services/{service['id']}")
-    for agent in cloud.get("network", f"/v2.0/agents?host={name}")["agents"]:
-        cloud.delete("network", f"/v2.0/agents/{agent['id']}")
+    while agents := cloud.get("network", f"/v2.0/agents?host={name}")[
+        "agents"
+    ]:  # one goes with all its roles
+        cloud.delete("network", f"/v2.0/agents/{agents[0]['id']}")
