@@ -17,6 +17,7 @@ from fabric.network.v1 import (
     metering_pb2,
     neighbor_pb2,
     network_pb2,
+    network_segment_range_pb2,
     port_forwarding_pb2,
     port_pb2,
     qos_pb2,
@@ -267,6 +268,13 @@ FLAVORS = Collection(
 
 SERVICE_PROFILES = Collection(service="network", name="service_profiles", message=flavor_pb2.ServiceProfile)
 
+SEGMENT_RANGES = Collection(
+    service="network",
+    name="network_segment_ranges",
+    message=network_segment_range_pb2.NetworkSegmentRange,
+    output_only=("status",),
+)
+
 TOPOLOGIES = Collection(
     service="network",
     name="auto_allocated_topologies",
@@ -350,6 +358,7 @@ COLLECTIONS: list[Collection[Any]] = [
     SUBNET_POOLS,
     ADDRESS_SCOPES,
     RBAC_POLICIES,
+    SEGMENT_RANGES,
     TOPOLOGIES,
     AGENTS,
     QOS_POLICIES,

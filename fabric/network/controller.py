@@ -18,6 +18,7 @@ from fabric.network.collection import (
     QOS_POLICIES,
     RBAC_POLICIES,
     SECURITY_GROUPS,
+    SEGMENT_RANGES,
     SUBNETS,
     marked,
 )
@@ -29,6 +30,7 @@ from fabric.network.qos_spread import QosSpread
 from fabric.network.rbac_policy import RbacRemoval
 from fabric.network.router_spread import RouterSpread
 from fabric.network.security_group import GroupRemoval
+from fabric.network.segment_range import SegmentRangeRemoval
 from fabric.network.spread import Spread
 from fabric.network.subnet import SubnetRemoval
 from fabric.network.v1 import port_pb2
@@ -47,6 +49,7 @@ _REMOVALS: tuple[tuple[Collection[Any], removal.Removable], ...] = (
     (QOS_POLICIES, QosPolicyRemoval()),
     (RBAC_POLICIES, RbacRemoval()),
     (ADDRESS_GROUPS, AddressGroupRemoval()),
+    (SEGMENT_RANGES, SegmentRangeRemoval()),
 )
 _ABANDONED = timedelta(seconds=30)  # a removal that takes longer lost its controller
 

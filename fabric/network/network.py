@@ -1,9 +1,9 @@
-"""Networks: segments, what attributes may be, removal."""
+"""Networks: what attributes may be, who sees them, removal."""
 
-import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fabric.network import segment
 from fabric.network.collection import (
     DHCP_OWNER,
     FLOATING_IPS,
@@ -15,7 +15,6 @@ from fabric.network.collection import (
     agent_id,
     marked,
 )
-from fabric.network.external import take_physical
 from fabric.network.grant import EXTERNAL, SHARED
 from fabric.network.qos_policy import QosPolicies, attach, default_of
 from fabric.network.record import TRIES, Asked, access, changed
@@ -26,7 +25,6 @@ from fabric.runtime.caller import Caller
 from fabric.runtime.config import Config
 from fabric.runtime.errors import (
     AlreadyExists,
-    Exhausted,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -36,7 +34,6 @@ from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 
-TYPES = frozenset({"local", "flat", "vlan", "vxlan"})
 MIN_MTU, MAX_MTU = 68, 65535
 _GUARDED = {
     "spec.shared": "shared",
@@ -158,7 +155,7 @@ class Networks(SharedResource[pb.Network]):
         self._check(new)
         self._check_default(new)
         check_zones(self.store, self._zone, new.spec.availability_zone_hints)
-        self._choose_segment(new, {n.spec.segmentation_id for n in earlier})
+        segment.choose(self.store, self._config, new, {n.spec.segmentation_id for n in earlier}, txn)
         if "spec.qos_policy_id" not in given:
             spec.qos_policy_id = spec.qos_policy_id or default_of(self.store, new.meta.project_id)
         attach(self._qos, caller, new, None, txn)
@@ -248,45 +245,6 @@ class Networks(SharedResource[pb.Network]):
                 field="router:external",
             )
 
-    def _choose_segment(self, new: pb.Network, taken: set[int]) -> None:
-        spec = new.spec
-        if not spec.network_type and (spec.physical_network or spec.segmentation_id):
-            raise InvalidArgument(
-                "Invalid input for operation: network_type required.",
-                reason="INVALID_INPUT",
-                field="provider:network_type",
-            )
-        take_physical(self.store, self._config.external_physical_network, spec)
-        spec.network_type = spec.network_type or "vxlan"
-        if spec.network_type not in TYPES:
-            raise InvalidArgument(
-                f"Invalid input for operation: network_type value '{spec.network_type}' not supported.",
-                reason="INVALID_INPUT",
-                field="provider:network_type",
-            )
-        problem = _segment_problem(spec)
-        if problem:
-            raise InvalidArgument(
-                f"Invalid input for operation: {problem[0]} for {spec.network_type} network.",
-                reason="INVALID_INPUT",
-                field=f"provider:{problem[1]}",
-            )
-        if spec.network_type == "vxlan" and not spec.segmentation_id:
-            spec.segmentation_id = self._free_vni(taken)
-
-    def _free_vni(self, taken: set[int]) -> int:
-        first, last = self._config.vni_first, self._config.vni_last
-        total = last - first + 1
-        start = random.randrange(total)
-        for step in range(total):
-            vni = first + (start + step) % total
-            if vni not in taken and not self.store.owner(NETWORKS, "segment", f"vxlan:{vni}"):
-                return vni
-        raise Exhausted(
-            "Unable to create the network. No tenant network is available for allocation.",
-            reason="NO_NETWORK_AVAILABLE",
-        )
-
     async def PlaceDhcp(self, request: dhcp_pb2.PlaceDhcpRequest, caller: Caller) -> pb.Network:
         """Every node that hosts ports of a network serves it, but for those that are named here."""
         self.policy.enforce(caller, "delete_dhcp-network" if request.away else "create_dhcp-network", {})
@@ -325,24 +283,6 @@ def _dhcp_conflict(network: pb.Network, agent: str, hosted: bool) -> FailedPreco
 
 def _bool(message: pb.Network, path: str) -> bool:
     return bool(getattr(message.spec, path.removeprefix("spec.")))
-
-
-def _segment_problem(spec: pb.NetworkSpec) -> tuple[str, str] | None:
-    """What is wrong with the provider attributes, and which of them."""
-    match spec.network_type:
-        case "vxlan" if spec.physical_network:
-            return "physical_network specified", "physical_network"
-        case "vxlan" if spec.segmentation_id and not 1 <= spec.segmentation_id < 1 << 24:
-            return "segmentation_id out of range (1 through 16777215)", "segmentation_id"
-        case "local" if spec.physical_network:
-            return "physical_network specified", "physical_network"
-        case "local" | "flat" if spec.segmentation_id:
-            return "segmentation_id specified", "segmentation_id"
-        case "flat" | "vlan" if not spec.physical_network:
-            return "physical_network required", "physical_network"
-        case "vlan" if not 1 <= spec.segmentation_id <= 4094:
-            return "segmentation_id out of range (1 through 4094)", "segmentation_id"
-    return None
 
 
 def zones(store: Store) -> set[str]:

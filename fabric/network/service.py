@@ -29,6 +29,7 @@ from fabric.network.rbac_policy import RbacPolicies
 from fabric.network.record import NetworkResource
 from fabric.network.router import Routers
 from fabric.network.security_group import SecurityGroupRules, SecurityGroups
+from fabric.network.segment_range import SegmentRanges
 from fabric.network.sharing import SharedResource
 from fabric.network.subnet import Subnets
 from fabric.network.subnet_pool import SubnetPools
@@ -45,6 +46,7 @@ from fabric.network.v1 import (
     log_pb2,
     metering_pb2,
     network_pb2,
+    network_segment_range_pb2,
     port_forwarding_pb2,
     port_pb2,
     qos_pb2,
@@ -103,6 +105,8 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     _add(server, address_scope_pb2, "AddressScopeService", {"AddressScope": scopes})
     addresses = AddressGroups(store, policy)
     _add(server, address_group_pb2, "AddressGroupService", {"AddressGroup": addresses}, addresses)
+    ranges = {"NetworkSegmentRange": SegmentRanges(store, policy)}
+    _add(server, network_segment_range_pb2, "NetworkSegmentRangeService", ranges)
     templates = {"DefaultSecurityGroupRule": DefaultRules(store, policy)}
     _add(server, default_security_group_rule_pb2, "DefaultSecurityGroupRuleService", templates)
     shared: list[SharedResource[Any]] = [networks, security_groups, qos, pools, scopes, addresses]

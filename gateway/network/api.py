@@ -26,6 +26,7 @@ from gateway.network import (
     router_scheduler,
     routers,
     security_groups,
+    segment_ranges,
     subnet_pools,
     subnets,
 )
@@ -42,6 +43,7 @@ COLLECTIONS = {  # singular: plural
     "policy": "policies",
     "rule_type": "rule-types",
     "default_security_group_rule": "default-security-group-rules",
+    "network_segment_range": "network-segment-ranges",
     "address_group": "address-groups",
     "subnetpool": "subnetpools",
     "address_scope": "address-scopes",
@@ -95,6 +97,7 @@ API = Api(
                 security_groups,
                 qos,
                 default_security_group_rules,
+                segment_ranges,
                 address_groups,
                 subnet_pools,
                 address_scopes,

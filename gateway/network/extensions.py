@@ -155,6 +155,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Provides IP availability data for each network and subnet.",
         "2015-09-24T00:00:00-00:00",
     ),
+    "network-segment-range": (
+        "Neutron Network Segment Range",
+        "Provides support for the network segment range management",
+        "2018-11-29T00:00:00-00:00",
+    ),
     "network_availability_zone": (
         "Network Availability Zone",
         "Availability zone support for network.",
