@@ -51,6 +51,19 @@ def furnish(owner: Owner) -> None:
         router = owner.make("routers", "POST", "/network/v2.0/routers", {"router": {"name": n}})
         add = f"/network/v2.0/routers/{router}/add_router_interface"
         owner.http.call("PUT", add, {"subnet_id": subnet_id})
+        shared = {
+            "object_type": "network",
+            "object_id": net,
+            "action": "access_as_shared",
+            "target_tenant": "x",
+        }
+        for collection, body in {
+            "address-scopes": {"address_scope": {"name": n, "ip_version": 4}},
+            "subnetpools": {"subnetpool": {"name": n, "prefixes": ["10.9.0.0/16"]}},
+            "address-groups": {"address_group": {"name": n, "addresses": ["10.9.0.0/16"]}},
+            "rbac-policies": {"rbac_policy": shared},
+        }.items():
+            owner.make(collection, "POST", f"/network/v2.0/{collection}", body)
         image = {"name": n, "disk_format": "raw", "container_format": "bare"}
         image_id = owner.make("images", "POST", "/image/v2/images", image)
         owner.http.call("PUT", f"/image/v2/images/{image_id}/file", b"\0" * 1024, _OCTETS)
@@ -105,7 +118,12 @@ def rule(owner: Owner) -> None:
         owner.make("subnets", "POST", "/network/v2.0/subnets", {"subnet": subnet})
         floating = {"floatingip": {"floating_network_id": outer}}
         owner.make("floatingips", "POST", "/network/v2.0/floatingips", floating)
+        first = 70_000 if n == "a" else 80_000
+        vnis = {"network_type": "vxlan", "minimum": first, "maximum": first + 9}
+        template = {"direction": "ingress", "protocol": "tcp" if n == "a" else "udp"}
         for noun, body in {
+            "network-segment-ranges": {"network_segment_range": {"name": n, **vnis}},
+            "default-security-group-rules": {"default_security_group_rule": template},
             "metering-labels": {"metering_label": {"name": n}},
             "flavors": {"flavor": {"name": n, "service_type": "L3_ROUTER_NAT"}},
             "log/logs": {"log": {"name": n, "resource_type": "security_group"}},
