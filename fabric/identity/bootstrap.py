@@ -155,9 +155,9 @@ async def _create(store: Store, collection: Collection[Any], message: Any) -> st
         async with store.transaction() as txn:
             txn.create(collection, message)
     except AlreadyExists as error:
+        await store.fresh(None)  # what the other has made is there for whoever looks next
         if error.facts.get("index") == "id":
             return str(message.meta.id)
-        await store.fresh(None)
         claims: Iterable[tuple[str, str]] = collection.claims(message)
         for index, value in claims:
             if found := store.owner(collection, index, value):
