@@ -38,6 +38,7 @@ from agents.network.driver import Drivers
 from agents.network.limit import Limits, limits
 from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.meter import Meters
+from agents.network.neighbor import Neighbors
 from agents.network.orphan import Orphans
 from agents.network.packet_log import PacketLog
 from agents.network.router import Routers
@@ -108,13 +109,14 @@ class NetworkAgent:
         self._routers = Routers(
             stores.routers, drivers.router, self._meters, self._ready.keys(), self._advertiser
         )
+        self._neighbors = Neighbors(stores.neighbors, drivers.switch, self._serve)
         self._orphans = Orphans(settings.grace)
         self._loops = {
             "networks": self._loop("networks", self.reconcile_network),
             "ports": self._loop("ports", self.reconcile_port),
             "groups": self._loop("groups", self.reconcile_group),
             "members": self._loop("members", self.reconcile_member),
-            "neighbors": self._loop("neighbors", self.reconcile_neighbor),
+            "neighbors": self._loop("neighbors", self._neighbors.reconcile),
             "qos": self._loop("qos", self.reconcile_qos),
             "routers": self._loop("routers", self._routers.reconcile),
             "labels": self._loop("labels", self.reconcile_label),
@@ -157,8 +159,7 @@ class NetworkAgent:
         for port in ports:
             self._directory.put(port)
         members = ((id_, stores.members.get(id_)) for id_ in stores.members.ids())
-        neighbors = ((id_, stores.neighbors.get(id_)) for id_ in stores.neighbors.ids())
-        self._switch.adopt({id_: neighbor for id_, neighbor in neighbors if neighbor is not None})
+        self._neighbors.adopt()
         await self.filter.adopt(
             [want for want in map(stores.networks.get, stores.networks.ids()) if want is not None],
             [want for want in map(stores.groups.get, stores.groups.ids()) if want is not None],
@@ -194,7 +195,7 @@ class NetworkAgent:
             self._wake_waiting(network_id)
             for router_id in self._routers.of_network(network_id):
                 self._loops["routers"].wake(router_id)
-        await self._dhcp.ensure(want, self._directory.of_network(network_id))
+        await self._serve(network_id)
         for service in self._services:
             if want.HasField("dhcp_port"):
                 await service.ensure(network_id)
@@ -263,7 +264,7 @@ class NetworkAgent:
             tasks.create_task(self.filter.ensure_port(port))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._switch.ensure_port(port, _mtu(want)))
-            tasks.create_task(self._dhcp.ensure(want, self._directory.of_network(port.spec.network_id)))
+            tasks.create_task(self._serve(port.spec.network_id))
         await self._qos.ensure_port(port.meta.id, self._limits(port))
 
     def _limits(self, port: port_pb2.Port) -> Limits:
@@ -302,9 +303,7 @@ class NetworkAgent:
         await self._qos.remove_port(port_id)
         if known is not None:
             network_id = known.spec.network_id
-            want = self._stores.networks.get(network_id)
-            if want is not None and network_id in self._ready:
-                await self._dhcp.ensure(want, self._directory.of_network(network_id))
+            await self._serve(network_id)
             if self._waiting.pop(f"gone {network_id}", None):
                 self._loops["networks"].wake(network_id)
         log.info("port removed", port=port_id)
@@ -334,14 +333,12 @@ class NetworkAgent:
             await self.filter.ensure_member(member_id, member)
         return None
 
-    async def reconcile_neighbor(self, port_id: str) -> timedelta | None:
-        """Where a port of another node is."""
-        neighbor = self._stores.neighbors.get(port_id)
-        if neighbor is None:
-            await self._switch.remove_neighbor(port_id)
-        else:
-            await self._switch.ensure_neighbor(port_id, neighbor)
-        return None
+    async def _serve(self, network_id: str) -> None:
+        """DHCP for the node's ports, names also for those of others; a network that is not there waits."""
+        want = self._stores.networks.get(network_id)
+        if want is not None and network_id in self._ready:
+            ports = [*self._directory.of_network(network_id), *self._neighbors.of_network(network_id)]
+            await self._dhcp.ensure(want, ports)
 
     async def reconcile_qos(self, policy_id: str) -> timedelta | None:
         """What the ports that go by the policy are limited to."""

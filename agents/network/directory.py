@@ -42,6 +42,10 @@ class PortDirectory:
                 del self._by_address[port.spec.network_id, address]
         return port
 
+    def get(self, port_id: str) -> port_pb2.Port | None:
+        """What is known of the port."""
+        return self._ports.get(port_id)
+
     def of_network(self, network_id: str) -> list[port_pb2.Port]:
         """All ports of the network on this node."""
         return [self._ports[port_id] for port_id in self._by_network.get(network_id, ())]

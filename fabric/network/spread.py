@@ -324,6 +324,7 @@ def neighbor(port: port_pb2.Port) -> neighbor_pb2.Neighbor:
         mac_address=port.spec.mac_address,
         addresses=[fixed.ip_address for fixed in port.spec.fixed_ips],
         node=port.spec.node,
+        dns_name=port.spec.dns_name,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 
 from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
-from tests.system.network.dhcp_client import obtain
+from tests.system.network.dhcp_client import obtain, resolve
 from tests.system.network.lab import Guest, echo, eventually, reaches
 from tests.system.network.node import Node, nodes
 from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
@@ -81,6 +81,10 @@ async def test_a_guest_reaches_one_on_another_node(tmp_path: Path) -> None:
             assert ack.address == address
         await here.address("10.0.0.5/24", "fd00::5/64")
         await there.address("10.0.0.6/24", "fd00::6/64")
+        for guest in (here, there):  # each node knows the names of both
+            for last in (5, 6):
+                resolving = functools.partial(resolve, "10.0.0.2", f"host-10-0-0-{last}.openstacklocal")
+                assert await guest.run(resolving) == [f"10.0.0.{last}"]
         for family in (socket.AF_INET, socket.AF_INET6):
             await stack.enter_async_context(echo(there, 7 + family, family))
 
