@@ -109,3 +109,33 @@ async def test_a_guest_reaches_one_on_another_node(tmp_path: Path) -> None:
                 return (await here.run(neighbors)).get(address) == silent.spec.mac_address
 
             assert await eventually(knows)
+
+
+async def test_a_port_that_moves_is_reached_where_it_is(tmp_path: Path) -> None:
+    network_id = str(uuid.uuid4())
+    subnet = a_subnet(network_id, enable_dhcp=False)
+    want = a_network(subnet, network_id=network_id, dhcp=())
+    want.network.spec.network_type, want.network.spec.segmentation_id = "vxlan", 78
+    ports = [a_port(network_id, [(subnet, f"10.0.0.{i}")], secure=False) for i in (5, 6)]
+    mover = ports[1].meta.id
+    async with contextlib.AsyncExitStack() as stack:
+        one, two = await stack.enter_async_context(nodes(tmp_path))
+        spread([one, two], want, ports)
+        await one.settled("ports", ports[0].meta.id)
+        await two.settled("ports", mover)
+        here = stack.enter_context(contextlib.closing(Guest(ports[0], one.namespace)))
+        await here.address("10.0.0.5/24")
+        with contextlib.closing(Guest(ports[1], two.namespace)) as there:
+            await there.address("10.0.0.6/24")
+            async with echo(there, 7):
+                assert await eventually(lambda: reaches(here, "10.0.0.6", 7))
+                one.want("ports", mover, ports[1])  # its server migrates: it is wanted on both
+                await one.settled("ports", mover)
+                assert await reaches(here, "10.0.0.6", 7)
+        moved = stack.enter_context(contextlib.closing(Guest(ports[1], one.namespace)))
+        await moved.address("10.0.0.6/24")
+        await stack.enter_async_context(echo(moved, 7))
+        one.want("neighbors", mover, None)
+        two.want("ports", mover, None)
+        two.want("neighbors", mover, a_neighbor(ports[1], one.name))
+        assert await eventually(lambda: reaches(here, "10.0.0.6", 7))
