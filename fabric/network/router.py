@@ -71,7 +71,7 @@ class Routers(NetworkResource[pb.Router]):
             new = copy_of(message)
             self.name_it(caller, new)
             self.enforce("create", caller, new)
-            for name in ("status", "node"):
+            for name in ("status", "node", "parked"):
                 new.ClearField(name)
             if "spec.admin_state_up" not in paths:
                 new.spec.admin_state_up = True
@@ -259,24 +259,23 @@ class Routers(NetworkResource[pb.Router]):
 
         def work(plug: Plug) -> pb.Router:
             router = self.find(request.id, caller)
-            possible = router_placing.possible(self.store, router)
-            node: str | None = request.node
             if request.away:
                 if router.node != request.node:
                     raise FailedPrecondition(
                         f"The router {request.id} is not hosted by L3 agent {agent_id(request.node)}.",
                         reason="ROUTER_NOT_HOSTED_BY_L3_AGENT",
                     )
-                others = [place for place in possible if place.node != request.node]
-                node = router_placing.choose(others, router.spec.availability_zone_hints) or router.node
-            elif all(place.node != request.node for place in possible):
+                router_placing.move(plug.txn, self.store, router, "")
+                return router
+            possible = router_placing.possible(self.store, router)
+            if all(place.node != request.node for place in possible):
                 raise FailedPrecondition(
                     f"The L3 agent {agent_id(request.node)} cannot host the router {request.id}: it is down, disabled "
                     "or without a physical network that the router needs.",
                     reason="INVALID_L3_AGENT",
                 )
-            if node != router.node:
-                router_placing.move(plug.txn, self.store, router, node or "")
+            if router.node != request.node:
+                router_placing.move(plug.txn, self.store, router, request.node)
             return router
 
         moved = await self._plugs.settle(f"router {request.id}", work)

@@ -58,12 +58,15 @@ def possible(store: Store, router: pb.Router) -> list[Candidate]:
 
 
 def move(txn: Transaction, store: Store, router: pb.Router, node: str) -> None:
-    """Let the router and its ports live on the node, and nowhere else, from one revision on."""
+    """Let the router and its ports live on the node, and nowhere else, from one revision on.
+
+    node empty: nowhere at all, until it is moved again.
+    """
     moved = copy_of(router)
-    moved.node = node
+    moved.node, moved.parked = node, not node
     moved.ClearField("status")
     kept = [name for name in router.meta.finalizers if name != HOLDER]
-    moved.meta.finalizers[:] = [*kept, HOLDER]
+    moved.meta.finalizers[:] = [*kept, HOLDER] if node else kept
     txn.update(ROUTERS, moved)
     if router.node:
         txn.unwant(ROUTERS, router.node, router.meta.id)

@@ -76,6 +76,8 @@ class RouterSpread:
         absent_s = self._absent_s(router.node)
         if marked(router):
             return await self._let_go(router, absent_s)
+        if router.parked:
+            return None
         if absent_s is not None and absent_s < PATIENCE.total_seconds():
             return PATIENCE - timedelta(seconds=absent_s)
         node = self._chosen(router, lost=absent_s is not None)

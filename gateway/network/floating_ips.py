@@ -92,5 +92,5 @@ _resource = FloatingIps(FLOATING_IPS)
 routes = [
     *_resource.routes(),
     *Tags(_resource).routes(),
-    Route("GET", f"{PREFIX}/floatingip_pools", pools),
+    *(Route("GET", f"{PREFIX}/{word}", pools) for word in ("floatingip_pools", "floatingip-pools")),
 ]

@@ -46,7 +46,7 @@ async def place(request: Request) -> Response:
 
 
 async def displace(request: Request) -> Response:
-    """Move the router to another node, if there is one that can have it."""
+    """Take the router from the agent's node; it is nowhere until it is placed."""
     asked = router_pb2.PlaceRouterRequest(
         id=request.params["router_id"], node=await _node(request), away=True
     )

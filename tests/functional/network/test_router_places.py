@@ -123,7 +123,11 @@ async def test_zones_and_what_administrators_say(cloud: Cloud) -> None:
     listed = (await cloud.call("GET", path, token=ADMIN)).json()["routers"]
     assert [found["id"] for found in listed] == [router["id"]]
     assert (await cloud.call("DELETE", f"{path}/{router['id']}", token=ADMIN)).status_code == 204
-    assert await hosts() == ["n2"]
+    await begin(cloud, "n3", zone="west")
+    assert (await hosts(), told(cloud, "n1", router["id"])) == ([], None)
+    assert (await cloud.call("POST", path, body, token=ADMIN)).status_code == 201
+    assert await hosts() == ["n1"]
+    path = f"/agents/{agent_id('n2')}/l3-routers"
     await cloud.refused(409, "RouterNotHostedByL3Agent", "DELETE", f"{path}/{router['id']}", token=ADMIN)
 
 
