@@ -105,7 +105,7 @@ def _in_role(agent: pb.Agent, role: str) -> pb.Agent:
 
 def life_of(store: Store, node: str) -> node_pb2.Life | None:
     """The node's network agent, if it is alive."""
-    return next((life for life in store.lives() if life.node == node and life.agent == KIND), None)
+    return store.life(node, KIND)
 
 
 async def record(store: Store, node: str) -> None:

@@ -42,6 +42,12 @@ def needed(store: Store, router: pb.Router) -> frozenset[str]:
     return frozenset(n.spec.physical_network for n in networks if n is not None) - {""}
 
 
+def fits(store: Store, router: pb.Router) -> bool:
+    """Whether the router is on a node that is alive and has what it needs: then it stays."""
+    life = store.life(router.node, KIND)
+    return life is not None and offers(life, needed(store, router))
+
+
 def possible(store: Store, router: pb.Router) -> list[Candidate]:
     """The nodes that can have it."""
     networks, found = needed(store, router), []

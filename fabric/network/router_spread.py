@@ -80,7 +80,7 @@ class RouterSpread:
             return None
         if absent_s is not None and absent_s < PATIENCE.total_seconds():
             return PATIENCE - timedelta(seconds=absent_s)
-        node = self._chosen(router, lost=absent_s is not None)
+        node = router.node if router_placing.fits(self._store, router) else self._chosen(router)
         if node is not None and node != router.node:
             async with self._store.transaction() as txn:
                 router_placing.move(txn, self._store, router, node)
@@ -90,11 +90,9 @@ class RouterSpread:
             await self._tell(router)
         return None
 
-    def _chosen(self, router: router_pb2.Router, *, lost: bool) -> str | None:
-        """Where it should live: where it does, as long as that node can have it. None: there is no better."""
+    def _chosen(self, router: router_pb2.Router) -> str | None:
+        """Where it should live from now on; None: no node can have it."""
         possible = router_placing.possible(self._store, router)
-        if router.node and not lost and any(place.node == router.node for place in possible):
-            return router.node
         return router_placing.choose(possible, router.spec.availability_zone_hints)
 
     def _absent_s(self, node: str) -> float | None:
