@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from tests.bench import guests
+from tests.bench import guests, span
 from tests.bench.load import Connection, Target, run, simple
 from tests.http_client import Http, login
 from tests.processes import DEMO_PASSWORD, PASSWORD, ProcessCloud
@@ -229,7 +229,7 @@ async def measure(bench: Bench, only: str) -> None:
 def main() -> None:
     """Start a cloud with fake drivers in a temporary directory, measure, and stop it."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--only", default="", help="tokens,projects,ports,servers,guests")
+    parser.add_argument("--only", default="", help="tokens,projects,ports,servers,guests,span")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of operations")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
@@ -244,6 +244,11 @@ def main() -> None:
         figures = guests.measure()
         report.add("real guest: API call to the domain running, p50", figures["running_s"], "s", most=1.5)
         report.add("fabricctl up to the first guest that answers", figures["up_s"], "s", most=90)
+    if os.geteuid() == 0 and (not arguments.only or "span" in arguments.only.split(",")):
+        figures = span.measure()
+        report.add("two guests' taps: one TCP connection over VXLAN", figures["vxlan"], "Gbit/s")
+        report.add("the same namespaces, directly", figures["bare"], "Gbit/s")
+        report.add("security group of 2,000: one more is let in", figures["member_s"], "s", most=1)
     if arguments.json:
         arguments.json.write_text(json.dumps(report.rows, indent=1))
     missed = [row[0] for row in report.rows if row[3] is False]
