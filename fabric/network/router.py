@@ -1,6 +1,6 @@
 """Routers: what they may be, their gateways, interfaces and routes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -27,7 +27,7 @@ from fabric.runtime.store import Store
 
 Change = pb.ChangeRouterPartsRequest
 _GATEWAYS = "spec.external_gateways"
-_FIXED = {"spec.distributed": False, "spec.ha": True}  # every router has one node, and moves when that dies
+_KINDS = ("spec.distributed", "spec.ha")  # an administrator's to say
 
 
 class Routers(NetworkResource[pb.Router]):
@@ -77,7 +77,7 @@ class Routers(NetworkResource[pb.Router]):
                 new.spec.admin_state_up = True
             if "spec.ha" not in paths:
                 new.spec.ha = True
-            self._check_fixed(caller, new, [path for path in _FIXED if path in paths], "create")
+            self._check_kind(caller, new, paths, "create")
             check_zones(self.store, self._zone, new.spec.availability_zone_hints)
             asked = list(new.spec.external_gateways)
             del new.spec.external_gateways[:]
@@ -94,8 +94,7 @@ class Routers(NetworkResource[pb.Router]):
             merge(message, new, mask)
             if message.meta.etag and message.meta.etag != old.meta.etag:
                 raise StaleRevision("The resource was changed in the meantime.", id=message.meta.id)
-            touched = [path for path in _FIXED if path in mask.paths]
-            self._check_fixed(caller, new, touched, "update")
+            self._check_kind(caller, new, mask.paths, "update")
             if _GATEWAYS in mask.paths:
                 asked = list(new.spec.external_gateways)
                 del new.spec.external_gateways[:]
@@ -186,17 +185,15 @@ class Routers(NetworkResource[pb.Router]):
             raise bad(f"Network {network_id} is not an external network", "external_gateway_info")
         return found
 
-    def _check_fixed(self, caller: Caller, new: pb.Router, touched: Iterable[str], verb: str) -> None:
-        for path in touched:
-            name = path.removeprefix("spec.")
-            self.require(caller, new, [f"{verb}_router:{name}"])
-            if getattr(new.spec, name) != _FIXED[path]:
-                raise InvalidArgument(
-                    f"Invalid input for operation: {name} is always {_FIXED[path]}: a router lives on one node and "
-                    "moves when that node dies.",
-                    reason="INVALID_INPUT",
-                    field=name,
-                )
+    def _check_kind(self, caller: Caller, new: pb.Router, paths: Collection[str], verb: str) -> None:
+        rules = [path.removeprefix("spec.") for path in _KINDS if path in paths]
+        self.require(caller, new, (f"{verb}_router:{rule}" for rule in rules))
+        if new.spec.distributed:
+            raise InvalidArgument(
+                "Invalid input for operation: a router lives on one node; distributed routers are not offered.",
+                reason="INVALID_INPUT",
+                field="distributed",
+            )
 
     # -- interfaces
 

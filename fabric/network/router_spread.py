@@ -76,7 +76,7 @@ class RouterSpread:
         absent_s = self._absent_s(router.node)
         if marked(router):
             return await self._let_go(router, absent_s)
-        if router.parked:
+        if router.parked or (absent_s is not None and not router.spec.ha):
             return None
         if absent_s is not None and absent_s < PATIENCE.total_seconds():
             return PATIENCE - timedelta(seconds=absent_s)

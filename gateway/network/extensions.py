@@ -128,6 +128,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Provides IP address substring filtering when listing ports",
         "2017-11-28T09:00:00-00:00",
     ),
+    "l3-ha": (
+        "HA Router extension",
+        "Adds HA capability to routers.",
+        "2014-04-26T00:00:00-00:00",
+    ),
     "l3_agent_scheduler": (
         "L3 Agent Scheduler",
         "Schedule routers among l3 agents",

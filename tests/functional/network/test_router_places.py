@@ -78,6 +78,18 @@ async def test_a_router_leaves_a_dead_node_and_stays_on_one_that_comes_back_at_o
     assert not [id_ for id_ in cloud.store.wanted(PORTS, "n1").ids() if id_ in {p.meta.id for p in ports}]
 
 
+async def test_a_router_that_is_not_highly_available_waits_for_its_node(cloud: Cloud) -> None:
+    await begin(cloud, "n1")
+    waits, moves = [await cloud.make("router", token=ADMIN, ha=ha) for ha in (False, True)]
+    await until(lambda: told(cloud, "n1", waits["id"]) and told(cloud, "n1", moves["id"]))
+    await begin(cloud, "n2")
+    await end(cloud, "n1")
+    await until(lambda: told(cloud, "n2", moves["id"]))
+    assert (_node(cloud, waits["id"]), told(cloud, "n2", waits["id"])) == ("n1", None)
+    await cloud.put("router", waits["id"], token=ADMIN, ha=True)
+    await until(lambda: told(cloud, "n2", waits["id"]))
+
+
 async def test_a_router_needs_a_node_with_its_physical_network(cloud: Cloud) -> None:
     await begin(cloud, "n1", physical=())
     await begin(cloud, "n2", "n3", physical=("public",))
