@@ -1,7 +1,7 @@
 """What a node's agent is made of: its kinds, one gRPC server, and lives under etcd leases."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -35,6 +35,14 @@ _PAUSE_S = 0.5
 
 async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], None] = lambda _: None) -> None:
     """Run the node's agents until stop is set; ready is called with the port of the gRPC server."""
+    await run_nodes([config], stop=stop, ready=ready)
+
+
+async def run_nodes(
+    configs: Sequence[Config], *, stop: asyncio.Event, ready: Callable[[int], None] = lambda _: None
+) -> None:
+    """Run the agents of several nodes over one connection to etcd; each has its own lives, stores and server."""
+    config = configs[0]
     unknown = sorted(set(config.agent.kinds) - set(KINDS))
     if unknown:
         raise ValueError(f"agent.kinds: {unknown[0]} is not one of {', '.join(KINDS)}")
@@ -45,13 +53,24 @@ async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], Non
     if not beginning.done():
         beginning.cancel()
         return
-    running = Running(config, etcd, Codec(), beginning.result(), channel_credentials(config.tls))
     keys = Cache(etcd, KEYS, lambda _: Table(orjson.loads))
+    check = PeerCheck(lambda number: keys.table(REFUSED).get(number) is not None)
+    credentials = channel_credentials(config.tls)
+    nodes = [Running(each, etcd, Codec(), beginning.result(), credentials) for each in configs]
+    try:
+        await first_of(
+            stopped,
+            asyncio.create_task(keys.run()),
+            *(asyncio.create_task(_run_node(node, check, ready)) for node in nodes),
+        )
+    finally:
+        await etcd.close()
+
+
+async def _run_node(running: Running, check: PeerCheck, ready: Callable[[int], None]) -> None:
+    config = running.config
     kinds = [KINDS[name](running) for name in config.agent.kinds]
-    server = Server(
-        credentials=server_credentials(config.tls),
-        peer_check=PeerCheck(lambda number: keys.table(REFUSED).get(number) is not None),
-    )
+    server = Server(credentials=server_credentials(config.tls), peer_check=check)
     for kind in kinds:
         kind.register(server)
     holdings = holding_pb2.DESCRIPTOR.services_by_name["HoldingService"]
@@ -61,16 +80,11 @@ async def run(config: Config, *, stop: asyncio.Event, ready: Callable[[int], Non
     ready(server.port)
     address = f"{config.node.address}:{server.port}"
     try:
-        await first_of(
-            stopped,
-            asyncio.create_task(keys.run()),
-            *(asyncio.create_task(_live(running, kind, address, living)) for kind in kinds),
-        )
+        await first_of(*(asyncio.create_task(_live(running, kind, address, living)) for kind in kinds))
     finally:
         await server.stop(grace_s=2)
         for kind in kinds:
             await kind.close()
-        await etcd.close()
 
 
 def _as_node(config: Config) -> EtcdSettings:

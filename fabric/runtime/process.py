@@ -12,12 +12,21 @@ import uvloop
 from fabric.runtime import config, log
 
 
-def main(name: str, about: str, serve: Callable[[config.Config, asyncio.Event], Awaitable[None]]) -> None:
-    """Serve with the configuration of --config; SIGTERM and SIGINT set the event."""
-    parser = argparse.ArgumentParser(prog=name, description=about)
+def main(
+    name: str,
+    about: str,
+    serve: Callable[[config.Config, asyncio.Event], Awaitable[None]],
+    parser: argparse.ArgumentParser | None = None,
+    given: argparse.Namespace | None = None,
+) -> None:
+    """Serve with the configuration of --config; SIGTERM and SIGINT set the event.
+
+    parser: with other options; what they say is in given when serve is called.
+    """
+    parser = parser or argparse.ArgumentParser(prog=name, description=about)
     parser.add_argument("--config", type=Path, default=Path("/etc/fabric/fabric.toml"))
     try:
-        settings = config.load(parser.parse_args().config)
+        settings = config.load(parser.parse_args(namespace=given).config)
     except config.ConfigError as error:
         parser.error(str(error))
     log.configure(name, settings.log.level, settings.log.format)
