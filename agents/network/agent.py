@@ -12,6 +12,7 @@ Wiring, in fabric-agent's main:
         members=NodeStore(cache, life, codec, "group_members", GroupMember),
         neighbors=NodeStore(cache, life, codec, "neighbors", Neighbor),
         qos=NodeStore(cache, life, codec, "qos_policies", QosPolicyWant),
+        trunks=NodeStore(cache, life, codec, "trunks", Trunk, TrunkStatus),
         logs=NodeStore(cache, life, codec, "logs", Log),
         labels=NodeStore(cache, life, codec, "metering_labels", MeteringLabelWant, MeteringLabelStatus),
         routers=NodeStore(cache, life, codec, "routers", RouterWant, RouterStatus),
@@ -43,6 +44,7 @@ from agents.network.orphan import Orphans
 from agents.network.packet_log import PacketLog
 from agents.network.router import Routers
 from agents.network.settings import NetworkSettings
+from agents.network.trunk import Trunks
 from fabric.network.qos import policy_of
 from fabric.network.v1 import (
     log_pb2,
@@ -53,6 +55,7 @@ from fabric.network.v1 import (
     qos_pb2,
     router_pb2,
     security_group_pb2,
+    trunk_pb2,
 )
 from fabric.runtime.errors import FabricError
 from fabric.runtime.node import NodeStore
@@ -74,6 +77,7 @@ class NetworkStores:
     members: NodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember]
     neighbors: NodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor]
     qos: NodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy]
+    trunks: NodeStore[trunk_pb2.Trunk, trunk_pb2.TrunkStatus]
     logs: NodeStore[log_pb2.Log, log_pb2.Log]
     labels: NodeStore[metering_pb2.MeteringLabelWant, metering_pb2.MeteringLabelStatus]
     routers: NodeStore[router_pb2.RouterWant, router_pb2.RouterStatus]
@@ -104,6 +108,7 @@ class NetworkAgent:
         ] = {}  # networks whose bridge is there: MTU and policy of ports
         self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network, group or policy id -> ports
         self._meters = Meters(stores.labels, drivers.meter)
+        self._trunks = Trunks(stores.trunks, drivers.trunk, self._wake_subport)
         self._packet_log = PacketLog(stores.logs, self._local_ports, self.filter, settings.packet_log)
         self._advertiser = Advertiser() if drivers.namespaces else None
         self._routers = Routers(
@@ -121,6 +126,7 @@ class NetworkAgent:
             "routers": self._loop("routers", self._routers.reconcile),
             "labels": self._loop("labels", self.reconcile_label),
             "logs": self._loop("logs", self.reconcile_log),
+            "trunks": self._loop("trunks", self._trunks.reconcile),
         }
 
     def _loop(self, collection: str, reconcile: Callable[..., object]) -> Loop:
@@ -243,6 +249,8 @@ class NetworkAgent:
             error = _first(errors)
             await self._report_unsettled(port, error.reason)
             raise error from None
+        for trunk_id in self._trunks.of_parent(port_id):
+            self._loops["trunks"].wake(trunk_id)
         for log_id in self._stores.logs.ids():
             self._loops["logs"].wake(log_id)
         state = Port.STATE_ACTIVE if port.spec.admin_state_up else Port.STATE_DOWN
@@ -291,6 +299,8 @@ class NetworkAgent:
             for group_id in port.spec.security_group_ids:
                 if self._stores.groups.get(group_id) is None:
                     return "WAITING_FOR_SECURITY_GROUP", group_id
+        if decisions.is_subport(port) and not self._trunks.has(port.meta.id):
+            return "WAITING_FOR_TRUNK", f"trunk of {port.meta.id}"
         policy_id = self._policy_of(port)
         if policy_id and self._stores.qos.get(policy_id) is None:
             return "WAITING_FOR_QOS_POLICY", policy_id
@@ -363,6 +373,9 @@ class NetworkAgent:
     def _local_ports(self) -> list[port_pb2.Port]:
         ports = map(self._stores.ports.get, self._directory.ids())
         return [port for port in ports if _lives(port)]
+
+    def _wake_subport(self, port_id: str) -> None:
+        self._wake_waiting(f"trunk of {port_id}")
 
     def _wake_waiting(self, id_: str) -> None:
         for port_id in self._waiting.pop(id_, ()):

@@ -5,7 +5,7 @@ DhcpDriver the DHCP and DNS servers (dnsmasq.py), QosDriver how much of it (qos.
 network to network (router_namespace.py); fake.py holds all of them in memory, for scale tests.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -176,6 +176,21 @@ class RouterDriver(Protocol):
     async def find(self) -> list[Holding]: ...
 
 
+class TrunkDriver(Protocol):
+    """VLAN tags between the tap of a parent and the devices of its other ports."""
+
+    async def ensure(self, parent_id: str, tags: Mapping[str, int]) -> None:
+        """Make the devices (port id -> tag), called like the taps of these ports, and carry frames both ways.
+
+        Raises NotFound: the parent has no tap; Unavailable: the kernel cannot.
+        """
+
+    async def remove(self, parent_id: str, port_ids: Iterable[str]) -> None:
+        """Carry nothing for the parent, and make the devices of these ports not exist."""
+
+    async def find(self) -> list[Holding]: ...
+
+
 @dataclass(frozen=True)
 class Drivers:
     """Those of one node."""
@@ -186,11 +201,12 @@ class Drivers:
     qos: QosDriver
     router: RouterDriver
     meter: MeterDriver
+    trunk: TrunkDriver
     namespaces: bool = True  # False: the switch makes none, so nothing can listen in them
 
     async def find(self) -> list[Holding]:
         """All that the node holds."""
-        parts = (self.switch, self.filter, self.dhcp, self.qos, self.router)
+        parts = (self.switch, self.filter, self.dhcp, self.qos, self.router, self.trunk)
         return [holding for part in parts for holding in await part.find()]
 
     async def close(self) -> None:

@@ -3,7 +3,7 @@
 A node that makes nothing and says yes at once. For scale tests without a kernel.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agents.network import dhcp, name
 from agents.network.driver import Drivers, Holding, LoggedPacket
@@ -232,8 +232,31 @@ class FakeMeters:
         return {}
 
 
+class FakeTrunks:
+    """Carries nothing."""
+
+    def __init__(self) -> None:
+        self._ports: set[str] = set()
+
+    async def ensure(self, parent_id: str, tags: Mapping[str, int]) -> None:
+        self._ports |= tags.keys()
+
+    async def remove(self, parent_id: str, port_ids: Iterable[str]) -> None:
+        self._ports -= set(port_ids)
+
+    async def find(self) -> list[Holding]:
+        return [Holding("trunk_link", name.trunk_link(id_), "port", id_) for id_ in self._ports]
+
+
 def fake_drivers() -> Drivers:
     """A node whose ports are ACTIVE at once and carry nothing."""
     return Drivers(
-        FakeSwitch(), FakeFilter(), FakeDhcp(), FakeQos(), FakeRouters(), FakeMeters(), namespaces=False
+        FakeSwitch(),
+        FakeFilter(),
+        FakeDhcp(),
+        FakeQos(),
+        FakeRouters(),
+        FakeMeters(),
+        FakeTrunks(),
+        namespaces=False,
     )

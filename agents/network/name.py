@@ -5,7 +5,7 @@ The kernel allows 15 characters; an interface's alias holds the whole id.
 
 BRIDGE, LINK, TUNNEL, TAP, NAMESPACE = "fb", "fd", "fv", "tap", "fabric-"
 ROUTER_LINK, ROUTER_PORT, ROUTER_NAMESPACE = "fr", "rp", "fabric-router-"
-OUTLET, UPLINK, SHAPER = "fo", "fu", "fq"
+OUTLET, UPLINK, SHAPER, TRUNK_LINK = "fo", "fu", "fq", "ft"
 INNER = "dhcp"  # the link's other end, inside the namespace
 METADATA_V4 = "169.254.169.254"
 METADATA_V6 = "fe80::a9fe:a9fe"
@@ -45,6 +45,11 @@ def outlet_mac(network_id: str) -> str:
 def tap(port_id: str) -> str:
     """The tap of a port; the same name is in the server's Nic.tap."""
     return TAP + port_id[:11]
+
+
+def trunk_link(port_id: str) -> str:
+    """The other end of a port that carries a tag on a trunk."""
+    return TRUNK_LINK + port_id[:12]
 
 
 def shaper(port_id: str) -> str:

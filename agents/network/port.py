@@ -8,6 +8,11 @@ def has_tap(port: port_pb2.Port) -> bool:
     return not port.spec.device_owner.startswith("network:")
 
 
+def is_subport(port: port_pb2.Port) -> bool:
+    """What it sends and receives carries a tag on a trunk: its device is made by that."""
+    return port.spec.device_owner == "trunk:subport"
+
+
 def observed(
     port: port_pb2.Port, state: "port_pb2.PortStatus.State.ValueType", reason: str = ""
 ) -> port_pb2.PortStatus:

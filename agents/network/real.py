@@ -12,6 +12,7 @@ from agents.network.nftables import NftablesFilter
 from agents.network.qos import KernelQos
 from agents.network.router_namespace import NamespaceRouters
 from agents.network.settings import NetworkSettings
+from agents.network.trunk_links import VethTrunks
 
 
 def real_drivers(settings: NetworkSettings, state_dir: Path) -> Drivers:
@@ -29,4 +30,6 @@ def real_drivers(settings: NetworkSettings, state_dir: Path) -> Drivers:
     physical = settings.physical_networks
     switch = NetlinkSwitch(links, state_dir / "namespaces", settings.tunnel_address, physical)
     routers = NamespaceRouters(links, state_dir / "routers")
-    return Drivers(switch, NftablesFilter(physical), dhcp, KernelQos(), routers, NamespaceCounters())
+    return Drivers(
+        switch, NftablesFilter(physical), dhcp, KernelQos(), routers, NamespaceCounters(), VethTrunks(links)
+    )

@@ -14,17 +14,16 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.tcmsg.common import calc_xmittime
 
-from agents.network import name, netns
+from agents.network import ingress, name, netns
 from agents.network.driver import Holding
 from agents.network.limit import Bandwidth, Limits
 from fabric.runtime.errors import NotFound
 
 _ROOT, _TBF = 0xFFFFFFFF, 0x10000
-_INGRESS_PARENT, _INGRESS = 0xFFFFFFF1, 0xFFFF0000
 _EVERY_FRAME = "0x0/0x0+0"
 _ETH_P_ALL = 3
 _IFF_UP = 1
-_QUEUED_S = 0.05  # how long a frame may wait
+_QUEUED_S = 0.1  # how long a frame may wait
 _QUEUED_FRAMES = 20  # at least, however slow it is
 
 
@@ -50,7 +49,7 @@ class Shaper:
         self._shape(tap, wanted.into, tap.get_attr("IFLA_MTU"))
         if wanted.out is None:
             if self._link(name.shaper(port_id)) is not None:
-                self._stop_redirect(tap["index"])
+                ingress.clear(self._ip, tap["index"], ingress.SHAPER)
             self._remove_device(port_id)
             return
         device = self._ensure_device(port_id)
@@ -128,28 +127,24 @@ class Shaper:
     def _redirect(self, index: int, device: int) -> None:
         if self._redirected(index) == device:
             return
-        self._stop_redirect(index)
-        self._ip.tc("add", "ingress", index, _INGRESS)
+        ingress.clear(self._ip, index, ingress.SHAPER)
+        ingress.open_(self._ip, index)
         action = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": device}
         self._ip.tc(
             "add-filter",
             "u32",
             index,
-            parent=_INGRESS,
-            prio=1,
+            parent=ingress.QDISC,
+            prio=ingress.SHAPER,
             protocol=_ETH_P_ALL,
             target=_TBF,
             keys=[_EVERY_FRAME],
             action=action,
         )
 
-    def _stop_redirect(self, index: int) -> None:
-        if any(qdisc.get_attr("TCA_KIND") == "ingress" for qdisc in self._ip.get_qdiscs(index)):
-            self._ip.tc("del", index=index, handle=_INGRESS, parent=_INGRESS_PARENT)
-
     def _redirected(self, index: int) -> int | None:
         """Where what enters goes; None: on its own way."""
-        for kept in self._ip.get_filters(index=index, parent=_INGRESS):
+        for kept in ingress.filters(self._ip, index, ingress.SHAPER):
             options = kept.get_attr("TCA_OPTIONS")
             actions = options.get_attr("TCA_U32_ACT") if options is not None else None
             action = actions.get_attr("TCA_ACT_PRIO_1") if actions is not None else None

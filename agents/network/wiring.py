@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from agents.compute.metadata import Documents, documents
-from agents.network import host, nflog, qos
+from agents.network import host, nflog, qos, trunk_links
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.driver import Drivers
 from agents.network.fake import fake_drivers
@@ -23,6 +23,7 @@ from fabric.network.v1 import (
     qos_pb2,
     router_pb2,
     security_group_pb2,
+    trunk_pb2,
 )
 from fabric.runtime.cache import Cache
 from fabric.runtime.node import Life, NodeCache, NodeStore
@@ -67,6 +68,7 @@ class Network:
         return {
             "driver": self._running.config.network.driver,
             "tunnel_address": self._settings.tunnel_address,
+            "trunks": self._is_fake or await asyncio.to_thread(trunk_links.is_possible),
             "loggable": await self._loggable(),
             "qos": sorted(POSSIBLE) if self._is_fake else await asyncio.to_thread(qos.possible),
             "physical_networks": dict(self._settings.physical_networks),
@@ -91,6 +93,7 @@ class Network:
             routers=NodeStore(wants, life, codec, "routers", router_pb2.RouterWant, router_pb2.RouterStatus),
             neighbors=NodeStore(wants, life, codec, "neighbors", neighbor_pb2.Neighbor),
             qos=NodeStore(wants, life, codec, "qos_policies", qos_pb2.QosPolicyWant),
+            trunks=NodeStore(wants, life, codec, "trunks", trunk_pb2.Trunk, trunk_pb2.TrunkStatus),
             logs=NodeStore(wants, life, codec, "logs", log_pb2.Log),
             labels=NodeStore(
                 wants,

@@ -65,9 +65,15 @@ class Agents(NetworkResource[pb.Agent]):
             zone = agent.spec.availability_zone or DEFAULT_ZONE
             alive = agent.spec.admin_state_up and life_of(self.store, agent.spec.node) is not None
             available[zone] = available.get(zone, False) or alive
-        return pb.ListZonesResponse(
-            zones=[pb.Zone(name=n, available=a) for n, a in sorted(available.items())]
-        )
+        zones = [pb.Zone(name=n, available=a) for n, a in sorted(available.items())]
+        return pb.ListZonesResponse(zones=zones, features=sorted(self._features()))
+
+    def _features(self) -> set[str]:
+        details = [life.detail for life in self.store.lives() if life.agent == KIND]
+        wanted = {"logging": "loggable", "trunk": "trunks"}  # a feature, and what agents call it
+        return {
+            name for name, key in wanted.items() if any(key in detail and detail[key] for detail in details)
+        }
 
     def present(self, caller: Caller, message: pb.Agent) -> pb.Agent:
         shown = copy_of(message)

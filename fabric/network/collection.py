@@ -26,10 +26,12 @@ from fabric.network.v1 import (
     security_group_pb2,
     subnet_pb2,
     subnet_pool_pb2,
+    trunk_pb2,
 )
 from fabric.runtime.store import UNLIMITED, Collection
 
 DHCP_OWNER = "network:dhcp"
+SUBPORT_OWNER = "trunk:subport"
 INTERFACE_OWNER = "network:router_interface"
 GATEWAY_OWNER = "network:router_gateway"
 FLOATING_OWNER = "network:floatingip"
@@ -123,7 +125,7 @@ PORTS = Collection(
     place=_place,
     wanted=True,
     status=port_pb2.PortStatus,
-    output_only=("dns_assignments", "qos_network_policy_id"),
+    output_only=("dns_assignments", "qos_network_policy_id", "trunk"),
 )
 
 SECURITY_GROUPS = Collection(
@@ -251,6 +253,25 @@ METERING_RULES = Collection(
     indexes={"label": lambda rule: (rule.spec.metering_label_id,)},
 )
 
+
+def _joined(trunk: trunk_pb2.Trunk) -> Iterable[tuple[str, str]]:
+    """A port is of one trunk at most, as its parent or with a tag."""
+    yield "port", trunk.spec.port_id
+    for sub in trunk.spec.sub_ports:
+        yield "port", sub.port_id
+
+
+TRUNKS = Collection(
+    service="network",
+    name="trunks",
+    message=trunk_pb2.Trunk,
+    claims=_joined,
+    indexes={"parent": lambda trunk: (trunk.spec.port_id,)},
+    node=lambda trunk: trunk.node,
+    wanted=True,
+    status=trunk_pb2.TrunkStatus,
+)
+
 LOGS = Collection(
     service="network",
     name="logs",
@@ -368,6 +389,7 @@ COLLECTIONS: list[Collection[Any]] = [
     PORT_FORWARDINGS,
     METERING_LABELS,
     METERING_RULES,
+    TRUNKS,
     LOGS,
     FLAVORS,
     SERVICE_PROFILES,

@@ -33,6 +33,7 @@ from fabric.network.security_group import GroupRemoval
 from fabric.network.segment_range import SegmentRangeRemoval
 from fabric.network.spread import Spread
 from fabric.network.subnet import SubnetRemoval
+from fabric.network.trunk_spread import TrunkSpread
 from fabric.network.v1 import port_pb2
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
@@ -59,6 +60,7 @@ def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[]
     return {
         "network-ports": lambda: _ports(store),
         "network-spread": lambda: _spread(store, client),
+        "network-trunks": lambda: TrunkSpread(store).run(),
         "network-logs": lambda: LogSpread(store).run(),
         "network-metering": lambda: MeteringSpread(store).run(),
         "network-qos": lambda: QosSpread(store).run(),

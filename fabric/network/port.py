@@ -16,6 +16,7 @@ from fabric.network.own_port import server_of
 from fabric.network.qos_policy import QosPolicies, attach
 from fabric.network.record import TRIES, Asked, NetworkResource, changed, sees_all
 from fabric.network.translation import leave
+from fabric.network.trunk import check_not_joined, details
 from fabric.network.v1 import network_pb2
 from fabric.network.v1 import port_pb2 as pb
 from fabric.runtime.caller import Caller
@@ -114,6 +115,9 @@ class Ports(NetworkResource[pb.Port]):
         network = self.store.find(NETWORKS, message.spec.network_id)
         shown.dns_assignments.extend(assignments(message, self._domain_of(network)))
         shown.qos_network_policy_id = network.spec.qos_policy_id if network is not None else ""
+        joined = details(self.store, message)
+        if joined is not None:
+            shown.trunk.CopyFrom(joined)
         return shown
 
     def _domain_of(self, network: network_pb2.Network | None) -> str:
@@ -328,6 +332,7 @@ class Ports(NetworkResource[pb.Port]):
                 reason="SERVICE_PORT_IN_USE",
                 port=old.meta.id,
             )
+        check_not_joined(self.store, old)
         leave(self.store, txn, old)
         log.end(self.store, txn, old.meta.id)
 

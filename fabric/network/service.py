@@ -33,6 +33,7 @@ from fabric.network.segment_range import SegmentRanges
 from fabric.network.sharing import SharedResource
 from fabric.network.subnet import Subnets
 from fabric.network.subnet_pool import SubnetPools
+from fabric.network.trunk import Trunks
 from fabric.network.v1 import (
     address_group_pb2,
     address_scope_pb2,
@@ -56,6 +57,7 @@ from fabric.network.v1 import (
     security_group_pb2,
     subnet_pb2,
     subnet_pool_pb2,
+    trunk_pb2,
 )
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
@@ -118,6 +120,8 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
         "MeteringLabelRule": MeteringRules(store, policy, labels),
     }
     _add(server, metering_pb2, "MeteringService", meters)
+    trunks = Trunks(store, policy, ports)
+    _add(server, trunk_pb2, "TrunkService", {"Trunk": trunks}, trunks)
     logs = Logs(store, policy)
     _add(server, log_pb2, "LogService", {"Log": logs}, logs)
     flavors = Flavors(store, policy)

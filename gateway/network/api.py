@@ -29,6 +29,7 @@ from gateway.network import (
     segment_ranges,
     subnet_pools,
     subnets,
+    trunks,
 )
 from gateway.network.dialect import NetworkDialect
 from gateway.network.resource import PREFIX
@@ -51,6 +52,7 @@ COLLECTIONS = {  # singular: plural
     "router": "routers",
     "floatingip": "floatingips",
     "floatingip_pool": "floatingip_pools",
+    "trunk": "trunks",
     "log": "logs",
     "loggable_resource": "loggable-resources",
     "metering_label": "metering-labels",
@@ -108,6 +110,7 @@ API = Api(
                 router_scheduler,
                 metering,
                 logs,
+                trunks,
                 flavors,
                 quotas,
                 agents,

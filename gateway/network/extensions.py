@@ -380,7 +380,12 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Extends tag support to more L2 resources.",
         "2017-01-01T00:00:00-00:00",
     ),
+    "trunk": ("Trunk Extension", "Provides support for trunk ports", "2016-01-01T00:00:00-00:00"),
+    "trunk-details": ("Trunk port details", "Expose trunk port details", "2016-01-01T00:00:00-00:00"),
 }
+
+
+_NEEDS = {"logging": "logging", "trunk": "trunk", "trunk-details": "trunk"}  # alias: a feature of nodes
 
 
 def _document(alias: str) -> JsonValue:
@@ -388,27 +393,32 @@ def _document(alias: str) -> JsonValue:
     return {"alias": alias, "name": name, "description": description, "updated": updated, "links": []}
 
 
-async def _authenticate(request: Request) -> None:
-    """The list is no secret, but it is for those who have a token."""
-    await request.call(request.stub(AgentServiceStub).ListZones, pb.ListZonesRequest())
+async def _features(request: Request) -> set[str]:
+    """What of the kernel's some node has. The list is no secret, but it is for those who have a token."""
+    reply = await request.call(request.stub(AgentServiceStub).ListZones, pb.ListZonesRequest())
+    return set(reply.features)
+
+
+def _works(alias: str, features: set[str]) -> bool:
+    return alias in _EXTENSIONS and (alias not in _NEEDS or _NEEDS[alias] in features)
 
 
 async def list_extensions(request: Request) -> Response:
-    await _authenticate(request)
-    return Response(200, {"extensions": [_document(alias) for alias in sorted(_EXTENSIONS)]})
+    features = await _features(request)
+    found = [_document(alias) for alias in sorted(_EXTENSIONS) if _works(alias, features)]
+    return Response(200, {"extensions": found})
 
 
 async def show_extension(request: Request) -> Response:
-    await _authenticate(request)
     alias = request.params["alias"]
-    if alias not in _EXTENSIONS:
+    if not _works(alias, await _features(request)):
         raise Fault(404, f"Extension with alias {alias[:64]} does not exist", reason="EXTENSION_NOT_FOUND")
     return Response(200, {"extension": _document(alias)})
 
 
 async def list_service_providers(request: Request) -> Response:
     """What stands for routers, VPN and firewalls: of these there are routers, and they are all alike."""
-    await _authenticate(request)
+    await _features(request)
     provider: dict[str, JsonValue] = {"service_type": "L3_ROUTER_NAT", "name": "fabric", "default": True}
     asked = {name: request.args(name) for name in provider if request.args(name)}
     fits = all(str(provider[name]).lower() in map(str.lower, values) for name, values in asked.items())

@@ -5,6 +5,7 @@ from fabric.network.v1.port_pb2_grpc import PortServiceStub
 from gateway.core.codec import Enum, Integer, IpAddress, Json, JsonValue, List, Text
 from gateway.core.http import Request
 from gateway.core.table import Field, Object, Table
+from gateway.network import trunks
 from gateway.network.codec import Mac
 from gateway.network.resource import ADMIN, BOOL, BOTH, Resource, first_fields, shown, standard_fields
 from gateway.network.tags import Tags
@@ -91,6 +92,7 @@ PORTS = Table(
         shown("dns_name", "spec.dns_name", write=BOTH),
         Field("dns_assignment", "dns_assignments", codec=ASSIGNMENTS),
         shown("qos_policy_id", "spec.qos_policy_id", write=BOTH, codec=Text(36, nullable=True)),
+        Field("trunk_details", compute=trunks.details),
         Field("qos_network_policy_id", "qos_network_policy_id", codec=Text(nullable=True)),
         *standard_fields(),
     ],

@@ -39,6 +39,7 @@ def furnish(owner: Owner) -> None:
         subnet = {"network_id": net, "ip_version": 4, "cidr": "10.1.0.0/24"}
         subnet_id = owner.make("subnets", "POST", "/network/v2.0/subnets", {"subnet": subnet})
         owner.make("ports", "POST", "/network/v2.0/ports", {"port": {"network_id": net}})
+        _join(owner, net)
         group = {"security_group": {"name": n}}
         id_ = owner.make("security-groups", "POST", "/network/v2.0/security-groups", group)
         rule = {"security_group_id": id_, "direction": "ingress", "ethertype": "IPv4"}
@@ -133,6 +134,17 @@ def rule(owner: Owner) -> None:
         _provide(owner, n)
     endpoint = {"service_id": owner.own["services"][0], "interface": "public", "url": "http://x"}
     owner.make("endpoints", "POST", "/identity/v3/endpoints", {"endpoint": endpoint})
+
+
+def _join(owner: Owner, network: str) -> None:
+    """A trunk of two ports."""
+    ports = []
+    for _ in range(2):
+        port = {"port": {"network_id": network}}
+        ports.append(owner.make("ports", "POST", "/network/v2.0/ports", port))
+    sub_port = {"port_id": ports[1], "segmentation_type": "vlan", "segmentation_id": 2}
+    trunk = {"trunk": {"port_id": ports[0], "sub_ports": [sub_port]}}
+    owner.make("trunks", "POST", "/network/v2.0/trunks", trunk)
 
 
 def _provide(owner: Owner, n: str) -> None:

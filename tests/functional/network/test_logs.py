@@ -89,6 +89,11 @@ async def test_what_can_be_logged_is_what_living_nodes_can_log(cloud: Cloud) -> 
         await until(lambda: bool(cloud.store.lives()))
         found = (await cloud.call("GET", path, **ADMIN)).json()["loggable_resources"]
         assert found == [{"type": "security_group"}]
+        listed = (await cloud.call("GET", "/extensions")).json()["extensions"]
+        aliases = {extension["alias"] for extension in listed}
+        assert "logging" in aliases
+        assert "trunk" not in aliases
+        await cloud.refused(404, "ExtensionNotFound", "GET", "/extensions/trunk")
     finally:
         alive.cancel()
         await asyncio.gather(alive, return_exceptions=True)

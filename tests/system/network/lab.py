@@ -34,6 +34,7 @@ from fabric.network.v1 import (
     qos_pb2,
     router_pb2,
     security_group_pb2,
+    trunk_pb2,
 )
 from tests.unit.agents.node_store import MemoryNodeStore
 
@@ -108,6 +109,7 @@ class Cloud:
         )
         self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
         self.qos: MemoryNodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy] = MemoryNodeStore()
+        self.trunks: MemoryNodeStore[trunk_pb2.Trunk, trunk_pb2.TrunkStatus] = MemoryNodeStore()
         self.logs: MemoryNodeStore[log_pb2.Log, log_pb2.Log] = MemoryNodeStore()
         self.labels: MemoryNodeStore[metering_pb2.MeteringLabelWant, metering_pb2.MeteringLabelStatus] = (
             MemoryNodeStore()

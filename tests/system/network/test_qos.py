@@ -14,7 +14,7 @@ from agents.network.name import shaper, tap
 from tests.system.network.lab import Cloud, Guest, eventually, running, until
 from tests.unit.agents.network.wants import a_network, a_policy, a_port, a_subnet
 
-KBPS = 8000
+KBPS = 4000
 SECONDS = 2.0
 
 
@@ -26,7 +26,7 @@ class Pair:
         subnet = a_subnet(self.network_id)
         self.ports = [a_port(self.network_id, [(subnet, f"10.0.0.{n}")], secure=False) for n in (5, 6)]
         self.ports[0].spec.qos_policy_id = self.policy_id
-        self.cloud.networks.bind(self.network_id, a_network(subnet, network_id=self.network_id))
+        self.cloud.networks.bind(self.network_id, a_network(subnet, network_id=self.network_id, dhcp=()))
 
     def rules(self, **rules: dict[str, object]) -> None:
         self.cloud.qos.bind(self.policy_id, a_policy(self.policy_id, **rules))
@@ -75,16 +75,24 @@ async def kbps(sender: Guest, receiver: Guest, address: str) -> float:
             return count * 8 / 1000 / (time.perf_counter() - first)
 
 
+async def holds(sender: Guest, receiver: Guest, address: str, limit: int) -> bool:
+    """Whether what is carried is never above the limit by 10 %, and not below where the machine has time for it."""
+    for _ in range(4):
+        carried = await kbps(sender, receiver, address)
+        assert carried < 1.1 * limit
+        if carried > 0.9 * limit:
+            return True
+    return False
+
+
 async def test_a_bandwidth_limit_holds_in_each_direction(tmp_path: Path) -> None:
     rules: dict[str, dict[str, object]] = {
         "bandwidth_limit__egress": {"max_kbps": KBPS},
         "bandwidth_limit__ingress": {"max_kbps": KBPS // 2, "max_burst_kbps": KBPS // 100},
     }
     async with pair(tmp_path, **rules) as (it, one, two):
-        sent = await kbps(one, two, "10.0.0.6")
-        received = await kbps(two, one, "10.0.0.5")
-        assert 0.9 * KBPS < sent < 1.1 * KBPS
-        assert 0.9 * KBPS < 2 * received < 1.1 * KBPS
+        assert await holds(one, two, "10.0.0.6", KBPS)
+        assert await holds(two, one, "10.0.0.5", KBPS // 2)
         it.rules()
         await until(lambda: not kinds(shaper(it.ports[0].meta.id)))
         assert await kbps(one, two, "10.0.0.6") > 2 * KBPS

@@ -24,6 +24,7 @@ from fabric.network.v1 import (
     qos_pb2,
     router_pb2,
     security_group_pb2,
+    trunk_pb2,
 )
 from tests.unit.agents.network.wants import (
     a_group,
@@ -48,6 +49,7 @@ class World:
         group, member = security_group_pb2.SecurityGroupWant, security_group_pb2.GroupMember
         self.groups: MemoryNodeStore[group, group] = MemoryNodeStore()  # type: ignore[valid-type]
         self.members: MemoryNodeStore[member, member] = MemoryNodeStore()  # type: ignore[valid-type]
+        self.trunks: MemoryNodeStore[trunk_pb2.Trunk, trunk_pb2.TrunkStatus] = MemoryNodeStore()
         self.logs: MemoryNodeStore[log_pb2.Log, log_pb2.Log] = MemoryNodeStore()
         self.labels: MemoryNodeStore[metering_pb2.MeteringLabelWant, metering_pb2.MeteringLabelStatus] = (
             MemoryNodeStore()
@@ -67,6 +69,7 @@ class World:
             neighbors=cast(object, self.neighbors),  # type: ignore[arg-type]
             qos=cast(object, self.qos),  # type: ignore[arg-type]
             routers=cast(object, self.routers),  # type: ignore[arg-type]
+            trunks=cast(object, self.trunks),  # type: ignore[arg-type]
             logs=cast(object, self.logs),  # type: ignore[arg-type]
             labels=cast(object, self.labels),  # type: ignore[arg-type]
         )

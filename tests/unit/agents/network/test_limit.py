@@ -15,7 +15,7 @@ def test_rates_are_in_bytes_and_bursts_are_chosen_when_nobody_did() -> None:
         dscp_marking={"dscp_mark": 0},
     )
     assert limits(want) == Limits(
-        out=Bandwidth(1_000_000, 50_000),
+        out=Bandwidth(1_000_000, 100_000),
         into=Bandwidth(1000, 10_000),
         out_packets=PacketRate(2000, 100),
         into_packets=PacketRate(1000, 3000),

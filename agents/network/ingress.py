@@ -1,0 +1,33 @@
+"""What happens to frames as they enter a device: several parts of the agent add a filter there, each at its place."""
+
+from typing import Any
+
+from pyroute2 import IPRoute
+
+PARENT, QDISC = 0xFFFFFFF1, 0xFFFF0000
+TRUNK, SHAPER = 1, 10  # the order in which they look at a frame
+
+
+def open_(ip: IPRoute, index: int) -> None:
+    """Let the device have filters."""
+    if not _is_open(ip, index):
+        ip.tc("add", "ingress", index, QDISC)
+
+
+def filters(ip: IPRoute, index: int, place: int) -> list[Any]:
+    """Those of one place."""
+    return [kept for kept in ip.get_filters(index=index, parent=QDISC) if kept["info"] >> 16 == place]
+
+
+def clear(ip: IPRoute, index: int, place: int) -> None:
+    """Nothing is at the place any more; nor has the device filters at all when nobody has any."""
+    if not _is_open(ip, index):
+        return
+    if filters(ip, index, place):
+        ip.tc("del-filter", index=index, parent=QDISC, info=place << 16)
+    if not ip.get_filters(index=index, parent=QDISC):
+        ip.tc("del", index=index, handle=QDISC, parent=PARENT)
+
+
+def _is_open(ip: IPRoute, index: int) -> bool:
+    return any(qdisc.get_attr("TCA_KIND") == "ingress" for qdisc in ip.get_qdiscs(index))
