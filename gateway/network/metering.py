@@ -4,7 +4,7 @@ from fabric.network.v1 import metering_pb2 as pb
 from fabric.network.v1.metering_pb2_grpc import MeteringServiceStub
 from gateway.core.codec import Enum, Text
 from gateway.core.table import Table
-from gateway.network.resource import BOOL, Resource, shown
+from gateway.network.resource import BOOL, PREFIX, Resource, shown
 
 _PREFIX = Text(nullable=True)
 
@@ -43,6 +43,6 @@ RULES = Table(
 )
 
 routes = [
-    *Resource(LABELS).routes("list show create delete"),
-    *Resource(RULES).routes("list show create delete"),
+    *Resource(LABELS).routes("list show create delete", f"{PREFIX}/metering/metering-labels"),
+    *Resource(RULES).routes("list show create delete", f"{PREFIX}/metering/metering-label-rules"),
 ]

@@ -125,7 +125,7 @@ def rule(owner: Owner) -> None:
         for noun, body in {
             "network-segment-ranges": {"network_segment_range": {"name": n, **vnis}},
             "default-security-group-rules": {"default_security_group_rule": template},
-            "metering-labels": {"metering_label": {"name": n}},
+            "metering/metering-labels": {"metering_label": {"name": n}},
             "flavors": {"flavor": {"name": n, "service_type": "L3_ROUTER_NAT"}},
             "log/logs": {"log": {"name": n, "resource_type": "security_group"}},
             "service_profiles": {"service_profile": {"metainfo": n}},

@@ -128,7 +128,8 @@ async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
 
 
 def _path(noun: str) -> str:
-    return f"{noun.replace('_', '-')}s"
+    below = "metering/" if noun.startswith("metering_") else ""
+    return f"{below}{noun.replace('_', '-')}s"
 
 
 @contextlib.asynccontextmanager
