@@ -39,10 +39,10 @@ async def test_a_label_and_its_rules(cloud: Cloud) -> None:
         "remote_ip_prefix": "10.0.0.0/16",
     }
     body = {"metering_label_rule": overlapping}
-    path = "/metering-label-rules"
+    path = "/metering/metering-label-rules"
     await cloud.refused(409, "MeteringLabelRuleOverlaps", "POST", path, body, **ADMIN)
     await cloud.make("metering_label_rule", **{**overlapping, "direction": "egress"}, **ADMIN)
-    await cloud.refused(403, "PolicyNotAuthorized", "DELETE", f"/metering-labels/{label['id']}")
+    await cloud.refused(403, "PolicyNotAuthorized", "DELETE", f"/metering/metering-labels/{label['id']}")
     await cloud.delete("metering_label", label["id"], **ADMIN)
     assert await cloud.find("metering_label_rule", **ADMIN) == []
     await cloud.refused(404, "MeteringLabelNotFound", "POST", path, body, **ADMIN)
@@ -62,7 +62,7 @@ async def test_rules_that_cannot_be(cloud: Cloud, attributes: dict[str, str]) ->
     label = await a_label(cloud)
     rule = {"metering_label_id": label["id"], "direction": "ingress", **attributes}
     body = {"metering_label_rule": rule}
-    reply = await cloud.call("POST", "/metering-label-rules", body, **ADMIN)
+    reply = await cloud.call("POST", "/metering/metering-label-rules", body, **ADMIN)
     assert reply.status_code == 400, reply.text
 
 
