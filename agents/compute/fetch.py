@@ -1,6 +1,6 @@
 """Reading a server's files from the agent of the node that it leaves."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import grpc
 
@@ -14,25 +14,21 @@ from fabric.runtime.errors import from_rpc
 _DEADLINE_S = 6 * 3600.0
 
 
-class Fetcher:
-    """connect: the client of an address."""
-
-    def __init__(self, connect: Callable[[str], Client] = Client) -> None:
-        self._connect = connect
-
-    async def files(self, server_id: str, transfer: pb.Transfer) -> AsyncIterator[Piece]:
-        """All of them, or those that a running guest does not change. Raises what the agent says, Unavailable."""
-        client = self._connect(transfer.address)
-        request = node_pb2.ReadServerFilesRequest(
-            server_id=server_id,
-            ticket=transfer.ticket,
-            fixed_only=transfer.role == pb.Transfer.ROLE_RECEIVE,
-        )
-        try:
-            call = client.stub(ComputeNodeServiceStub).ReadServerFiles(request, timeout=_DEADLINE_S)
-            async for piece in call:
-                yield Piece(piece.name, piece.size_bytes, piece.offset, piece.data)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error) from error
-        finally:
-            await client.close()
+async def fetch_files(
+    server_id: str, transfer: pb.Transfer, credentials: grpc.ChannelCredentials | None = None
+) -> AsyncIterator[Piece]:
+    """All of them, or those that a running guest does not change. Raises what the agent says, Unavailable."""
+    client = Client(transfer.address, credentials=credentials)
+    request = node_pb2.ReadServerFilesRequest(
+        server_id=server_id,
+        ticket=transfer.ticket,
+        fixed_only=transfer.role == pb.Transfer.ROLE_RECEIVE,
+    )
+    try:
+        call = client.stub(ComputeNodeServiceStub).ReadServerFiles(request, timeout=_DEADLINE_S)
+        async for piece in call:
+            yield Piece(piece.name, piece.size_bytes, piece.offset, piece.data)
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc(error) from error
+    finally:
+        await client.close()

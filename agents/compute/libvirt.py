@@ -23,7 +23,7 @@ from agents.compute.driver import (
     Power,
 )
 from agents.compute.files import ServerFiles
-from agents.compute.libvirtd import domain_log_directory
+from agents.compute.libvirtd import domain_log_directory, seen_from_outside
 from agents.compute.settings import ComputeSettings
 from fabric.compute.v1 import node_pb2, server_pb2
 from fabric.runtime.errors import NotFound, Unavailable
@@ -191,7 +191,7 @@ class LibvirtDriver:
                 if dom.isActive():
                     dom.destroy()
                 dom.undefineFlags(_UNDEFINE)
-            stray.end(server_id)
+            stray.end(server_id, self._lib())
             logs = domain_log_directory(self._settings.connection_uri)
             for path in logs.glob(f"{domain.name(server_id)}.log*"):
                 path.unlink(missing_ok=True)
@@ -260,6 +260,9 @@ class LibvirtDriver:
         finally:
             self._connection.listen(lambda _: None)
 
+    def _lib(self) -> Path:
+        return seen_from_outside(self._settings.connection_uri, "lib")
+
     def _find(self, connection: libvirt.virConnect, server_id: str) -> Found | None:
         dom = self._lookup(connection, server_id)
         if dom is None:
@@ -291,7 +294,7 @@ class LibvirtDriver:
             dom.create()
         except libvirt.libvirtError:
             # Perhaps a QEMU is in the way that an earlier libvirtd started and did not live to record.
-            if dom.isActive() or not stray.end(server_id):
+            if dom.isActive() or not stray.end(server_id, self._lib()):
                 raise
             dom.create()
 

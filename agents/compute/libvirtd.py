@@ -23,7 +23,6 @@ _REDIRECTED = {
     "log": "/var/log/libvirt",
     "cache": "/var/cache/libvirt",
 }
-_REDIRECTED_LOG = "log"
 # libvirtd that was killed while it started a guest takes it, when it comes back, for one that is starting for
 # ever, and refuses even to destroy it. Such a guest has no process: what libvirtd remembers of it is removed.
 _FORGET_GHOSTS = "grep -ls \"^<domstatus .*pid='0'\" /run/libvirt/qemu/*.xml | xargs -r rm -f --"
@@ -65,11 +64,16 @@ _STOP_S = 10.0
 
 def domain_log_directory(uri: str) -> Path:
     """Where the libvirtd behind a connection URI keeps its own log of each domain, seen from outside."""
+    return seen_from_outside(uri, "log") / "qemu"
+
+
+def seen_from_outside(uri: str, name: str) -> Path:
+    """One of the directories of the libvirtd behind a connection URI: run, lib, etc, log, cache."""
     for socket in parse_qs(urlsplit(uri).query).get("socket", ()):
-        private = Path(socket).parent / _REDIRECTED_LOG
+        private = Path(socket).parent / name
         if private.is_dir():
-            return private / "qemu"
-    return Path(_REDIRECTED[_REDIRECTED_LOG]) / "qemu"
+            return private
+    return Path(_REDIRECTED[name])
 
 
 class PrivateLibvirtd:

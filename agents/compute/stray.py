@@ -11,9 +11,12 @@ log = structlog.get_logger(__name__)
 _PATIENCE_S = 5.0
 
 
-def end(server_id: str) -> bool:
-    """End the server's QEMU; only for a server whose domain libvirt says is off. True: there was one."""
-    pids = [pid for pid in _pids() if _is_qemu_of(pid, server_id)]
+def end(server_id: str, lib: Path) -> bool:
+    """End the server's QEMU; only for a server whose domain libvirt says is off. True: there was one.
+
+    lib: libvirt's /var/lib/libvirt, seen from here. A server that migrates may run below another one's.
+    """
+    pids = [pid for pid in _pids() if _is_qemu_of(pid, server_id) and _runs_below(pid, lib)]
     for pid in pids:
         log.warning("stray QEMU ended", server=server_id, pid=pid)
         os.kill(pid, signal.SIGKILL)
@@ -29,17 +32,17 @@ def _pids() -> list[int]:
 
 def qemus_below(directory: Path) -> list[int]:
     """The QEMU processes of the libvirtd that keeps its state in this directory."""
-    return [pid for pid in _pids() if _is_qemu(pid) and _runs_below(pid, directory)]
+    return [pid for pid in _pids() if _is_qemu(pid) and _runs_below(pid, directory / "lib")]
 
 
 def _is_qemu(pid: int) -> bool:
     return b"qemu-system" in _arguments(pid)[0]
 
 
-def _runs_below(pid: int, directory: Path) -> bool:
-    """Whether /var/lib/libvirt is, for this process, the one of the directory."""
+def _runs_below(pid: int, lib: Path) -> bool:
+    """Whether /var/lib/libvirt is, for this process, this directory."""
     try:
-        return Path(f"/proc/{pid}/root/var/lib/libvirt").samefile(directory / "lib")
+        return Path(f"/proc/{pid}/root/var/lib/libvirt").samefile(lib)
     except OSError:
         return False
 

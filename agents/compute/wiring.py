@@ -7,7 +7,7 @@ from functools import partial
 from agents.compute.agent import ComputeAgent
 from agents.compute.driver import ComputeDriver
 from agents.compute.fake import FakeDriver, FakeSettings
-from agents.compute.fetch import Fetcher
+from agents.compute.fetch import fetch_files
 from agents.compute.image_cache import ImageCache
 from agents.compute.libvirt import LibvirtDriver
 from agents.compute.node import Node
@@ -69,9 +69,8 @@ class Compute:
         wants = NodeCache(self._running.etcd, codec, "compute", self._running.config.node.name)
         servers = NodeStore(wants, life, codec, "servers", server_pb2.ServerWant, server_pb2.ServerStatus)
         self._running.servers = servers
-        self._agent = ComputeAgent(
-            servers, self._driver, self._images(), self._settings, self._node(), Fetcher().files
-        )
+        files = partial(fetch_files, credentials=self._running.credentials)
+        self._agent = ComputeAgent(servers, self._driver, self._images(), self._settings, self._node(), files)
         return [wants.cache]
 
     async def work(self) -> None:
