@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from agents.compute.driver import RUNNING, ComputeDriver, Found, HypervisorRefused, ImageUnusable, Piece
+from agents.compute.fence import Fence
 from agents.compute.image_cache import ImageCache, touch
 from agents.compute.node import Node
 from agents.compute.patience import Buttons, Failures
@@ -88,12 +89,14 @@ class ComputeAgent:
         settings: ComputeSettings,
         node: Node | None = None,
         fetch_files: FetchFiles = no_files,
+        fence: Fence | None = None,
     ) -> None:
         self._store = store
         self._driver = driver
         self._images = images
         self._settings = settings
         self._node = node or Node()
+        self._fence = fence
         self._loop = Loop("compute", self.reconcile, self._ids, concurrency=settings.concurrency)
         self._work = Work(self._loop.wake)
         self._transfers = Transfers(driver, self._work, fetch_files)
@@ -277,6 +280,8 @@ class ComputeAgent:
             await self._driver.ensure_defined(want, replace(found.marks, reboot_count=reboot_count))
         await self._driver.ensure_power(server.meta.id, RUNNING)
         self._buttons.forget(server.meta.id)
+        if self._fence is not None:
+            self._fence.started(server.meta.id)
 
     def _suspend(self, server_id: str) -> timedelta | None:
         """Saving the memory takes its time, and a delete must not wait for it."""
@@ -396,6 +401,7 @@ class ComputeAgent:
             taps=self._node.existing_taps(nic.tap for nic in server.nics),
             button_pressed=self._buttons.pressed(server.meta.id),
             patience_over=self._buttons.ignored(server, limit),
+            fenced=self._fence is not None and self._fence.was_ended(server.meta.id),
             sending=self._transfers.sending(server.meta.id),
             send_failed=self._transfers.failed(want),
         )

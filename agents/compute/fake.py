@@ -203,3 +203,13 @@ class FakeDriver:
         taken = sum(other.ram_mib for other in self.domains.values() if other.found.power in up)
         if taken + domain.ram_mib > self.settings.ram_mib:
             raise HypervisorRefused("cannot allocate memory", ram_mib=domain.ram_mib)
+
+
+def power_off(directory: Path, server_id: str) -> bool:
+    """What a killed QEMU is to a real node. True: it ran."""
+    shelf = Shelf(directory)
+    domain = shelf.get(server_id)
+    if domain is None or domain.found.power not in (RUNNING, PAUSED):
+        return False
+    shelf[server_id] = replace(domain, found=replace(domain.found, power=STOPPED, why="CRASHED"))
+    return True

@@ -1,5 +1,6 @@
 """The compute agent as a part of fabric-agent."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -7,14 +8,16 @@ from functools import partial
 from agents.compute.agent import ComputeAgent
 from agents.compute.driver import ComputeDriver
 from agents.compute.fake import FakeDriver, FakeSettings
+from agents.compute.fence import Fence
 from agents.compute.fetch import fetch_files
 from agents.compute.image_cache import ImageCache
 from agents.compute.libvirt import LibvirtDriver
+from agents.compute.libvirtd import seen_from_outside
 from agents.compute.node import Node
 from agents.compute.rpc import ComputeNode
 from agents.compute.settings import ComputeSettings
 from agents.image.fetch import fetch
-from agents.running import Running
+from agents.running import Running, Servers, first_of
 from fabric.compute.v1 import node_pb2, server_pb2
 from fabric.runtime.cache import Cache
 from fabric.runtime.node import Life, NodeCache, NodeStore, detail
@@ -44,6 +47,17 @@ class Compute:
         )
         self._is_fake = config.compute.driver == "fake"
         self._driver = self._fake() if self._is_fake else self._libvirt()
+        self._fence = Fence(
+            self._directory,
+            Node().boot_id,
+            config.compute.fence_after_s,
+            ("fake", str(self._directory / "fake"))
+            if self._is_fake
+            else ("libvirt", str(seen_from_outside(config.compute.libvirt_uri, "lib"))),
+        )
+        self._fence.begin()
+        self._life: Life | None = None
+        self._servers: Servers | None = None
         self._agent: ComputeAgent | None = None
 
     def register(self, server: Server) -> None:
@@ -68,15 +82,29 @@ class Compute:
         codec = self._running.codec
         wants = NodeCache(self._running.etcd, codec, "compute", self._running.config.node.name)
         servers = NodeStore(wants, life, codec, "servers", server_pb2.ServerWant, server_pb2.ServerStatus)
-        self._running.servers = servers
+        self._running.servers = self._servers = servers
+        self._life = life
         files = partial(fetch_files, credentials=self._running.credentials)
-        self._agent = ComputeAgent(servers, self._driver, self._images(), self._settings, self._node(), files)
+        self._agent = ComputeAgent(
+            servers, self._driver, self._images(), self._settings, self._node(), files, self._fence
+        )
         return [wants.cache]
 
     async def work(self) -> None:
-        """Reconcile."""
+        """Reconcile, and say which servers end with our lease."""
         assert self._agent is not None
-        await self._agent.run()
+        assert self._life is not None
+        life = self._life
+        await first_of(
+            asyncio.create_task(self._agent.run()),
+            asyncio.create_task(self._fence.keep(lambda: life.renewed, self._fenced)),
+        )
+
+    def _fenced(self) -> list[str]:
+        """The servers that may run here only while we have a lease."""
+        assert self._servers is not None
+        wants = {id_: self._servers.get(id_) for id_ in self._servers.ids()}
+        return [id_ for id_, want in wants.items() if want is not None and want.fenced]
 
     async def holdings(self) -> list[holding_pb2.Holding]:
         """Domains and files with our mark."""

@@ -263,27 +263,28 @@ class Lease:
         self._etcd = etcd
         self._ttl_s = ttl_s
         self.id = 0
+        self.renewed = 0.0  # when it was last known to begin anew, of time.monotonic()
         self.lost = asyncio.Event()  # set when the lease is gone or can no longer be known to be there
 
     async def run(self) -> None:
         """Keep it alive; returns when it is lost. Call grant() before."""
-        renewed = time.monotonic()
         while True:
             await asyncio.sleep(self._ttl_s / 4)
             sent = time.monotonic()
             try:
                 if not await self._etcd.keep_alive(self.id, self._ttl_s / 2):
                     break
-                renewed = sent
+                self.renewed = sent
             except Unavailable as error:
                 log.warning("lease not renewed", lease=self.id, facts=error.facts)
-                if time.monotonic() - renewed > self._ttl_s:
+                if time.monotonic() - self.renewed > self._ttl_s:
                     break
         log.error("lease lost", lease=self.id)
         self.lost.set()
 
     async def grant(self) -> None:
         """Take the lease. Raises Unavailable."""
+        self.renewed = time.monotonic()
         self.id = await self._etcd.grant(self._ttl_s)
 
     async def revoke(self) -> None:

@@ -38,11 +38,17 @@ class Life:
         self._sign = sign
         self._ttl_s = ttl_s
         self.key = f"{ROOT}/nodes/{sign.node}/{sign.agent}"
+        self._lease: Lease | None = None
         self.revision = 0  # of the key as we wrote it; 0: we have no life
+
+    @property
+    def renewed(self) -> float:
+        """When the lease was last renewed, of time.monotonic(); 0: we never had one."""
+        return self._lease.renewed if self._lease is not None else 0.0
 
     async def hold(self, ready: asyncio.Event) -> None:
         """Be alive until the lease is lost: raises LeaseLost. Sets ready when others can see it."""
-        lease = Lease(self._etcd, self._ttl_s)
+        lease = self._lease = Lease(self._etcd, self._ttl_s)
         await lease.grant()
         self._sign.epoch = uuid.uuid4().hex
         self._sign.start_time.FromDatetime(datetime.now(UTC))

@@ -1,8 +1,11 @@
 """The nodes of the cloud: killed, brought back, and asked what really runs on them."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from agents.compute.driver import RUNNING
+from agents.compute.fence import Paths
 from agents.compute.shelf import Shelf
 from tests.processes import ProcessCloud, wait_for
 
@@ -49,6 +52,36 @@ class Nodes:
         shelves = {node: self.shelf(node).get(server_id) for node in PROCESSES}
         return [node for node, d in shelves.items() if d is not None and d.found.power == RUNNING]
 
+    def fenced(self, node: str) -> list[str]:
+        """The servers that the node's guard looks after."""
+        state = "state" if node == "node1" else node
+        manifest = Paths(Path(self.cloud.directory) / state / "compute").read()
+        return [] if manifest is None else manifest.servers
+
+    def watch(self, server_id: str) -> "Watch":
+        """Look from now on at where the server runs."""
+        return Watch(lambda: len(self.running(server_id)))
+
     def settles_on(self, server_id: str, node: str) -> None:
         """Return when this node and no other has anything of the server."""
         wait_for(lambda: self.holding(server_id) == [node], 20, f"{server_id} on {node} only")
+
+
+class Watch:
+    """How many copies were ever seen at once, until it is asked."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count = count
+        self._over = threading.Event()
+        self._most = 0
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+
+    def most(self) -> int:
+        self._over.set()
+        self._thread.join()
+        return self._most
+
+    def _look(self) -> None:
+        while not self._over.wait(0.02):
+            self._most = max(self._most, self._count())

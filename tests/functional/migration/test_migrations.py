@@ -1,5 +1,7 @@
 """Servers that go from node to node, and from flavor to flavor."""
 
+import os
+
 import pytest
 
 from tests.functional.compute.api import Compute
@@ -170,3 +172,17 @@ def test_a_highly_available_server_is_evacuated_by_itself(
     admin.settle(id_, "ACTIVE")
     assert nodes.running(id_) == [host(admin, id_)]
     assert admin.show(plain)["OS-EXT-STS:task_state"] is None
+
+
+def test_a_highly_available_server_never_runs_twice(admin: Compute, demo: Compute, nodes: Nodes) -> None:
+    id_ = demo.boot(metadata={"fabric:ha": "true"})
+    for _ in range(int(os.environ.get("FABRIC_ROUNDS", "2"))):
+        source = host(admin, id_)
+        wait_for(lambda: id_ in nodes.fenced(source), 10, "the node to know")
+        nodes.kill(source)  # what it started runs on, and nobody is there to stop it
+        watch = nodes.watch(id_)
+        wait_for(lambda: host(admin, id_) != source, 20, "the server to go")  # noqa: B023
+        admin.settle(id_, "ACTIVE")
+        nodes.start(source)
+        nodes.settles_on(id_, host(admin, id_))
+        assert watch.most() == 1
