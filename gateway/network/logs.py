@@ -1,8 +1,7 @@
 """Networking API v2.0, section "Logging Resource"."""
 
-from fabric.network.v1.log_pb2_grpc import LogServiceStub
-
 from fabric.network.v1 import log_pb2 as pb
+from fabric.network.v1.log_pb2_grpc import LogServiceStub
 from gateway.core.codec import Enum, Text
 from gateway.core.http import Request, Response
 from gateway.core.route import Route

@@ -177,12 +177,18 @@ def test_a_highly_available_server_is_evacuated_by_itself(
 def test_a_highly_available_server_never_runs_twice(admin: Compute, demo: Compute, nodes: Nodes) -> None:
     id_ = demo.boot(metadata={"fabric:ha": "true"})
     for _ in range(int(os.environ.get("FABRIC_ROUNDS", "2"))):
-        source = host(admin, id_)
-        wait_for(lambda: id_ in nodes.fenced(source), 10, "the node to know")
-        nodes.kill(source)  # what it started runs on, and nobody is there to stop it
-        watch = nodes.watch(id_)
-        wait_for(lambda: host(admin, id_) != source, 20, "the server to go")  # noqa: B023
+        dies_and_comes_back(admin, nodes, id_, host(admin, id_))
+
+
+def dies_and_comes_back(admin: Compute, nodes: Nodes, id_: str, source: str) -> None:
+    wait_for(lambda: id_ in nodes.fenced(source), 10, "the node to know")
+    nodes.kill(source)  # what it started runs on, and nobody is there to stop it
+    watch = nodes.watch(id_)
+    try:
+        wait_for(lambda: host(admin, id_) != source, 20, "the server to go")
         admin.settle(id_, "ACTIVE")
         nodes.start(source)
         nodes.settles_on(id_, host(admin, id_))
-        assert watch.most() == 1
+    finally:
+        most = watch.most()
+    assert most == 1
