@@ -20,10 +20,15 @@ def test_it_is_due_when_the_lease_is_too_old_and_the_machine_is_still_the_same()
 
 
 def test_the_guard_ends_what_is_written_down_and_tells_the_next_agent(tmp_path: Path) -> None:
-    paths, ended = Paths(tmp_path), list[str]()
+    paths, runs = Paths(tmp_path), {"a", "b", "c"}
     paths.write(a_manifest(time.monotonic() - 6, "a", "b"))
-    guard(paths, BOOT, lambda server_id: ended.append(server_id) is None)
-    assert ended == ["a", "b"]
+
+    def end(server_id: str) -> bool:
+        runs.remove(server_id)
+        return True
+
+    guard(paths, BOOT, end)
+    assert runs == {"c"}
     assert paths.ended_servers() == {"a", "b"}
 
 
