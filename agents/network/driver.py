@@ -167,8 +167,11 @@ class QosDriver(Protocol):
 class RouterDriver(Protocol):
     """Layer 3 between networks."""
 
-    async def ensure(self, want: router_pb2.RouterWant) -> None:
-        """Make the router lead where it should, and nowhere else. Raises NotFound: a network is not there yet."""
+    async def ensure(self, want: router_pb2.RouterWant) -> bool:
+        """Make the router lead where it should, and nowhere else. Raises NotFound: a network is not there yet.
+
+        True: ask again a second later. What came was announced, and the links may not have carried it yet.
+        """
 
     async def remove(self, router_id: str) -> None:
         """Make the router not exist."""

@@ -205,8 +205,9 @@ class FakeRouters:
     def __init__(self) -> None:
         self._routers: dict[str, router_pb2.RouterWant] = {}
 
-    async def ensure(self, want: router_pb2.RouterWant) -> None:
+    async def ensure(self, want: router_pb2.RouterWant) -> bool:
         self._routers[want.router.meta.id] = want
+        return False
 
     async def remove(self, router_id: str) -> None:
         self._routers.pop(router_id, None)

@@ -14,6 +14,8 @@ from fabric.runtime.node import NodeStore
 
 log = structlog.get_logger(__name__)
 
+_ANNOUNCED_AGAIN = timedelta(seconds=1)
+
 Status = router_pb2.RouterStatus
 Store = NodeStore[router_pb2.RouterWant, router_pb2.RouterStatus]
 
@@ -53,7 +55,7 @@ class Routers:
             await self._report_unsettled(want, "WAITING_FOR_NETWORK")
             return None
         try:
-            await self._driver.ensure(want)
+            again = await self._driver.ensure(want)
             await self._meters.ensure(want)
             if self._advertiser is not None:
                 self._advertiser.ensure(want)
@@ -61,7 +63,7 @@ class Routers:
             await self._report_unsettled(want, error.reason)
             raise
         await self._report(want, Status(state=Status.STATE_ACTIVE))
-        return None
+        return _ANNOUNCED_AGAIN if again else None
 
     def of_network(self, network_id: str) -> list[str]:
         """The routers that have a port on the network."""

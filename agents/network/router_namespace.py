@@ -26,6 +26,8 @@ from fabric.network.v1 import router_pb2
 
 log = structlog.get_logger(__name__)
 
+Arrivals = dict[str, set[str]]  # by device: addresses (with prefix lengths) that came to it
+
 _OURS = 250  # the protocol number of routes that we made
 _IFF_UP = 0x1
 _FORWARDING = (
@@ -51,18 +53,26 @@ class NamespaceRouters:
     def __init__(self, node_links: Links, names_dir: Path) -> None:
         self._links = node_links
         self._names_dir = names_dir
+        self._arrivals: dict[str, Arrivals] = {}  # by router: announced once
 
-    async def ensure(self, want: router_pb2.RouterWant) -> None:
+    async def ensure(self, want: router_pb2.RouterWant) -> bool:
         router_id = want.router.meta.id
         legs = router_plan.legs(want)
         await self._links.do(self._ensure_links, router_id, legs)
         namespace = name.router_namespace(router_id)
-        await netns.run(namespace, lambda: _configure(legs, router_plan.routes(want)))
+        new = await netns.run(namespace, lambda: _configure(legs, router_plan.routes(want)))
         changed = await netns.run(namespace, lambda: _translate(router_plan.translations(want)))
         if changed:
             log.info("router translates anew", router=router_id, flows_cut=changed - 1)
+        arrivals = {**self._arrivals.pop(router_id, {}), **new}
+        if arrivals:
+            await netns.run(namespace, lambda: _announce(arrivals, legs))
+        if new:
+            self._arrivals[router_id] = new
+        return bool(new)
 
     async def remove(self, router_id: str) -> None:
+        self._arrivals.pop(router_id, None)
         await self._links.do(self._remove, router_id)
 
     async def find(self) -> list[Holding]:
@@ -111,8 +121,8 @@ class NamespaceRouters:
         return found
 
 
-def _configure(legs: list[Leg], routes: list[Route]) -> None:
-    """Runs inside the namespace."""
+def _configure(legs: list[Leg], routes: list[Route]) -> Arrivals:
+    """Runs inside the namespace; returns what is new."""
     for path, value in _FORWARDING:
         write_once(f"/proc/sys/net/{path}", value)
     wanted = {leg.device: leg for leg in legs}
@@ -123,13 +133,21 @@ def _configure(legs: list[Leg], routes: list[Route]) -> None:
         for device, link in found.items():
             if device.startswith(name.ROUTER_PORT) and device not in wanted:
                 netlink.link("del", index=link["index"])
-        for device, leg in wanted.items():
-            _settle_leg(netlink, found[device], leg)
+        arrivals = {device: _settle_leg(netlink, found[device], leg) for device, leg in wanted.items()}
         for family in (socket.AF_INET, socket.AF_INET6):
             _settle_routes(netlink, family, routes, {d: found[d]["index"] for d in wanted})
+    return {device: addresses for device, addresses in arrivals.items() if addresses}
 
 
-def _settle_leg(netlink: Any, link: Any, leg: Leg) -> None:
+def _announce(arrivals: Arrivals, legs: list[Leg]) -> None:
+    """Runs inside the namespace."""
+    for leg in legs:
+        still = arrivals.get(leg.device, set()).intersection(leg.addresses)
+        announce(leg.device, leg.mac, sorted(address.partition("/")[0] for address in still))
+
+
+def _settle_leg(netlink: Any, link: Any, leg: Leg) -> set[str]:
+    """Returns the addresses that it had not."""
     for path, value in _OF_A_LEG:
         write_once(f"/proc/sys/net/{path.format(leg.device)}", value)
     wrong: dict[str, Any] = {}
@@ -141,8 +159,7 @@ def _settle_leg(netlink: Any, link: Any, leg: Leg) -> None:
         wrong["state"] = "up" if leg.up else "down"
     if wrong:
         netlink.link("set", index=link["index"], **wrong)
-    new = settle_addresses(netlink, link["index"], set(leg.addresses))
-    announce(leg.device, leg.mac, sorted(address.partition("/")[0] for address in new))
+    return settle_addresses(netlink, link["index"], set(leg.addresses))
 
 
 def _settle_routes(netlink: Any, family: int, routes: list[Route], devices: dict[str, int]) -> None:
