@@ -151,7 +151,7 @@ class VxlanTunnels:
             alias=name.mark("network", network_id),
             master=name.bridge(network_id),
         )
-        self._settle_membership(device)
+        self._settle_membership(device, any(subnet.spec.ip_version == 6 for subnet in want.subnets))
         return link is None
 
     def _make_device(self, device: str, vni: int) -> None:
@@ -191,13 +191,17 @@ class VxlanTunnels:
                 needed=mtu + _OVERHEAD[version],
             )
 
-    def _settle_membership(self, device: str) -> None:
-        """As a member of the bridge it gets no frames to unknown MACs, and no questions that have an answer."""
-        index = links.index(device)
+    def _settle_membership(self, device: str, six: bool) -> None:
+        """As a member of the bridge it gets no frames to unknown MACs, and no questions that have an answer.
+
+        Of the two ways in which bridges answer, one knows IPv6 but keeps gratuitous ARP from the peers, by which
+        an address pair says that it has moved: it is taken where there is IPv6.
+        """
+        index = socket.if_nametoindex(device)
         data = self._links.ip.get_links(index)[0].get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")
-        wanted = {"IFLA_BRPORT_NEIGH_SUPPRESS": 1, "IFLA_BRPORT_UNICAST_FLOOD": 0}
-        if any(data.get_attr(key) != value for key, value in wanted.items()):
-            self._links.ip.brport("set", index=index, neigh_suppress=1, unicast_flood=0)
+        wanted = {"unicast_flood": 0, "neigh_suppress": int(six), "proxyarp_wifi": int(not six)}
+        if any(data.get_attr(f"IFLA_BRPORT_{key.upper()}") != value for key, value in wanted.items()):
+            self._links.ip.brport("set", index=index, **wanted)
 
     def _write(self, network_id: str, wrong: Mapping[Key, str | None]) -> bool:
         """Repeating it is safe. False: the devices went away; the network's next look makes them anew."""

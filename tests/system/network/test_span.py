@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from agents.network.announce import announce
 from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, security_group_pb2
 from tests.system.network.dhcp_client import obtain, resolve
-from tests.system.network.lab import Guest, echo, eventually, reaches
+from tests.system.network.lab import Guest, echo, eventually, reaches, until
 from tests.system.network.node import Node, nodes
 from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
 
@@ -50,6 +51,24 @@ def neighbors() -> dict[str, str]:
     with contextlib.closing(IPRoute()) as netlink:
         found = [entry for family in (2, 10) for entry in netlink.get_neighbours(family)]
     return {entry.get_attr("NDA_DST"): entry.get_attr("NDA_LLADDR") for entry in found}
+
+
+async def learns(guest: Guest, address: str, port: port_pb2.Port) -> bool:
+    """Whether somebody tells the guest where the address is."""
+    await reaches(guest, address, 9, tries=1)
+    return (await guest.run(neighbors)).get(address) == port.spec.mac_address
+
+
+def listen_arp() -> socket.socket:
+    handle = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(0x0806))
+    handle.bind(("eth0", 0x0806))
+    return handle
+
+
+def received(handle: socket.socket) -> bytes:
+    with contextlib.suppress(BlockingIOError):
+        return handle.recv(100)
+    return b""
 
 
 async def test_a_guest_reaches_one_on_another_node(tmp_path: Path) -> None:
@@ -103,12 +122,7 @@ async def test_a_guest_reaches_one_on_another_node(tmp_path: Path) -> None:
         silent = a_port(network_id, [(four, "10.0.0.9"), (six, "fd00::9")])
         one.want("neighbors", silent.meta.id, a_neighbor(silent, two.name))
         for address in ("10.0.0.9", "fd00::9"):  # nobody is there to say so
-
-            async def knows(address: str = address) -> bool:
-                await hears(address)
-                return (await here.run(neighbors)).get(address) == silent.spec.mac_address
-
-            assert await eventually(knows)
+            assert await eventually(functools.partial(learns, here, address, silent))
 
 
 async def test_a_port_that_moves_is_reached_where_it_is(tmp_path: Path) -> None:
@@ -129,6 +143,12 @@ async def test_a_port_that_moves_is_reached_where_it_is(tmp_path: Path) -> None:
             await there.address("10.0.0.6/24")
             async with echo(there, 7):
                 assert await eventually(lambda: reaches(here, "10.0.0.6", 7))
+                silent = a_port(network_id, [(subnet, "10.0.0.9")])
+                one.want("neighbors", silent.meta.id, a_neighbor(silent, two.name))
+                assert await eventually(lambda: learns(here, "10.0.0.9", silent))
+                with here.call(listen_arp) as heard:  # as of an address pair that moves
+                    await there.run(lambda: announce("eth0", there.mac, ["10.0.0.99"]))
+                    await until(lambda: socket.inet_aton("10.0.0.99") in received(heard))
                 one.want("ports", mover, ports[1])  # its server migrates: it is wanted on both
                 await one.settled("ports", mover)
                 assert await reaches(here, "10.0.0.6", 7)
