@@ -324,7 +324,10 @@ ROUTERS = Collection(
     name="routers",
     message=router_pb2.Router,
     charges=lambda _: {ROUTER_LIMIT: 1},
-    indexes={"node": lambda router: (router.node,)},
+    indexes={
+        "node": lambda router: (router.node,),
+        "flavor": lambda router: (router.spec.flavor_id,) if router.spec.flavor_id else (),
+    },
     node=lambda router: router.node,
     want=router_pb2.RouterWant,
     status=router_pb2.RouterStatus,

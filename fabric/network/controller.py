@@ -13,6 +13,7 @@ from fabric.network.binding import HOLDER
 from fabric.network.collection import (
     ADDRESS_GROUPS,
     AGENTS,
+    FLAVORS,
     NETWORKS,
     PORTS,
     QOS_POLICIES,
@@ -22,6 +23,7 @@ from fabric.network.collection import (
     SUBNETS,
     marked,
 )
+from fabric.network.flavor import FlavorRemoval
 from fabric.network.log_spread import LogSpread
 from fabric.network.metering_spread import MeteringSpread
 from fabric.network.network import NetworkRemoval
@@ -48,6 +50,7 @@ _REMOVALS: tuple[tuple[Collection[Any], removal.Removable], ...] = (
     (SUBNETS, SubnetRemoval()),
     (SECURITY_GROUPS, GroupRemoval()),
     (QOS_POLICIES, QosPolicyRemoval()),
+    (FLAVORS, FlavorRemoval()),
     (RBAC_POLICIES, RbacRemoval()),
     (ADDRESS_GROUPS, AddressGroupRemoval()),
     (SEGMENT_RANGES, SegmentRangeRemoval()),

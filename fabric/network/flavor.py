@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fabric.network import address
-from fabric.network.collection import FLAVORS, SERVICE_PROFILES, marked
+from fabric.network.collection import FLAVORS, ROUTERS, SERVICE_PROFILES, marked
 from fabric.network.record import TRIES, NetworkResource
 from fabric.network.v1 import flavor_pb2 as pb
 from fabric.runtime.caller import Caller
@@ -15,13 +15,28 @@ from fabric.runtime.errors import (
     StaleRevision,
 )
 from fabric.runtime.resource import copy_of
-from fabric.runtime.store import Transaction
+from fabric.runtime.store import Store, Transaction
 
-ROUTERS = "L3_ROUTER_NAT"
+L3 = "L3_ROUTER_NAT"
 SERVICE_TYPES = frozenset(
-    {ROUTERS, "CORE", "DUMMY", "FIREWALL_V2", "FLAVORS", "LOADBALANCERV2", "METERING", "QOS", "VPN"}
+    {L3, "CORE", "DUMMY", "FIREWALL_V2", "FLAVORS", "LOADBALANCERV2", "METERING", "QOS", "VPN"}
 )
 DRIVERS = frozenset({"", "fabric"})  # of profiles: what makes routers here
+
+
+class FlavorRemoval:
+    """A flavor is not taken from routers."""
+
+    collection = FLAVORS
+
+    def check_unused(self, store: Store, record: pb.Flavor) -> None:
+        if any(not marked(router) for router in store.table(ROUTERS).by("flavor", record.meta.id)):
+            raise FailedPrecondition(
+                f"Flavor {record.meta.id} is used by some service instance.", reason="FLAVOR_IN_USE"
+            )
+
+    def release(self, store: Store, record: pb.Flavor, txn: Transaction) -> None:
+        """Nothing goes with it."""
 
 
 class Flavors(NetworkResource[pb.Flavor]):
@@ -65,6 +80,9 @@ class Flavors(NetworkResource[pb.Flavor]):
             )
         for id_ in new.spec.service_profile_ids:
             txn.expect(SERVICE_PROFILES, self._profile(id_))
+
+    async def delete(self, id_: str, caller: Caller) -> pb.Flavor:
+        return await self.remove(id_, caller, FlavorRemoval())
 
     async def AddServiceProfile(self, request: pb.AddServiceProfileRequest, caller: Caller) -> pb.Flavor:
         self.policy.enforce(caller, "create_flavor_service_profile", {})
@@ -177,3 +195,22 @@ class ServiceProfiles(NetworkResource[pb.ServiceProfile]):
                 f"Service Profile {old.meta.id} is used by some service instance.",
                 reason="SERVICE_PROFILE_IN_USE",
             )
+
+
+def choose(store: Store, id_: str, txn: Transaction) -> None:
+    """Let a new router be of the flavor. Raises NotFound, InvalidArgument, FailedPrecondition."""
+    found = store.find(FLAVORS, id_)
+    if found is None or marked(found):
+        raise NotFound(f"Flavor {id_} could not be found.", reason="FLAVOR_NOT_FOUND", field="flavor_id")
+    if found.spec.service_type != L3:
+        raise InvalidArgument(
+            f"Service type {found.spec.service_type} of flavor {id_} is not {L3}.",
+            reason="INVALID_SERVICE_TYPE",
+            field="flavor_id",
+        )
+    profiles = (store.find(SERVICE_PROFILES, profile) for profile in found.spec.service_profile_ids)
+    if not found.spec.enabled:
+        raise FailedPrecondition("Flavor is not enabled.", reason="FLAVOR_DISABLED", field="flavor_id")
+    if not any(profile is not None and profile.spec.enabled for profile in profiles):
+        raise FailedPrecondition("Service Profile is not enabled.", reason="SERVICE_PROFILE_DISABLED")
+    txn.expect(FLAVORS, found)

@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from fabric.network import router_interface, router_placing
+from fabric.network import flavor, router_interface, router_placing
 from fabric.network.agent import DEFAULT_ZONE
 from fabric.network.collection import AGENTS, INTERFACE_OWNER, ROUTERS, agent_id
 from fabric.network.grant import EXTERNAL, rely
@@ -78,6 +78,8 @@ class Routers(NetworkResource[pb.Router]):
             if "spec.ha" not in paths:
                 new.spec.ha = True
             self._check_kind(caller, new, paths, "create")
+            if new.spec.flavor_id:
+                flavor.choose(self.store, new.spec.flavor_id, plug.txn)
             check_zones(self.store, self._zone, new.spec.availability_zone_hints)
             asked = list(new.spec.external_gateways)
             del new.spec.external_gateways[:]

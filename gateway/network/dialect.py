@@ -55,6 +55,8 @@ class NetworkDialect(Dialect):
     statuses: ClassVar[Statuses] = {
         grpc.StatusCode.RESOURCE_EXHAUSTED: 409,
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "NO_NETWORK_AVAILABLE"): 503,
+        (grpc.StatusCode.FAILED_PRECONDITION, "FLAVOR_DISABLED"): 503,
+        (grpc.StatusCode.FAILED_PRECONDITION, "SERVICE_PROFILE_DISABLED"): 503,
     }
     max_limit = _NO_LIMIT
 

@@ -133,6 +133,7 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Adds HA capability to routers.",
         "2014-04-26T00:00:00-00:00",
     ),
+    "l3-flavors": ("Router Flavor Extension", "Flavor support for routers.", "2016-05-17T00:00:00-00:00"),
     "l3_agent_scheduler": (
         "L3 Agent Scheduler",
         "Schedule routers among l3 agents",

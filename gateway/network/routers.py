@@ -63,6 +63,7 @@ ROUTERS = Table(
             "availability_zone_hints", "spec.availability_zone_hints", write="create", codec=List(Text(min=1))
         ),
         Field("availability_zones", "status.availability_zones"),
+        shown("flavor_id", "spec.flavor_id", write="create", codec=Text(36, nullable=True)),
         *standard_fields(),
     ],
 )

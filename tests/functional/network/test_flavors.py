@@ -49,3 +49,23 @@ async def test_what_flavors_cannot_be(cloud: Cloud) -> None:
     await cloud.refused(404, "ServiceProfileDriverNotFound", "POST", PROFILES, unknown, **ADMIN)
     assert (await a_profile(cloud, driver="fabric"))["driver"] == "fabric"
     await cloud.refused(403, "PolicyNotAuthorized", "GET", PROFILES)
+
+
+async def test_a_router_is_of_a_flavor(cloud: Cloud) -> None:
+    flavor = await cloud.make("flavor", name="f", service_type="L3_ROUTER_NAT", **ADMIN)
+    router = {"router": {"flavor_id": flavor["id"]}}
+    await cloud.refused(503, "ServiceProfileDisabled", "POST", "/routers", router)
+    profile = {"service_profile": {"id": (await a_profile(cloud, driver="fabric"))["id"]}}
+    await cloud.call("POST", f"/flavors/{flavor['id']}/service_profiles", profile, **ADMIN)
+    made = await cloud.make("router", flavor_id=flavor["id"])
+    assert made["flavor_id"] == flavor["id"]
+    assert (await cloud.make("router"))["flavor_id"] is None
+    path = f"/flavors/{flavor['id']}"
+    await cloud.refused(409, "FlavorInUse", "DELETE", path, **ADMIN)
+    await cloud.put("flavor", flavor["id"], enabled=False, **ADMIN)
+    await cloud.refused(503, "FlavorDisabled", "POST", "/routers", router)
+    both = {"router": {"flavor_id": flavor["id"], "distributed": True}}
+    assert (await cloud.call("POST", "/routers", both, **ADMIN)).status_code == 400
+    await cloud.delete("router", made["id"])
+    await cloud.delete("flavor", flavor["id"], **ADMIN)
+    await cloud.refused(404, "FlavorNotFound", "POST", "/routers", router)
