@@ -39,8 +39,8 @@ class LogSpread:
             async with self._store.transaction() as txn:
                 txn.remove(LOGS, log)
             log = None
-        nodes = self._nodes(log) if log is not None else set()
-        await self._telling.tell(log_id, plain(log) if log is not None else None, nodes)
+        wants = dict.fromkeys(self._nodes(log), plain(log)) if log is not None else {}
+        await self._telling.tell(log_id, wants)
         return None
 
     def _is_over(self, log: pb.Log) -> bool:

@@ -42,7 +42,7 @@ class MeteringSpread:
                 metering_label=plain(label),
                 rules=[plain(rule) for rule in sorted(rules, key=lambda rule: rule.meta.id)],
             )
-        await self._telling.tell(label_id, want, nodes)
+        await self._telling.tell(label_id, dict.fromkeys(nodes, want))
         return None
 
     def _ids(self) -> set[str]:

@@ -50,7 +50,7 @@ class QosSpread:
         if policy is not None and nodes:
             rules = [plain(rule) for rule in rules_of(self._store, policy_id)]
             want = pb.QosPolicyWant(qos_policy=plain(policy), rules=rules)
-        await self._telling.tell(policy_id, want, nodes)
+        await self._telling.tell(policy_id, dict.fromkeys(nodes, want))
         return None
 
     def _ids(self) -> set[str]:

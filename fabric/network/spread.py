@@ -23,6 +23,7 @@ from fabric.network.collection import (
 )
 from fabric.network.places import Places, place
 from fabric.network.record import plain
+from fabric.network.telling import Telling
 from fabric.network.v1 import (
     neighbor_pb2,
     network_pb2,
@@ -35,7 +36,7 @@ from fabric.runtime.client import Client
 from fabric.runtime.errors import AlreadyExists
 from fabric.runtime.reconcile import Loop
 from fabric.runtime.resource import copy_of
-from fabric.runtime.store import ROOT, Collection, Store
+from fabric.runtime.store import Collection, Store
 
 _NAMESPACE = uuid.UUID("5a0f6c1c-1d0a-4b7e-8d0c-7b1d2f6f7c11")
 
@@ -46,10 +47,10 @@ class Spread:
     def __init__(self, store: Store, client: Client) -> None:
         self._store = store
         self._client = client
+        told: tuple[Collection[Any], ...] = (NETWORKS, NEIGHBORS, SECURITY_GROUPS, MEMBERS)
+        self._tellings = {collection.name: Telling(store, collection) for collection in told}
         self._places = Places()
         self._subnet_networks: dict[str, str] = {}  # of subnets that may be gone when their change is told
-        self._parents = 0  # how many paths the cache had when it was asked who is told of what
-        self._told_of: dict[str, set[str]] = {}
         self._tunnels: dict[str, str] = {}  # node -> tunnel address
         self._rule_groups: dict[str, tuple[str, str]] = {}  # the same for rules: group, remote group
         self.networks = Loop("network.networks", self.reconcile_network, self._network_ids)
@@ -256,38 +257,10 @@ class Spread:
     # -- telling
 
     async def _tell(self, collection: Collection[Any], id_: str, wants: Mapping[str, Any]) -> None:
-        """Make what nodes are told of it exactly this, in one transaction, or write nothing."""
-        wanted = self._store.wanted
-        stale = [node for node, want in wants.items() if wanted(collection, node).get(id_) != want]
-        gone = [
-            node
-            for node in self._told(collection)
-            if node not in wants and wanted(collection, node).get(id_) is not None
-        ]
-        if not stale and not gone:
-            return
-        async with self._store.transaction() as txn:
-            for node in stale:
-                txn.want(collection, node, id_, wants[node])
-            for node in gone:
-                txn.unwant(collection, node, id_)
-
-    def _told(self, collection: Collection[Any]) -> set[str]:
-        """The nodes that have ever been told of the collection."""
-        parents = self._store.cache.parents()
-        if len(parents) != self._parents:  # paths are never forgotten
-            self._parents = len(parents)
-            self._told_of.clear()
-        if collection.name not in self._told_of:
-            head, tail = f"{ROOT}/{collection.service}/node/", f"/want/{collection.name}"
-            self._told_of[collection.name] = {
-                p[len(head) : -len(tail)] for p in parents if p.startswith(head) and p.endswith(tail)
-            }
-        return self._told_of[collection.name]
+        await self._tellings[collection.name].tell(id_, wants)
 
     def _told_ids(self, collection: Collection[Any]) -> Iterable[str]:
-        for node in self._told(collection):
-            yield from self._store.wanted(collection, node).ids()
+        return self._tellings[collection.name].ids()
 
     def _network_ids(self) -> set[str]:
         return {*self._store.table(NETWORKS).ids(), *self._told_ids(NETWORKS)}

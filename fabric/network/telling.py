@@ -1,6 +1,6 @@
-"""What a controller's loop tells the nodes of one collection: the same want on each of some, none elsewhere."""
+"""What a controller's loop tells the nodes of one collection: some a want, the others none."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fabric.runtime.store import ROOT, Collection, Store
@@ -12,28 +12,35 @@ class Telling:
     def __init__(self, store: Store, collection: Collection[Any]) -> None:
         self._store = store
         self._collection = collection
+        self._parents = 0  # of the cache, when it was looked who was told
+        self._told: set[str] = set()
 
-    async def tell(self, id_: str, want: Any, nodes: set[str]) -> None:
-        """Make the wants of exactly these nodes this one, in one transaction, or write nothing."""
+    async def tell(self, id_: str, wants: Mapping[str, Any]) -> None:
+        """Make what nodes are told of it exactly this, in one transaction, or write nothing."""
         collection, wanted = self._collection, self._store.wanted
-        stale = [node for node in nodes if wanted(collection, node).get(id_) != want]
-        told = (node for node in self._told() if wanted(collection, node).get(id_) is not None)
-        gone = [node for node in told if node not in nodes]
+        stale = [node for node, want in wants.items() if wanted(collection, node).get(id_) != want]
+        told = (node for node in self._nodes() if wanted(collection, node).get(id_) is not None)
+        gone = [node for node in told if node not in wants]
         if not stale and not gone:
             return
         async with self._store.transaction() as txn:
             for node in stale:
-                txn.want(collection, node, id_, want)
+                txn.want(collection, node, id_, wants[node])
             for node in gone:
                 txn.unwant(collection, node, id_)
 
     def ids(self) -> Iterable[str]:
         """What nodes were told of."""
-        for node in self._told():
+        for node in self._nodes():
             yield from self._store.wanted(self._collection, node).ids()
 
-    def _told(self) -> set[str]:
+    def _nodes(self) -> set[str]:
         """The nodes that have ever been told of the collection."""
-        head, tail = f"{ROOT}/{self._collection.service}/node/", f"/want/{self._collection.name}"
         parents = self._store.cache.parents()
-        return {p[len(head) : -len(tail)] for p in parents if p.startswith(head) and p.endswith(tail)}
+        if len(parents) != self._parents:  # paths are never forgotten
+            self._parents = len(parents)
+            head, tail = f"{ROOT}/{self._collection.service}/node/", f"/want/{self._collection.name}"
+            self._told = {
+                p[len(head) : -len(tail)] for p in parents if p.startswith(head) and p.endswith(tail)
+            }
+        return self._told

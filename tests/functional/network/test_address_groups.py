@@ -60,9 +60,13 @@ async def test_a_rule_lets_in_who_is_in_its_address_group(cloud: Cloud) -> None:
         return [] if member is None else list(member.addresses)
 
     await until(lambda: told() == ["10.9.0.0/16"])
-    want: Any = cloud.store.wanted(SECURITY_GROUPS, "node1").get(group["id"])
-    remotes = {r.spec.remote_group_id for r in want.rules if r.spec.direction == "ingress"}
-    assert remotes == {addresses["id"]}
+
+    def remotes() -> set[str]:
+        want: Any = cloud.store.wanted(SECURITY_GROUPS, "node1").get(group["id"])
+        rules = want.rules if want is not None else ()
+        return {rule.spec.remote_group_id for rule in rules if rule.spec.direction == "ingress"}
+
+    await until(lambda: remotes() == {addresses["id"]})
     await cloud.call("PUT", f"{path}/add_addresses", {"addresses": ["10.8.0.1/32"]})
     await until(lambda: told() == ["10.8.0.1/32", "10.9.0.0/16"])
     await cloud.refused(409, "AddressGroupInUse", "DELETE", path)
