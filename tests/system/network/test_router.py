@@ -1,20 +1,26 @@
 """Routers: real packets between networks, to the outside and back."""
 
+import asyncio
 import contextlib
 import socket
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute
 
 from agents.network import name, netns
+from agents.network.libnftables import Nftables
+from agents.network.router_plan import TABLE
 from agents.network.settings import NetworkSettings
-from fabric.network.v1 import metering_pb2, network_pb2, port_pb2, router_pb2
+from fabric.network.v1 import metering_pb2, neighbor_pb2, network_pb2, port_pb2, router_pb2
 from tests.system.network.lab import Cloud, Guest, Host, echo, eventually, reaches, running, until
+from tests.system.network.test_agent import watched_links
 from tests.unit.agents.network.wants import a_network, a_port, a_router, a_router_port, a_subnet, translate
 
+HERE = "/proc/thread-self/ns/net"
 ACTIVE = router_pb2.RouterStatus.STATE_ACTIVE
 
 
@@ -52,7 +58,7 @@ async def test_a_router_leads_between_networks_and_out(tmp_path: Path) -> None:
         for at, guest in enumerate(guests, 1):
             await guest.address(f"10.0.{at}.5/24", routes={"0.0.0.0/0": f"10.0.{at}.1"})
             await stack.enter_async_context(echo(guest, 7))
-        node = Host("/proc/thread-self/ns/net")
+        node = Host(HERE)
         internet = stack.enter_context(an_internet())
         await stack.enter_async_context(echo(internet, 7))
         cloud.routers.bind(router_id, router)
@@ -121,8 +127,58 @@ async def test_hosts_make_their_addresses_from_what_the_router_says(tmp_path: Pa
             with contextlib.closing(IPRoute()) as netlink:
                 netlink.route("add", dst="fd00:1::/64", gateway="2001:db8::10")
 
-        netns.call("/proc/thread-self/ns/net", know_the_way_back)
+        netns.call(HERE, know_the_way_back)
         assert await eventually(lambda: reaches(guest, "2001:db8:2::9", 7))
+
+
+async def test_an_agent_that_starts_again_touches_no_router_and_no_tunnel(tmp_path: Path) -> None:
+    cloud = Cloud()
+    (inside, port), outside = a_site(cloud, 1), an_outside()
+    inside.network.spec.network_type, inside.network.spec.segmentation_id = "vxlan", 79
+    inside.peers.add(node="n2", address="192.0.2.2")
+    network_id = inside.network.meta.id
+    for want in (inside, outside):
+        cloud.networks.bind(want.network.meta.id, want)
+    elsewhere = a_port(network_id, [])
+    neighbor = neighbor_pb2.Neighbor(network_id=network_id, port_id=elsewhere.meta.id, node="n2")
+    neighbor.mac_address = elsewhere.spec.mac_address
+    neighbor.addresses.append("10.0.1.77")
+    cloud.neighbors.bind(elsewhere.meta.id, neighbor)
+    gateway = a_router_port(outside, "203.0.113.10", gateway=True)
+    router = a_router(a_router_port(inside, "10.0.1.1"), gateway)
+    translate(router, gateway, "203.0.113.20", "10.0.1.5")
+    router_id, namespace = router.router.meta.id, name.router_namespace(router.router.meta.id)
+    cloud.routers.bind(router_id, router)
+    async with running(cloud, tmp_path):
+        await cloud.active(port.meta.id)
+        await until(lambda: state(cloud, router_id) == ACTIVE)
+        await until(lambda: "10.0.1.77" in netns.call(HERE, answered))
+        await asyncio.sleep(1.5)  # it announces itself a second time, and the kernel tells of carriers late
+    before = netns.call(namespace, translated)
+    with contextlib.ExitStack() as watches:
+        changes = [
+            netns.call(where, lambda: watches.enter_context(watched_links())) for where in (HERE, namespace)
+        ]
+        async with running(cloud, tmp_path):
+            await asyncio.sleep(1.5)
+            assert state(cloud, router_id) == ACTIVE
+        assert [change() for change in changes] == [[], []]
+    assert netns.call(namespace, translated) == before
+
+
+def translated() -> list[dict[str, Any]]:
+    """The router's table with the handles that every write changes."""
+    nftables = Nftables()
+    try:
+        return nftables.table(*TABLE.split(" "))
+    finally:
+        nftables.close()
+
+
+def answered() -> set[str]:
+    """The addresses for which the node's bridges answer."""
+    with contextlib.closing(IPRoute()) as netlink:
+        return {entry.get_attr("NDA_DST") for entry in netlink.get_neighbours(2)}
 
 
 def addresses() -> set[str]:
@@ -152,7 +208,7 @@ def an_internet(near: str = "198.51.100.1", far: str = "198.51.100.9") -> Iterat
             configure(netlink, "eth0", far)
 
     try:
-        netns.call("/proc/thread-self/ns/net", here)
+        netns.call(HERE, here)
         netns.call(namespace, inside)
         yield Host(namespace)
     finally:
