@@ -309,12 +309,22 @@ def changed_routes(had: Iterable[Any], asked: Iterable[Any], *, adds: bool) -> l
 def changed_gateways(
     had: Sequence[pb.ExternalGateway], asked: Sequence[pb.ExternalGateway], change: int
 ) -> list[pb.ExternalGateway]:
-    """All gateways after the change. Raises NotFound: one that is named is not there."""
+    """All gateways after the change. Raises NotFound: one that is to be removed is not there.
+
+    An update that names a network on which there is none moves the first gateway there when it is first itself
+    (that is how `openstack router set --external-gateway` speaks), and adds it when it is not.
+    """
     if change == Change.CHANGE_ADD:
         return [*had, *asked]
     kept = list(had)
     for gateway in asked:
         found = named(gateway, kept)
+        if found is None and change == Change.CHANGE_UPDATE:
+            if gateway is asked[0] and kept and named(kept[0], asked) is None:
+                kept[0] = gateway
+            else:
+                kept.append(gateway)
+            continue
         if found is None:
             raise NotFound(
                 f"The router has no external gateway to network {gateway.network_id} with these addresses.",

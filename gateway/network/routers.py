@@ -140,6 +140,10 @@ async def update_gateways(request: Request) -> Response:
 
 
 async def remove_gateways(request: Request) -> Response:
+    if request.api.dialect.unwrap(ROUTERS, request.json(), request) == {"external_gateways": {}}:
+        asked = pb.GetRouterRequest(id=request.params["id"])  # the client says next that there is to be none
+        found = await request.call(request.stub(RouterServiceStub).GetRouter, asked)
+        return Response(200, {"router": ROUTERS.render(found, request)})
     return await _change(request, Change.CHANGE_REMOVE, "external_gateways")
 
 

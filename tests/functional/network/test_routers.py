@@ -194,6 +194,21 @@ async def test_several_gateways(cloud: Cloud) -> None:
     assert reply.json()["router"]["external_gateways"] == [second | {"enable_snat": False}]
 
 
+async def test_gateways_as_openstack_router_set_and_unset_say_it(cloud: Cloud) -> None:
+    public, router = await a_public_network(cloud), await cloud.make("router", token=ADMIN)
+    path = f"/routers/{router['id']}"
+    asked = {"router": {"external_gateways": [{"network_id": public["id"]}]}}
+    for _ in range(2):
+        reply = await cloud.call("PUT", f"{path}/update_external_gateways", asked, token=ADMIN)
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["router"]["external_gateway_info"]["network_id"] == public["id"]
+    nothing: dict[str, object] = {"router": {"external_gateways": {}}}
+    reply = await cloud.call("PUT", f"{path}/remove_external_gateways", nothing, token=ADMIN)
+    assert reply.status_code == 200, reply.text
+    cleared = await cloud.put("router", router["id"], token=ADMIN, external_gateway_info={})
+    assert cleared["external_gateway_info"] is None
+
+
 async def test_nobody_poses_as_a_router(cloud: Cloud) -> None:
     out = await a_way_out(cloud)
     mine, _ = await cloud.network("10.7.0.0/24", token="p2.member")

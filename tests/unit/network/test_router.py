@@ -98,6 +98,9 @@ def test_some_routes_and_gateways_change_and_the_others_stay() -> None:
     assert changed_gateways([first, second], [_gateway("n")], Change.CHANGE_REMOVE) == [second]
     quiet = _gateway("n", snat=False)
     assert changed_gateways([first, second], [quiet], Change.CHANGE_UPDATE) == [quiet, second]
+    assert changed_gateways([], [first, second], Change.CHANGE_UPDATE) == [first, second]
+    assert changed_gateways([first], [second], Change.CHANGE_UPDATE) == [second]
+    assert changed_gateways([first], [quiet, second], Change.CHANGE_UPDATE) == [quiet, second]
     with pytest.raises(NotFound):
         changed_gateways([first], [second], Change.CHANGE_REMOVE)
 
