@@ -10,13 +10,14 @@ from agents.compute.stray import qemus_below
 from agents.network.driver import Drivers
 from agents.network.filter_model import TABLES
 from agents.network.libnftables import Nftables
+from agents.network.limit import TABLE as QOS_TABLE
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from fabric.runtime.config import Config
 
 
 def remove_networks(config: Config, say: Callable[[str], None]) -> None:
-    """Filters, DHCP servers, taps, bridges, routers, namespaces; the agent makes them again from what is declared."""
+    """Filters, limits, DHCP servers, taps, bridges, routers, namespaces; the agent makes them again as declared."""
     if config.network.driver != "linux" or os.geteuid() != 0:
         return
     settings = NetworkSettings(physical_networks=config.network.physical_networks)
@@ -41,10 +42,14 @@ async def _remove(drivers: Drivers) -> int:
             await drivers.switch.remove_port(holding.owner_id)
     for network_id in {holding.owner_id for holding in switch if holding.owner_kind == "network"}:
         await drivers.switch.remove_network(network_id)
+    limits = await drivers.qos.find()
+    for holding in limits:
+        if holding.kind == "shaper":
+            await drivers.qos.remove_port(holding.owner_id)
     filters = await drivers.filter.find()
     await drivers.close()
     await asyncio.to_thread(_remove_tables)
-    return len(dhcp) + len(switch) + len(routers) + len(filters)
+    return len(dhcp) + len(switch) + len(routers) + len(limits) + len(filters)
 
 
 def _remove_tables() -> None:
@@ -52,7 +57,10 @@ def _remove_tables() -> None:
     kernel = Nftables()
     try:
         kernel.apply(
-            "\n".join(f"add table {family} {name}\ndelete table {family} {name}" for family, name in TABLES)
+            "\n".join(
+                f"add table {family} {name}\ndelete table {family} {name}"
+                for family, name in (*TABLES, QOS_TABLE)
+            )
         )
     finally:
         kernel.close()
