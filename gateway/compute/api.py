@@ -7,6 +7,7 @@ from gateway.compute import (
     audit,
     extensions,
     flavors,
+    floating_ips,
     hypervisors,
     images,
     keypairs,
@@ -38,7 +39,7 @@ VERSIONS = Microversions("compute", "2.1", "2.96", legacy="x-openstack-nova-api-
 _PARTS = (
     servers, server_create, server_action, server_metadata, server_interface, server_history, server_migrations,
     server_parts, server_groups, flavors, keypairs, quotas, zones, aggregates, hypervisors, services, usage, extensions,
-    migrations, images, networks, security_groups, audit,
+    migrations, images, networks, security_groups, floating_ips, audit,
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
-from gateway.compute import body, server_move, servers
+from gateway.compute import body, floating_ips, server_move, servers
 from gateway.compute.acting import Act, Known, plain, run
 from gateway.compute.body import refuse
 from gateway.compute.reading import only_admins
@@ -88,6 +88,7 @@ _GROUP = body.Obj({"name": body.text(255, 1)}, required=["name"], open=True)
 _CONSOLE = body.Obj({"type": body.text()}, required=["type"])
 _NETWORK = body.Obj({"networkId": body.text(255, 1)}, required=["networkId"], open=True)
 _ADDRESS = body.Obj({"address": body.address()}, required=["address"], open=True)
+_FLOATING = body.Obj({"address": body.address(4), "fixed_address": body.address(4)}, required=["address"])
 _REASON = body.Obj({"locked_reason": body.text(255, 1)})
 
 
@@ -111,6 +112,8 @@ ACTIONS: dict[str, Known] = {
     "removeSecurityGroup": (_remove_group, _GROUP, "", ""),
     "addFixedIp": (_add_address, _NETWORK, "", "2.43"),
     "removeFixedIp": (_remove_address, _ADDRESS, "", "2.43"),
+    "addFloatingIp": (floating_ips.add, _FLOATING, "", "2.43"),
+    "removeFloatingIp": (floating_ips.remove, _ADDRESS, "", "2.43"),
     "os-resetState": (
         _reset_state,
         body.Obj({"state": body.word("active", "error")}, required=["state"]),
@@ -128,8 +131,6 @@ ACTIONS: dict[str, Known] = {
     "resetNetwork": (_network_again, body.null, "", ""),
     **server_move.ACTIONS,
     # Known, and not offered yet.
-    "addFloatingIp": (_nothing(), _ADDRESS, "", "2.43"),
-    "removeFloatingIp": (_nothing(), _ADDRESS, "", "2.43"),
     "changePassword": (
         _nothing("active"),
         body.Obj({"adminPass": body.text()}, required=["adminPass"]),

@@ -34,6 +34,18 @@ def test_a_server_is_reached_from_outside_by_a_floating_ip_only(demo: Compute, a
     (listed,) = demo.call("GET", "/servers/detail")["servers"]
     assert kinds(listed["addresses"]) == expected
     assert len(demo.call("GET", f"/servers/{id_}/ips")["addresses"]["net"]) == 2
+    demo.act(id_, "removeFloatingIp", {"address": floating["floating_ip_address"]})
+    old = demo.call("GET", f"/os-floating-ips/{floating['id']}")["floating_ip"]
+    assert (old["pool"], old["instance_id"], old["fixed_ip"]) == ("public", None, None)
+    again = {"removeFloatingIp": {"address": floating["floating_ip_address"]}}
+    assert demo.refused("POST", f"/servers/{id_}/action", again)[0] == 409
+    demo.act(id_, "addFloatingIp", {"address": floating["floating_ip_address"]})
+    (old,) = demo.call("GET", "/os-floating-ips")["floating_ips"]
+    assert (old["instance_id"], old["fixed_ip"]) == (id_, expected["fixed"])
+    made = demo.call("POST", "/os-floating-ips", {"pool": "public"})["floating_ip"]
+    demo.call("DELETE", f"/os-floating-ips/{made['id']}")
+    assert demo.status("POST", "/os-floating-ips", {"pool": "elsewhere"}) == 404
+    assert demo.status("GET", "/os-floating-ips", version="2.36") == 404
     demo.call("DELETE", f"/servers/{id_}")
     demo.gone(id_)
     found = demo.http.call("GET", f"/network/v2.0/floatingips/{floating['id']}")["floatingip"]
