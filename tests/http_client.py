@@ -1,11 +1,14 @@
 """A small HTTP client that costs little: one connection, JSON in and out."""
 
 import http.client
+import time
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import orjson
+
+_IDLE_S = 2.0  # less than a server waits for the next request of a connection
 
 
 class Refused(RuntimeError):
@@ -24,6 +27,7 @@ class Http:
         self._host = urlsplit(url).netloc
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
+        self._used_at = 0.0
         self.token = ""
         self.project_id = ""
         self.user_id = ""
@@ -55,13 +59,17 @@ class Http:
         if body is not None and not isinstance(body, bytes):
             data, sent["Content-Type"] = orjson.dumps(body), "application/json"
         sent.update(headers or {})
+        if time.monotonic() - self._used_at > _IDLE_S:
+            self.close()
         for attempt in (1, 2):
             if self._connection is None:
                 self._connection = http.client.HTTPConnection(self._host, timeout=self._timeout_s)
             try:
                 self._connection.request(method, path, data, sent)
                 reply = self._connection.getresponse()
-                return reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read()
+                answer = reply.read()
+                self._used_at = time.monotonic()
+                return reply.status, {k.lower(): v for k, v in reply.getheaders()}, answer
             except (OSError, http.client.HTTPException):
                 self.close()
                 if attempt == 2 or method != "GET":  # what is lost may have been done
