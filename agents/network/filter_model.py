@@ -139,6 +139,7 @@ _CHAINS = {
     (FLOWS, "to_port"): (
         "type filter hook forward priority 0; policy accept;",
         (
+            f"iifname {_OUTLETS} udp dport {name.VXLAN_PORT} drop",  # other nodes would take it for the cloud's
             "iifname @our_bridge oifname != @our_bridge drop",  # the node routes nothing of its networks
             "oifname @our_bridge iifname != @our_bridge drop",
             "oifname != @our_bridge accept",

@@ -6,6 +6,7 @@ The kernel allows 15 characters; an interface's alias holds the whole id.
 BRIDGE, LINK, TUNNEL, TAP, NAMESPACE = "fb", "fd", "fv", "tap", "fabric-"
 ROUTER_LINK, ROUTER_PORT, ROUTER_NAMESPACE = "fr", "rp", "fabric-router-"
 OUTLET, UPLINK, SHAPER, TRUNK_LINK = "fo", "fu", "fq", "ft"
+VXLAN_PORT = 4789
 INNER = "dhcp"  # the link's other end, inside the namespace
 METADATA_V4 = "169.254.169.254"
 METADATA_V6 = "fe80::a9fe:a9fe"

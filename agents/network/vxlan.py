@@ -23,7 +23,6 @@ from agents.network.links import Links
 from fabric.network.v1 import neighbor_pb2, network_pb2
 from fabric.runtime.errors import FailedPrecondition
 
-PORT = 4789
 _ANYBODY = "00:00:00:00:00:00"
 _OVERHEAD = {4: 50, 6: 70}  # bytes around a frame's payload: Ethernet, VXLAN, UDP and the tunnel's IP version
 _SELF, _MASTER = 0x2, 0x4  # an entry of the device, and one of its bridge
@@ -156,7 +155,7 @@ class VxlanTunnels:
 
     def _make_device(self, device: str, vni: int) -> None:
         local = {"vxlan_local6" if ":" in self._local else "vxlan_local": self._local}
-        facts = {"vxlan_id": vni, "vxlan_port": PORT, "vxlan_learning": False, **local}
+        facts = {"vxlan_id": vni, "vxlan_port": name.VXLAN_PORT, "vxlan_learning": False, **local}
         try:
             self._links.ip.link("add", ifname=device, kind="vxlan", **facts)
         except NetlinkError as error:

@@ -71,6 +71,8 @@ async def test_a_router_leads_between_networks_and_out(tmp_path: Path) -> None:
 
         assert await eventually(lambda: reaches(guests[0], "10.0.2.5", 7))
         assert await eventually(lambda: reaches(guests[0], "198.51.100.9", 7))  # through two translations
+        await stack.enter_async_context(echo(internet, name.VXLAN_PORT))
+        assert not await reaches(guests[0], "198.51.100.9", name.VXLAN_PORT, tries=1)
         assert not await reaches(node, "203.0.113.20", 7)
 
         translate(router, gateway, "203.0.113.20", "10.0.2.5")
