@@ -183,13 +183,13 @@ class TrunkDriver(Protocol):
     """VLAN tags between the tap of a parent and the devices of its other ports."""
 
     async def ensure(self, parent_id: str, tags: Mapping[str, int]) -> None:
-        """Make the devices (port id -> tag), called like the taps of these ports, and carry frames both ways.
+        """Make the devices (port id -> tag), called like the taps of these ports, and carry frames of exactly these.
 
         Raises NotFound: the parent has no tap; Unavailable: the kernel cannot.
         """
 
-    async def remove(self, parent_id: str, port_ids: Iterable[str]) -> None:
-        """Carry nothing for the parent, and make the devices of these ports not exist."""
+    async def remove(self, port_ids: Iterable[str]) -> None:
+        """Make the devices of these ports not exist."""
 
     async def find(self) -> list[Holding]: ...
 

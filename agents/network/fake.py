@@ -242,7 +242,7 @@ class FakeTrunks:
     async def ensure(self, parent_id: str, tags: Mapping[str, int]) -> None:
         self._ports |= tags.keys()
 
-    async def remove(self, parent_id: str, port_ids: Iterable[str]) -> None:
+    async def remove(self, port_ids: Iterable[str]) -> None:
         self._ports -= set(port_ids)
 
     async def find(self) -> list[Holding]:

@@ -1,5 +1,6 @@
 """Keep the trunks whose parents are here: each port with a tag is a device of its own on its network's bridge."""
 
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -36,7 +37,9 @@ class Trunks:
         parent_id, before = self._made.get(trunk_id, ("", {}))
         if trunk is None or not trunk.spec.admin_state_up:
             if parent_id:
-                await self._driver.remove(parent_id, before)
+                with contextlib.suppress(NotFound):  # the parent is gone, and its filters with it
+                    await self._driver.ensure(parent_id, {})
+                await self._driver.remove(before)
                 del self._made[trunk_id]
             if trunk is not None:
                 await self._report(trunk, Status(state=Status.STATE_DOWN))
@@ -45,9 +48,8 @@ class Trunks:
             return None
         tags = {sub.port_id: sub.segmentation_id for sub in trunk.spec.sub_ports}
         try:
-            if gone := before.keys() - tags.keys():
-                await self._driver.remove(parent_id, gone)
             await self._driver.ensure(trunk.spec.port_id, tags)
+            await self._driver.remove(before.keys() - tags.keys())
         except NotFound:
             await self._report(trunk, Status(state=Status.STATE_BUILDING, reason="WAITING_FOR_PORT"))
             return None  # the parent's tap wakes it

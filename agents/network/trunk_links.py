@@ -29,8 +29,8 @@ class VethTrunks:
     async def ensure(self, parent_id: str, tags: Mapping[str, int]) -> None:
         await self._links.do(self._ensure, parent_id, tags)
 
-    async def remove(self, parent_id: str, port_ids: Iterable[str]) -> None:
-        await self._links.do(self._remove, parent_id, list(port_ids))
+    async def remove(self, port_ids: Iterable[str]) -> None:
+        await self._links.do(self._remove, list(port_ids))
 
     async def find(self) -> list[Holding]:
         return await self._links.do(self._find)
@@ -89,10 +89,7 @@ class VethTrunks:
         finally:
             os.close(handle)
 
-    def _remove(self, parent_id: str, port_ids: list[str]) -> None:
-        parent = links.index(name.tap(parent_id))
-        if parent is not None:
-            ingress.clear(self._links.ip, parent, ingress.TRUNK)
+    def _remove(self, port_ids: list[str]) -> None:
         for port_id in port_ids:
             self._links.remove(name.trunk_link(port_id))
 

@@ -53,13 +53,13 @@ class Trunks(NetworkResource[pb.Trunk]):
         if "spec.admin_state_up" not in given:
             new.spec.admin_state_up = True
         new.node = ""
+        asked = self._completed(new.spec.sub_ports)
+        del new.spec.sub_ports[:]
         parent = self._port(caller, new.spec.port_id)
         self._check_free(parent.meta.id, None)
         touched = copy_of(parent)
         touched.meta.generation += 1
         txn.update(PORTS, touched)
-        asked = list(new.spec.sub_ports)
-        del new.spec.sub_ports[:]
         self._join(caller, new, parent, asked, txn)
 
     def change(self, caller: Caller, new: pb.Trunk, old: pb.Trunk, txn: Transaction) -> None:
@@ -76,7 +76,7 @@ class Trunks(NetworkResource[pb.Trunk]):
     async def AddSubPorts(self, request: pb.AddSubPortsRequest, caller: Caller) -> pb.Trunk:
         def add(trunk: pb.Trunk, txn: Transaction) -> None:
             parent = self.store.get(PORTS, trunk.spec.port_id)
-            self._join(caller, trunk, parent, request.sub_ports, txn)
+            self._join(caller, trunk, parent, self._completed(request.sub_ports), txn)
 
         return await self._rejoin(request.id, caller, "add_subports", add)
 
@@ -118,14 +118,10 @@ class Trunks(NetworkResource[pb.Trunk]):
         caller: Caller,
         trunk: pb.Trunk,
         parent: port_pb2.Port,
-        asked: Iterable[pb.SubPort],
+        new: Iterable[pb.SubPort],
         txn: Transaction,
     ) -> None:
         """Add the ports to the trunk."""
-        new = [self._completed(sub) for sub in asked]
-        tags = [sub.segmentation_id for sub in new]
-        if len(set(tags)) != len(tags) or len({sub.port_id for sub in new}) != len(new):
-            raise address.invalid("a port or a segmentation id is given twice", "sub_ports")
         for sub in new:
             port = self._port(caller, sub.port_id)
             if any(sub.segmentation_id == other.segmentation_id for other in trunk.spec.sub_ports):
@@ -143,7 +139,14 @@ class Trunks(NetworkResource[pb.Trunk]):
             txn.update(PORTS, joined)
             trunk.spec.sub_ports.append(sub)
 
-    def _completed(self, asked: pb.SubPort) -> pb.SubPort:
+    def _completed(self, asked: Iterable[pb.SubPort]) -> list[pb.SubPort]:
+        new = [self._tagged(sub) for sub in asked]
+        tags = [sub.segmentation_id for sub in new]
+        if len(set(tags)) != len(tags) or len({sub.port_id for sub in new}) != len(new):
+            raise address.invalid("a port or a segmentation id is given twice", "sub_ports")
+        return new
+
+    def _tagged(self, asked: pb.SubPort) -> pb.SubPort:
         sub = copy_of(asked)
         sub.mac_address = ""
         if sub.segmentation_type == INHERIT:

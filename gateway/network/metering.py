@@ -16,7 +16,7 @@ LABELS = Table(
     fields=[
         shown("id", "meta.id"),
         shown("name", "meta.name", write="create"),
-        shown("description", "meta.description", write="create"),
+        shown("description", "meta.description", write="create", codec=Text(1024)),
         shown("project_id", "meta.project_id", write="create", aliases=("tenant_id",)),
         shown("shared", "spec.shared", write="create", codec=BOOL),
     ],

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from agents.network.driver import Drivers, Holding
-from agents.network.fake import fake_drivers
+from agents.network.fake import FakeTrunks, fake_drivers
 from agents.network.limit import Bandwidth, Limits, PacketRate
-from agents.network.name import bridge, shaper, tap
+from agents.network.name import bridge, shaper, tap, trunk_link
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import neighbor_pb2, port_pb2, security_group_pb2
@@ -216,3 +216,29 @@ async def test_limits_are_there_once_and_then_not(drivers: Drivers) -> None:
     for _ in range(2):
         await drivers.qos.remove_port(port_id)
         assert await drivers.qos.find() == []
+
+
+async def test_a_trunk_makes_the_devices_of_its_ports_once_and_then_not(drivers: Drivers) -> None:
+    site = Site()
+    parent_id, port_id, other_id = site.port.meta.id, str(uuid.uuid4()), str(uuid.uuid4())
+    await drivers.trunk.remove([port_id])
+    await drivers.switch.ensure_network(site.network)
+    await drivers.switch.ensure_port(site.port, 1450)
+    for tags in ({port_id: 5}, {port_id: 5}, {port_id: 6, other_id: 5}):
+        await drivers.trunk.ensure(parent_id, tags)
+        held = await drivers.trunk.find()
+        assert sorted(holding.owner_id for holding in held) == sorted(tags)
+        assert {holding.kind for holding in held} == {"trunk_link"}
+    await drivers.trunk.ensure(parent_id, {port_id: 6})
+    await drivers.trunk.remove([other_id])
+    assert await drivers.trunk.find() == [Holding("trunk_link", trunk_link(port_id), "port", port_id)]
+    for _ in range(2):
+        await drivers.trunk.remove([port_id])
+        assert await drivers.trunk.find() == []
+
+
+async def test_a_trunk_needs_the_tap_of_its_parent(drivers: Drivers) -> None:
+    if isinstance(drivers.trunk, FakeTrunks):
+        pytest.skip("the fake one is told of no taps")
+    with pytest.raises(NotFound):
+        await drivers.trunk.ensure(str(uuid.uuid4()), {str(uuid.uuid4()): 5})

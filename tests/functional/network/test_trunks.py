@@ -58,6 +58,8 @@ async def test_what_trunks_refuse(cloud: Cloud) -> None:
     await cloud.refused(404, "SubPortNotFound", "PUT", remove, {"sub_ports": [tagged(two, 2)]})
     again = {"trunk": {"port_id": parent["id"]}}
     await cloud.refused(409, "PortInUse", "POST", "/trunks", again)
+    twice = {"trunk": {"port_id": "nobody", "sub_ports": [tagged(one, 2), tagged(two, 2)]}}
+    await cloud.refused(400, "InvalidInput", "POST", "/trunks", twice)
     small = await cloud.make("network", mtu=1300)
     narrow = await cloud.make("port", network_id=small["id"])
     too_large = {"trunk": {"port_id": narrow["id"], "sub_ports": [tagged(two, 3)]}}
