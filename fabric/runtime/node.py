@@ -154,6 +154,8 @@ class NodeStore(Generic[Want, Status]):
         """
         if self.status(id_) == status:
             return
+        if self.get(id_) is None:
+            raise StaleRevision("It is not wanted here any more.", id=id_)
         kept = type(status)()
         kept.CopyFrom(status)
         await self._write(id_, kept)

@@ -36,8 +36,8 @@ async def test_pages_link_to_the_next(client: Client) -> None:
     while path:
         page = (await client("GET", path)).json
         names += [network["name"] for network in page["networks"]]
-        links = page.get("networks_links", [])
-        path = links[0]["href"].removeprefix("http://cloud:8080") if links else ""
+        links = {link["rel"]: link["href"] for link in page.get("networks_links", [])}
+        path = links.get("next", "").removeprefix("http://cloud:8080")
     assert names == [f"n{index}" for index in range(5)]
 
 

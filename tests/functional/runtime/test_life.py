@@ -126,6 +126,8 @@ async def test_nothing_is_reported_of_what_is_wanted_no_more(etcd: Etcd) -> None
     with pytest.raises(StaleRevision):
         await store.report("p2", PortStatus(state=PortStatus.STATE_ACTIVE))
     assert await etcd.get(seen) is None
+    with pytest.raises(StaleRevision):  # the same when the cache knows
+        await store.report("never wanted", PortStatus(state=PortStatus.STATE_ACTIVE))
     await life.write("/fabric/network/node/n1/seen/ports/p3", b"{}")  # the lease is not lost by it
     await end(task)
 
