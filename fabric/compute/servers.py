@@ -24,6 +24,7 @@ from fabric.runtime.errors import (
     StaleRevision,
     Unavailable,
 )
+from fabric.runtime.order import InOrder
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import Resource, copy_of
 from fabric.runtime.store import Store, Transaction
@@ -109,24 +110,31 @@ class Servers(Resource[pb.Server]):
         page, marker = await self.list(request.query, caller)
         return pb.ListServersResponse(servers=page, next_marker=marker)
 
-    def candidates(self, caller: Caller, asked: Query) -> list[pb.Server]:
-        """All of the project, or of all projects; newest first unless sorted otherwise."""
+    def in_order(self, caller: Caller, asked: Query) -> InOrder[pb.Server] | None:
+        """All of the project, or of all projects."""
+        everywhere = caller.is_admin and asked.all_projects
+        if any(part.path in SERVERS.indexes for part in asked.filters):
+            return None
+        if not everywhere and not caller.project_id:
+            return None
+        return self.store.table(SERVERS).in_order("" if everywhere else caller.project_id)
+
+    async def list(self, asked: Query, caller: Caller) -> tuple[list[pb.Server], str]:
+        """As every resource, but newest first, and the policy is asked once for each project."""
         if not asked.sorts:
             asked.sorts.add(path="meta.create_time", descending=True)
             asked.sorts.add(path="meta.id", descending=True)
-        return super().candidates(caller, asked)
-
-    async def list(self, asked: Query, caller: Caller) -> tuple[list[pb.Server], str]:
-        """As every resource, but the policy is asked once for each project: all its servers are alike."""
         self.enforce_list(caller)
-        seen, allowed = [], {caller.project_id: True}
-        for server in self.candidates(caller, asked):
+        allowed = {caller.project_id: True}
+
+        def visible(server: pb.Server) -> bool:
             project_id = server.meta.project_id
             if project_id not in allowed:
                 allowed[project_id] = self.visible(caller, server)
-            if allowed[project_id]:
-                seen.append(server)
-        page, marker = query.select(seen, asked, pb.Server)
+            return allowed[project_id]
+
+        messages = self.in_order(caller, asked) or self.candidates(caller, asked)
+        page, marker = query.select(messages, asked, pb.Server, visible)
         return [self.present(caller, server) for server in page], marker
 
     def present(self, caller: Caller, message: pb.Server) -> pb.Server:

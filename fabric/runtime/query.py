@@ -1,7 +1,7 @@
 """Lists from memory: filter, sort and page messages as a fabric.type.v1.Query asks."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fabric.runtime.errors import InvalidArgument
+from fabric.runtime.order import InOrder
 from fabric.type.v1.query_pb2 import Filter, Query
 
 M = TypeVar("M", bound=Message)
@@ -20,24 +21,63 @@ _QUIET = re2.Options()
 _QUIET.log_errors = False
 
 
-def select(messages: Iterable[M], query: Query, kind: type[M]) -> tuple[list[M], str]:
+def select(
+    messages: Iterable[M] | InOrder[M],
+    query: Query,
+    kind: type[M],
+    visible: Callable[[M], bool] = lambda _: True,
+) -> tuple[list[M], str]:
     """The page that the query asks for, and the marker of the next page ("": this is the last).
 
+    Of what is in order a page is looked for no further than it reaches, unless another order is asked for.
     Raises InvalidArgument for an unknown field, a value that does not fit it, or an unknown marker.
     """
-    tests = [_test(kind.DESCRIPTOR, part) for part in query.filters]
+    tests = [visible, *(_test(kind.DESCRIPTOR, part) for part in query.filters)]
+    if isinstance(messages, InOrder):
+        descending = _descending(query)
+        if descending is not None:
+            return _page(messages, query, tests, descending=descending)
+        messages = messages.walk(None, descending=False)
     found = [message for message in messages if all(test(message) for test in tests)]
     _sort(found, query, kind)
     if query.backwards:
         found.reverse()
     if query.marker:
         found = found[_after(found, query.marker) :]
+    return _ended(found, query)
+
+
+def _page(
+    messages: InOrder[M], query: Query, tests: Sequence[Callable[[M], bool]], *, descending: bool
+) -> tuple[list[M], str]:
+    after = messages.find(query.marker) if query.marker else None
+    if query.marker and (after is None or not all(test(after) for test in tests)):
+        raise _no_marker(query.marker)
+    found = []
+    for message in messages.walk(after, descending=descending != query.backwards):
+        if all(test(message) for test in tests):
+            found.append(message)
+            if 0 < query.limit < len(found):
+                break
+    return _ended(found, query)
+
+
+def _ended(found: list[M], query: Query) -> tuple[list[M], str]:
     more = 0 < query.limit < len(found)
     if more:
         found = found[: query.limit]
     if query.backwards:
         found.reverse()
     return found, (found[0 if query.backwards else -1].meta.id if more else "")  # type: ignore[attr-defined]
+
+
+def _descending(query: Query) -> bool | None:
+    """Whether the newest come first; None: the order is not that of create times and ids."""
+    sorts = [(part.path, part.descending) for part in query.sorts]
+    for descending in (False, True):
+        if sorts == [("meta.create_time", descending), ("meta.id", descending)]:
+            return descending
+    return False if sorts in ([], [("meta.create_time", False)]) else None
 
 
 def getter(descriptor: Any, path: str) -> tuple[Getter, FieldDescriptor | None]:
@@ -121,7 +161,11 @@ def _after(found: list[Any], marker: str) -> int:
     for at, message in enumerate(found):
         if message.meta.id == marker:
             return at + 1
-    raise InvalidArgument(f"marker [{marker}] not found", reason="MARKER_NOT_FOUND", field="marker")
+    raise _no_marker(marker)
+
+
+def _no_marker(marker: str) -> InvalidArgument:
+    return InvalidArgument(f"marker [{marker}] not found", reason="MARKER_NOT_FOUND", field="marker")
 
 
 def _plain(field: FieldDescriptor | None) -> Callable[[Any], Any]:

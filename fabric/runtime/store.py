@@ -16,6 +16,7 @@ from fabric.runtime.codec import Codec
 from fabric.runtime.collection import ROOT, SAFE, Collection, Record
 from fabric.runtime.errors import NotFound
 from fabric.runtime.etcd import Etcd
+from fabric.runtime.order import InOrder, key_of
 from fabric.runtime.transaction import UNLIMITED, Transaction
 from fabric.type.v1 import node_pb2, quota_pb2
 
@@ -40,6 +41,7 @@ class Resources(Table[M]):
         self._collection = collection
         self._has_meta = has_meta
         self._reports: dict[str, dict[str, Message]] = {}  # id -> node -> status
+        self._orders: dict[str, InOrder[M]] = {}  # by project; "": all. Made for whoever asks first
 
     def decoded(self, value: bytes, revision: int) -> M:
         """The joined record with its etag."""
@@ -51,6 +53,24 @@ class Resources(Table[M]):
         copy.CopyFrom(message)
         self._collection.strip(copy)
         self.put(id_, self._joined(copy, revision), revision)
+
+    def put(self, id_: str, value: M, revision: int) -> None:
+        """Take the value over."""
+        self._reorder(self.get(id_), value)
+        super().put(id_, value, revision)
+
+    def drop(self, id_: str) -> None:
+        """Forget the value."""
+        self._reorder(self.get(id_), None)
+        super().drop(id_)
+
+    def in_order(self, project_id: str = "") -> InOrder[M]:
+        """The records of a project, or all, by create time."""
+        order = self._orders.get(project_id)
+        if order is None:
+            messages = self.by("project", project_id) if project_id else self
+            order = self._orders[project_id] = InOrder(messages, self._values)
+        return order
 
     def report(self, node: str, id_: str, status: Message | None) -> None:
         """The node's agent has said this of the record; None: nothing any more."""
@@ -70,6 +90,16 @@ class Resources(Table[M]):
     def reported(self, id_: str) -> Mapping[str, Message]:
         """What each node last said of the record."""
         return self._reports.get(id_, {})
+
+    def _reorder(self, old: M | None, new: M | None) -> None:
+        for project_id, order in self._orders.items():
+            had = old is not None and project_id in ("", old.meta.project_id)
+            has = new is not None and project_id in ("", new.meta.project_id)
+            if had and not (has and key_of(old) == key_of(new)):
+                order.remove(cast(M, old))
+                had = False
+            if has and not had:
+                order.add(cast(M, new))
 
     def _joined(self, message: M, revision: int) -> M:
         if self._has_meta:

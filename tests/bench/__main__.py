@@ -17,6 +17,7 @@ import uvloop
 
 from tests.bench import guests, span
 from tests.bench.load import Connection, Target, run, simple
+from tests.bench.scale import NODES, SIZES, Scale, crowd
 from tests.http_client import Http, login
 from tests.processes import DEMO_PASSWORD, PASSWORD, ProcessCloud
 
@@ -211,8 +212,26 @@ def prepare(bench: Bench) -> tuple[str, str, str]:
     return network, image_id, flavor_id
 
 
+async def scale(bench: Bench) -> None:
+    """A cloud of its own nodes, as it grows."""
+    with crowd(bench.cloud, NODES):
+        figures = await Scale(bench.cloud, *prepare(bench)).measure()
+    add = bench.report.add
+    add("storm of 1,000 servers on 100 nodes: accepted", figures.pop("accepted"), "/s")
+    add("storm of 1,000 servers on 100 nodes: placed", figures.pop("placed"), "/s", least=100)
+    add("storm of 1,000 servers on 100 nodes: all ACTIVE", figures.pop("active_s"), "s")
+    for what, figure in figures.items():
+        add(f"{what}, p50", figure, "ms")
+    for what in ("page of 100 of {} ports", "page of 100 of {} servers", "one of {} servers"):
+        small, large = (figures[what.format(size)] for size in SIZES)
+        add(f"{what.format(SIZES[1])}: times as long as of {SIZES[0]}", large / small, "", most=2)
+
+
 async def measure(bench: Bench, only: str) -> None:
     """All parts, or those that are named."""
+    if only == "scale":
+        await scale(bench)
+        return
     network, image, flavor = prepare(bench)
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         "tokens": bench.tokens,
@@ -229,7 +248,9 @@ async def measure(bench: Bench, only: str) -> None:
 def main() -> None:
     """Start a cloud with fake drivers in a temporary directory, measure, and stop it."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--only", default="", help="tokens,projects,ports,servers,guests,span")
+    parser.add_argument(
+        "--only", default="", help="tokens,projects,ports,servers,guests,span; scale alone: 100 nodes"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of operations")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()

@@ -104,6 +104,18 @@ async def test_concurrent_creates_never_exceed_the_quota(etcd_process: EtcdProce
         assert store.quota("p1", "network.port").usage == len(store.table(PORTS)) == 10
 
 
+async def test_records_are_in_the_order_of_their_making_whoever_made_them(etcd_process: EtcdProcess) -> None:
+    async with a_store(etcd_process) as one, a_store(etcd_process) as two:
+        assert len(one.table(PORTS).in_order("p1")) == len(two.table(PORTS).in_order()) == 0
+        made = [await make(one, a_port(id_)) for id_ in "cab"]
+        await two.fresh(None)
+        async with two.transaction() as txn:
+            txn.remove(PORTS, two.get(PORTS, made[1].meta.id))
+        await one.fresh(None)
+        for order in (one.table(PORTS).in_order("p1"), two.table(PORTS).in_order()):
+            assert [port.meta.id for port in order.walk(None, descending=False)] == ["c", "b"]
+
+
 async def test_an_account_is_closed_only_when_nothing_is_used(etcd_process: EtcdProcess) -> None:
     async with a_store(etcd_process) as store:
         port = await make(store, a_port("a"))
