@@ -22,6 +22,7 @@ _STATUSES: Statuses = {
     (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"): 403,
     grpc.StatusCode.RESOURCE_EXHAUSTED: 404,
 }
+_CANNOT_LEAD = ("FLOATING_IP_PORT_ALREADY_ASSOCIATED", "EXTERNAL_GATEWAY_FOR_FLOATING_IP_NOT_FOUND")
 _LEAD = FieldMask(paths=["spec.port_id", "spec.fixed_ip_address"])
 
 
@@ -93,7 +94,13 @@ async def add(request: Request, value: Any) -> Response:
     """addFloatingIp: lead the address to one of the server's, wherever it leads now."""
     server = await servers.find(request)
     port_id, fixed = _target(server, value.get("fixed_address"))
-    await _lead(request, await _named(request, value["address"]), port_id, fixed)
+    floating = await _named(request, value["address"])
+    try:
+        await _lead(request, floating, port_id, fixed)
+    except Fault as fault:
+        if fault.reason not in _CANNOT_LEAD:
+            raise
+        raise Invalid(f"Unable to associate floating IP {value['address']}: {fault.message}") from fault
     return Response(202)
 
 

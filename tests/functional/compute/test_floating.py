@@ -43,6 +43,8 @@ def test_a_server_is_reached_from_outside_by_a_floating_ip_only(demo: Compute, a
     (old,) = demo.call("GET", "/os-floating-ips")["floating_ips"]
     assert (old["instance_id"], old["fixed_ip"]) == (id_, expected["fixed"])
     made = demo.call("POST", "/os-floating-ips", {"pool": "public"})["floating_ip"]
+    second = {"addFloatingIp": {"address": made["ip"]}}
+    assert demo.refused("POST", f"/servers/{id_}/action", second)[0] == 400
     demo.call("DELETE", f"/os-floating-ips/{made['id']}")
     assert demo.status("POST", "/os-floating-ips", {"pool": "elsewhere"}) == 404
     assert demo.status("GET", "/os-floating-ips", version="2.36") == 404
