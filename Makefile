@@ -39,7 +39,7 @@ test: lint
 	$(PYTEST) $(wildcard $(TESTS))
 
 bench: dev
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench --report
 
 clean: # what was generated here; a cloud's data is not here: fabricctl down --wipe
 	rm -rf .venv node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

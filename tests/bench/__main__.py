@@ -8,14 +8,15 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from tests.bench import guests, span
+from tests.bench import guests, paper, span
 from tests.bench.load import Connection, Target, run, simple
 from tests.bench.scale import NODES, SIZES, Scale, crowd
 from tests.http_client import Http, login
@@ -229,9 +230,6 @@ async def scale(bench: Bench) -> None:
 
 async def measure(bench: Bench, only: str) -> None:
     """All parts, or those that are named."""
-    if only == "scale":
-        await scale(bench)
-        return
     network, image, flavor = prepare(bench)
     parts: dict[str, Callable[[], Awaitable[None]]] = {
         "tokens": bench.tokens,
@@ -245,22 +243,31 @@ async def measure(bench: Bench, only: str) -> None:
             await part()
 
 
-def main() -> None:
-    """Start a cloud with fake drivers in a temporary directory, measure, and stop it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument(
-        "--only", default="", help="tokens,projects,ports,servers,guests,span; scale alone: 100 nodes"
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of operations")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    arguments = parser.parse_args()
-    report = Report()
-    print(f"{platform.platform()}, Python {platform.python_version()}\n")
+@contextmanager
+def _cloud() -> Iterator[ProcessCloud]:
     with (
         tempfile.TemporaryDirectory(prefix="fabric-bench-") as directory,
         ProcessCloud(Path(directory), extra=UNLIMITED) as cloud,
     ):
-        uvloop.run(measure(Bench(cloud, report, arguments.scale), arguments.only))
+        yield cloud
+
+
+def main() -> None:
+    """Start a cloud with fake drivers in a temporary directory, measure, and stop it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", default="", help="tokens,projects,ports,servers,scale,guests,span")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of operations")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--report", action="store_true", help="write docs/performance.md")
+    arguments = parser.parse_args()
+    report = Report()
+    print(f"{platform.platform()}, Python {platform.python_version()}\n")
+    if arguments.only != "scale":
+        with _cloud() as cloud:
+            uvloop.run(measure(Bench(cloud, report, arguments.scale), arguments.only))
+    if not arguments.only or "scale" in arguments.only.split(","):
+        with _cloud() as cloud:
+            uvloop.run(scale(Bench(cloud, report, arguments.scale)))
     if os.geteuid() == 0 and (not arguments.only or "guests" in arguments.only.split(",")):
         figures = guests.measure()
         report.add("real guest: API call to the domain running, p50", figures["running_s"], "s", most=1.5)
@@ -270,6 +277,8 @@ def main() -> None:
         report.add("two guests' taps: one TCP connection over VXLAN", figures["vxlan"], "Gbit/s")
         report.add("the same namespaces, directly", figures["bare"], "Gbit/s")
         report.add("security group of 2,000: one more is let in", figures["member_s"], "s", most=1)
+    if arguments.report:
+        paper.write(report.rows)
     if arguments.json:
         arguments.json.write_text(json.dumps(report.rows, indent=1))
     missed = [row[0] for row in report.rows if row[3] is False]
