@@ -1,6 +1,7 @@
 """What rests in etcd below /fabric/network, and what each kind of resource claims and charges."""
 
 import hashlib
+import ipaddress
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -143,8 +144,9 @@ def rule_digest(said: security_group_pb2.SecurityGroupRuleSpec) -> str:
     """What two rules of one group must not share: all that they say."""
     spec = security_group_pb2.SecurityGroupRuleSpec()
     spec.CopyFrom(said)
-    if spec.remote_ip_prefix in ("0.0.0.0/0", "::/0"):
-        spec.remote_ip_prefix = ""  # the same as any
+    if spec.remote_ip_prefix:
+        net = ipaddress.ip_network(spec.remote_ip_prefix, strict=False)
+        spec.remote_ip_prefix = str(net) if net.prefixlen else ""  # all addresses are the same as any
     return hashlib.sha256(spec.SerializeToString(deterministic=True)).hexdigest()[:32]
 
 

@@ -34,7 +34,7 @@ from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 
-MIN_MTU, MAX_MTU = 68, 65535
+MIN_MTU, LEAST_IPV6_MTU, MAX_MTU = 68, 1280, 65535
 _GUARDED = {
     "spec.shared": "shared",
     "spec.external": "router:external",
@@ -206,10 +206,10 @@ class Networks(SharedResource[pb.Network]):
                 field="mtu",
             )
         subnets = self.store.table(SUBNETS).by("network", new.meta.id)
-        if new.spec.mtu < 1280 and any(subnet.spec.ip_version == 6 for subnet in subnets):
+        if new.spec.mtu < LEAST_IPV6_MTU and any(subnet.spec.ip_version == 6 for subnet in subnets):
             raise FailedPrecondition(
                 f"Request to change network MTU for network {new.meta.id} to {new.spec.mtu} conflicts with "
-                "its IPv6 subnets, which need 1280.",
+                f"its IPv6 subnets, which need {LEAST_IPV6_MTU}.",
                 reason="NETWORK_MTU_SUBNET_CONFLICT",
                 field="mtu",
             )

@@ -315,7 +315,8 @@ class Ports(NetworkResource[pb.Port]):
                 reason="PORT_BOUND",
                 field="mac_address",
             )
-        new.spec.mac_address = address.mac(new.spec.mac_address)
+        asked = new.spec.mac_address
+        new.spec.mac_address = address.mac(asked) if asked else self._allocator.mac(old.spec.network_id)
 
     def _change_addresses(
         self, new: pb.Port, old: pb.Port, on: network_pb2.Network, txn: Transaction

@@ -12,7 +12,7 @@ from fabric.network.collection import NETWORKS, marked
 from fabric.network.grant import EXTERNAL, grant
 from fabric.network.v1 import network_pb2
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import NotFound, StaleRevision
+from fabric.runtime.errors import InvalidArgument, NotFound, StaleRevision
 from fabric.runtime.resource import Resource, copy_of
 from fabric.runtime.store import Record, Store, Transaction
 from fabric.type.v1.query_pb2 import Filter, Query
@@ -73,6 +73,16 @@ class NetworkResource(Resource[M]):
                 txn.create(self.collection, new)
                 made.append(new)
         return made
+
+    def own(self, caller: Caller, new: M) -> None:
+        if new.meta.project_id not in ("", caller.project_id) and not sees_all(caller):
+            raise InvalidArgument(
+                "Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires "
+                "admin privileges",
+                reason="HTTP_BAD_REQUEST",
+                field="project_id",
+            )
+        super().own(caller, new)
 
     def name_it(self, caller: Caller, new: M) -> None:
         """Say who it is and whose."""

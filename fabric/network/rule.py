@@ -34,7 +34,7 @@ PROTOCOLS = {
 }
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _ICMP = frozenset({1, 58})
-_ONLY_IPV6 = frozenset({43, 44, 58, 59, 60})
+_ONLY_IPV6 = frozenset({41, 43, 44, 58, 59, 60})
 _LEGACY_NAMES = {"icmpv6": "ipv6-icmp"}
 
 
@@ -152,7 +152,6 @@ def _check_remote(spec: pb.SecurityGroupRuleSpec) -> None:
                 f"Conflicting value ethertype {spec.ethertype} for CIDR {spec.remote_ip_prefix}",
                 "ethertype",
             )
-        spec.remote_ip_prefix = str(net)
 
 
 def _refused(reason: str, message: str, field: str) -> InvalidArgument:

@@ -68,7 +68,7 @@ PORTS = Table(
     fields=[
         *first_fields(),
         shown("network_id", "spec.network_id", write="create", required=True),
-        shown("mac_address", "spec.mac_address", write=BOTH, codec=Mac()),
+        shown("mac_address", "spec.mac_address", write=BOTH, codec=Mac(nullable=True)),
         shown("admin_state_up", "spec.admin_state_up", write=BOTH, codec=BOOL),
         shown("status", "status.state", codec=STATUS),
         shown("device_id", "spec.device_id", write=BOTH),
@@ -78,7 +78,7 @@ PORTS = Table(
             "security_groups",
             "spec.security_group_ids",
             write=BOTH,
-            codec=List(Text(36, min=1), nullable=True),
+            codec=List(Text(36, min=1), unique=True, nullable=True),
             filter=True,
         ),
         Field("allowed_address_pairs", "spec.allowed_address_pairs", write=BOTH, codec=PAIRS),

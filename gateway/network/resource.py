@@ -106,9 +106,11 @@ class Resource(Crud):
         table, dialect = self.table, request.api.dialect
         if not bodies:
             raise Invalid(f"Resource body required: '{table.plural}' is empty.", field=table.plural)
-        creates = [
-            self.creation(request, dialect.unwrap(table, {table.body_key: body}, request)) for body in bodies
+        wrapped = [
+            body if isinstance(body, dict) and set(body) == {table.body_key} else {table.body_key: body}
+            for body in bodies
         ]
+        creates = [self.creation(request, dialect.unwrap(table, body, request)) for body in wrapped]
         reply = await self.call(request, batch, **{batch.first: creates})
         return Response(201, {table.plural: table.render_list(getattr(reply, batch.answer), request)})
 

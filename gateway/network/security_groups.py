@@ -1,5 +1,6 @@
 """Networking API v2.0, sections "Security groups" and "Security group rules"."""
 
+import ipaddress
 from typing import Any
 
 from fabric.network.v1 import security_group_pb2 as pb
@@ -15,8 +16,9 @@ ID = Text(36, nullable=True)
 
 
 def normalized_cidr(rule: pb.SecurityGroupRule, request: Request) -> JsonValue:
-    """The prefix with its host bits cleared, as the service keeps it."""
-    return rule.spec.remote_ip_prefix or None
+    """The prefix with its host bits cleared."""
+    given = rule.spec.remote_ip_prefix
+    return str(ipaddress.ip_network(given, strict=False)) if given else None
 
 
 def rules_of(group: pb.SecurityGroup, request: Request) -> JsonValue:

@@ -137,3 +137,37 @@ async def test_a_port_has_groups_of_one_kind(cloud: Cloud) -> None:
         f"/ports/{port['id']}",
         {"port": {"security_groups": both["port"]["security_groups"]}},
     )
+
+
+async def test_a_port_without_a_mac_address_gets_another(cloud: Cloud) -> None:
+    network, _ = await cloud.network("10.1.0.0/24")
+    port = await cloud.make("port", network_id=network["id"])
+    changed = await cloud.put("port", port["id"], mac_address=None, token="p1.admin")
+    assert changed["mac_address"] not in (port["mac_address"], None)
+
+
+async def test_a_rule_shows_the_prefix_as_it_was_given(cloud: Cloud) -> None:
+    wrapped = {"security_groups": [{"security_group": {"name": name}} for name in ("a", "b")]}
+    groups = (await cloud.call("POST", "/security-groups", wrapped)).json()["security_groups"]
+    assert [group["name"] for group in groups] == ["a", "b"]
+    rule = {"security_group_id": groups[0]["id"], "direction": "ingress", "remote_ip_prefix": "10.0.0.34/24"}
+    made = await cloud.make("security_group_rule", **rule)
+    assert (made["remote_ip_prefix"], made["normalized_cidr"]) == ("10.0.0.34/24", "10.0.0.0/24")
+    same = {"security_group_rule": rule | {"remote_ip_prefix": "10.0.0.0/24"}}
+    await cloud.refused(409, "SecurityGroupRuleExists", "POST", "/security-group-rules", same)
+
+
+async def test_what_does_not_go_together(cloud: Cloud) -> None:
+    narrow = await cloud.make("network", name="n", mtu=1279)
+    subnet = {"network_id": narrow["id"], "ip_version": 6, "cidr": "2001:db8::/64"}
+    await cloud.refused(409, "NetworkMTUSubnetConflict", "POST", "/subnets", {"subnet": subnet})
+    theirs = {"network": {"name": "n", "project_id": "p2"}}
+    await cloud.refused(400, "HTTPBadRequest", "POST", "/networks", theirs)
+    group = await cloud.make("security_group", name="g")
+    twice = {"port": {"network_id": narrow["id"], "security_groups": [group["id"]] * 2}}
+    await cloud.refused(400, "HTTPBadRequest", "POST", "/ports", twice)
+    kind = "SecurityGroupEthertypeConflictWithProtocol"
+    for protocol in ("ipv6-encap", 41, "ipv6-route"):
+        rule = {"security_group_id": group["id"], "direction": "ingress", "protocol": protocol}
+        body = {"security_group_rule": rule}
+        await cloud.refused(400, kind, "POST", "/security-group-rules", body)
