@@ -23,7 +23,7 @@ from agents.compute.driver import (
     Power,
 )
 from agents.compute.files import ServerFiles
-from agents.compute.libvirtd import domain_log_directory, seen_from_outside
+from agents.compute.libvirtd import client_parameters, domain_log_directory, seen_from_outside
 from agents.compute.settings import ComputeSettings
 from fabric.compute.v1 import node_pb2, server_pb2
 from fabric.runtime.errors import NotFound, Unavailable
@@ -214,7 +214,8 @@ class LibvirtDriver:
         folder = str(self._files.folder(server_id))
 
         def migrate(connection: libvirt.virConnect) -> None:
-            live_migration.send(self._existing(connection, server_id), folder, transfer)
+            dom = self._existing(connection, server_id)
+            live_migration.send(dom, folder, transfer, client_parameters(self._settings.connection_uri))
 
         await self._connection.run(migrate)
 

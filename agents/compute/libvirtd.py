@@ -11,10 +11,12 @@ import signal
 import subprocess
 import time
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from agents.compute.stray import qemus_below
+from fabric.runtime.config import Tls
 
 _REDIRECTED = {
     "run": "/run/libvirt",
@@ -37,12 +39,22 @@ max_queued_clients = 64
 log_outputs = "3:stderr"
 """
 _LISTEN_CONF = """\
-listen_tls = 0
-listen_tcp = 1
+listen_tls = 1
+listen_tcp = 0
 listen_addr = "{host}"
-tcp_port = "{port}"
-auth_tcp = "none"
+tls_port = "{port}"
+auth_tls = "none"
+ca_file = "{ca_file}"
+cert_file = "{cert_file}"
+key_file = "{key_file}"
+crl_file = ""
+tls_no_sanity_certificate = 1
 """
+_LISTEN_QEMU_CONF = """\
+migrate_tls_x509_cert_dir = "{pki}"
+migrate_tls_x509_verify = 1
+"""
+_PKI = "pki"  # the node's certificate under the names by which libvirt's clients and QEMU look for it
 _QEMU_CONF = """\
 user = "root"
 group = "root"
@@ -76,16 +88,29 @@ def seen_from_outside(uri: str, name: str) -> Path:
     return Path(_REDIRECTED[name])
 
 
+def client_parameters(uri: str) -> str:
+    """What a libvirtd behind a connection URI, as the client of another, adds to that one's URI."""
+    for socket in parse_qs(urlsplit(uri).query).get("socket", ()):
+        private = Path(socket).parent / _PKI
+        if private.is_dir():
+            return f"?pkipath={private}&no_sanity=1"
+    return ""
+
+
 class PrivateLibvirtd:
     """virtlogd and libvirtd with everything below one directory; needs root."""
 
-    def __init__(self, directory: Path, *, console_bytes: int = 1 << 20, listen: str = "") -> None:
+    def __init__(
+        self, directory: Path, *, console_bytes: int = 1 << 20, listen: str = "", tls: Tls | None = None
+    ) -> None:
         """console_bytes: of each guest's console log, one older part of the same size is kept too.
 
-        listen: host:port at which it takes running guests from others, who are trusted; empty: it does not.
+        listen: host:port at which it takes running guests from nodes that show a certificate of tls's authority;
+        empty, or no tls: it takes none.
         """
         self.directory = directory
-        self._listen = listen
+        self._tls = tls or Tls()
+        self._listen = listen if self._tls.ca_file else ""
         self._console_bytes = console_bytes
 
     @property
@@ -149,12 +174,28 @@ class PrivateLibvirtd:
         if not host_uuid.exists():
             host_uuid.write_text(str(uuid.uuid4()))
         libvirtd_conf = _LIBVIRTD_CONF.format(directory=self.directory, host_uuid=host_uuid.read_text())
+        qemu_conf = _QEMU_CONF
         if self._listen:
             host, _, port = self._listen.rpartition(":")
-            libvirtd_conf += _LISTEN_CONF.format(host=host, port=port)
+            libvirtd_conf += _LISTEN_CONF.format(host=host, port=port, **asdict(self._tls))
+            qemu_conf += _LISTEN_QEMU_CONF.format(pki=self._name_certificates())
         (etc / "libvirtd.conf").write_text(libvirtd_conf)
-        (etc / "qemu.conf").write_text(_QEMU_CONF)
+        (etc / "qemu.conf").write_text(qemu_conf)
         (etc / "virtlogd.conf").write_text(_VIRTLOGD_CONF.format(console_bytes=self._console_bytes))
+
+    def _name_certificates(self) -> Path:
+        pki = self.directory / _PKI
+        pki.mkdir(exist_ok=True)
+        names = {
+            self._tls.ca_file: ("cacert.pem", "ca-cert.pem"),
+            self._tls.cert_file: ("clientcert.pem", "client-cert.pem", "server-cert.pem"),
+            self._tls.key_file: ("clientkey.pem", "client-key.pem", "server-key.pem"),
+        }
+        for file, links in names.items():
+            for link in links:
+                (pki / link).unlink(missing_ok=True)
+                (pki / link).symlink_to(file)
+        return pki
 
     def command(self, daemon: str) -> list[str]:
         """The daemon in the foreground, with its mount namespace; the pid stays that of the first process."""

@@ -15,14 +15,18 @@ _FLAGS = (
     | libvirt.VIR_MIGRATE_PERSIST_DEST
     | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
     | libvirt.VIR_MIGRATE_NON_SHARED_INC  # the image is there already: what the guest wrote is sent
+    | libvirt.VIR_MIGRATE_TLS  # memory and disks are encrypted on their way
     | libvirt.VIR_MIGRATE_AUTO_CONVERGE  # a guest that writes faster than it is sent is slowed down
 )
 _RUNNING_XML = libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_MIGRATABLE
 _DEFINED_XML = _RUNNING_XML | libvirt.VIR_DOMAIN_XML_INACTIVE
 
 
-def send(dom: libvirt.virDomain, folder: str, transfer: server_pb2.Transfer) -> None:
-    """Return when it runs there and is gone here. Raises libvirtError, HypervisorRefused."""
+def send(dom: libvirt.virDomain, folder: str, transfer: server_pb2.Transfer, parameters: str) -> None:
+    """Return when it runs there and is gone here. Raises libvirtError, HypervisorRefused.
+
+    parameters: of the connection of our libvirtd to that one.
+    """
     if not dom.isActive():
         raise ChangedMeanwhile("the domain does not run")
     host = urlsplit(transfer.address).hostname
@@ -31,7 +35,7 @@ def send(dom: libvirt.virDomain, folder: str, transfer: server_pb2.Transfer) -> 
     running = dom.XMLDesc(_RUNNING_XML)
     bare = f"[{host}]" if ":" in host else host
     dom.migrateToURI3(
-        transfer.address,
+        transfer.address + parameters,
         {
             libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{bare}",
             libvirt.VIR_MIGRATE_PARAM_LISTEN_ADDRESS: host,

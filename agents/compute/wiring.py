@@ -20,6 +20,7 @@ from agents.image.fetch import fetch
 from agents.running import Running, Servers, first_of
 from fabric.compute.v1 import node_pb2, server_pb2
 from fabric.runtime.cache import Cache
+from fabric.runtime.config import Config
 from fabric.runtime.node import Life, NodeCache, NodeStore, detail
 from fabric.runtime.resource import methods
 from fabric.runtime.rpc import Server
@@ -42,7 +43,7 @@ class Compute:
             stop_timeout=timedelta(seconds=config.compute.stop_timeout_s),
             soft_reboot_timeout=timedelta(seconds=config.compute.soft_reboot_timeout_s),
             orphan_grace=timedelta(seconds=config.agent.orphan_grace_s),
-            migration_address=_migration_address(config.compute.migration_listen),
+            migration_address=_migration_address(config),
             image_cache_max_age=timedelta(days=config.compute.image_cache_days),
         )
         self._is_fake = config.compute.driver == "fake"
@@ -140,6 +141,7 @@ class Compute:
                 vcpus=compute.fake_vcpus,
                 ram_mib=compute.fake_ram_mib,
                 disk_gb=compute.fake_disk_gb,
+                send_time=timedelta(seconds=compute.fake_send_s),
                 directory=self._directory / "fake",
             )
         )
@@ -151,5 +153,7 @@ class Compute:
         self._running.verifier.check(ticket, server=server_id, may=purpose)
 
 
-def _migration_address(listen: str) -> str:
-    return f"qemu+tcp://{listen}/system" if listen else ""
+def _migration_address(config: Config) -> str:
+    """Guests are taken only from nodes that show a certificate."""
+    listen = config.compute.migration_listen
+    return f"qemu+tls://{listen}/system" if listen and config.tls.ca_file else ""

@@ -10,6 +10,8 @@ from fabric.compute.absence import Absences
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import server_pb2 as pb
+from fabric.identity.v1 import project_pb2, project_pb2_grpc
+from fabric.runtime.client import Client
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store
 
@@ -25,6 +27,13 @@ def wants_it(server: pb.Server) -> bool:
     """Whether it asks to run elsewhere when its node dies: by its metadata, else as its project."""
     said = server.spec.metadata.get(KEY)
     return server.spec.high_availability if said is None else said.lower() in _YES
+
+
+async def project_wants_it(client: Client, project_id: str) -> bool:
+    """Whether the servers of the project are highly available where they do not say themselves: by its tags."""
+    request = project_pb2.GetProjectRequest(id=project_id)
+    project = await client.call(project_pb2_grpc.ProjectServiceStub, "GetProject", request)
+    return KEY in project.meta.tags
 
 
 class HighAvailability:

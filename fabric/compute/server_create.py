@@ -11,6 +11,7 @@ from fabric.compute.candidate import Ask
 from fabric.compute.demand import GIB
 from fabric.compute.filters import checks
 from fabric.compute.flavor import FLAVORS
+from fabric.compute.high_availability import project_wants_it
 from fabric.compute.keypair import KEYPAIRS
 from fabric.compute.quota import check_user
 from fabric.compute.server import LIFECYCLE, SERVERS, charges
@@ -72,6 +73,7 @@ class ServerCreation:
         spec.reservation_id = spec.reservation_id or f"r-{uuid.uuid4().hex[:8]}"
         spec.power, spec.power_generation = pb.ServerSpec.POWER_RUNNING, 1
         spec.user_id = caller.user_id
+        spec.high_availability = await project_wants_it(self._client, caller.project_id)
         template.meta.project_id = caller.project_id
         template.meta.request_id = caller.request_id
         template.meta.finalizers[:] = [LIFECYCLE]

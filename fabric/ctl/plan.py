@@ -19,7 +19,7 @@ def programs(place: Place, config: Config) -> list[Program]:
     roles = config.node.roles
     found = [_etcd(place, config)] if "etcd" in roles else []
     if "agent" in roles and owns_libvirt(place, config):
-        libvirtd = PrivateLibvirtd(place.libvirt)
+        libvirtd = own_libvirtd(place, config)
         has_virtlogd = answers_unix(libvirtd.directory / "run/virtlogd-sock")
         found += [
             Program("virtlogd", tuple(libvirtd.command("virtlogd"))),
@@ -37,6 +37,11 @@ def programs(place: Place, config: Config) -> list[Program]:
 def owns_libvirt(place: Place, config: Config) -> bool:
     """Whether the servers live in a libvirtd that we run, not in the system's."""
     return config.compute.driver == "libvirt" and str(place.libvirt) in config.compute.libvirt_uri
+
+
+def own_libvirtd(place: Place, config: Config) -> PrivateLibvirtd:
+    """The libvirtd that we run."""
+    return PrivateLibvirtd(place.libvirt, listen=config.compute.migration_listen, tls=config.tls)
 
 
 def _own(place: Place, script: str) -> tuple[str, ...]:

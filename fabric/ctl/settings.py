@@ -22,6 +22,7 @@ LOOPBACK = "127.0.0.1"
 GATEWAY_PORT = 8780
 PUBLIC = "public"  # the physical network that leads outside, and the first external network
 ROLES = ("etcd", "controller", "gateway", "agent")
+_MIGRATION_PORT = 16514  # libvirt's own for TLS
 Sections = Mapping[str, Mapping[str, Any]]
 
 
@@ -135,6 +136,7 @@ def node_sections(place: Place, wish: Wish, agent: str, roles: Sequence[str]) ->
         "compute": {
             "driver": wish.compute_driver or "libvirt",
             "libvirt_uri": f"qemu+unix:///system?socket={place.libvirt}/libvirt-sock",
+            **({"migration_listen": f"{wish.address}:{_MIGRATION_PORT}"} if wish.address else {}),
         },
         "network": {
             "driver": wish.network_driver or "linux",

@@ -8,10 +8,9 @@ import signal
 
 import structlog
 
-from agents.compute.libvirtd import PrivateLibvirtd
 from fabric.ctl.lock import held
 from fabric.ctl.place import Place
-from fabric.ctl.plan import SUPERVISOR, owns_libvirt, programs
+from fabric.ctl.plan import SUPERVISOR, own_libvirtd, owns_libvirt, programs
 from fabric.ctl.process import Process
 from fabric.ctl.supervisor import Supervisor, become_subreaper
 from fabric.runtime import log as logging
@@ -35,7 +34,7 @@ def run(place: Place, _: argparse.Namespace) -> int:
         assert myself is not None
         myself.save(place.desk.pid_file(SUPERVISOR))
         if owns_libvirt(place, config):
-            PrivateLibvirtd(place.libvirt).configure()
+            own_libvirtd(place, config).configure()
         become_subreaper()
         asyncio.run(_until_told(Supervisor(place.desk, programs(place, config))))
         place.desk.pid_file(SUPERVISOR).unlink(missing_ok=True)

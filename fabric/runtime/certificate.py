@@ -159,7 +159,7 @@ def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=not sign_certificates,  # QEMU asks for it, though these keys encipher none
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=sign_certificates,

@@ -126,11 +126,12 @@ class Compute:
     resize_confirm_s: float = opt(0.0, "After how long a resize is taken as confirmed; 0: never.")
     migration_listen: str = opt(
         "",
-        "host:port at which the node's libvirt takes running servers from other nodes; empty: it does not.",
+        "host:port at which the node's libvirt takes running servers from other nodes, with [tls]; empty: it does not.",
     )
     fake_vcpus: int = opt(64, "Virtual CPUs of a node with the fake driver.")
     fake_ram_mib: int = opt(262144, "Memory of a node with the fake driver.")
     fake_disk_gb: int = opt(20480, "Disk of a node with the fake driver.")
+    fake_send_s: float = opt(0.0, "How long a live migration takes with the fake driver.")
 
 
 @dataclasses.dataclass(frozen=True)

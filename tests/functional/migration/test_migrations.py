@@ -164,8 +164,11 @@ def test_a_server_of_a_dead_node_is_evacuated_and_the_node_comes_back_without_it
 def test_a_highly_available_server_is_evacuated_by_itself(
     admin: Compute, demo: Compute, nodes: Nodes
 ) -> None:
-    id_ = demo.boot(metadata={"fabric:ha": "true"})
+    tag = f"/identity/v3/projects/{demo.http.project_id}/tags/fabric:ha"
+    admin.http.call("PUT", tag)
+    id_ = demo.boot()
     plain = demo.boot(metadata={"fabric:ha": "false"})
+    admin.http.call("DELETE", tag)
     source = host(admin, id_)
     nodes.power_off(source)
     wait_for(lambda: host(admin, id_) != source, 20, "the server to go")

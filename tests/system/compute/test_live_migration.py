@@ -15,6 +15,8 @@ from agents.compute.libvirt import LibvirtDriver
 from agents.compute.libvirtd import PrivateLibvirtd
 from agents.compute.settings import ComputeSettings
 from fabric.compute.v1 import server_pb2 as pb
+from fabric.runtime.certificate import Authority
+from fabric.runtime.config import Tls
 from tests.functional.etcd import free_port
 from tests.unit.agents.compute.wants import SERVER_ID, a_want
 
@@ -30,7 +32,7 @@ class Host:
     image: Path
 
     def __post_init__(self) -> None:
-        self.address = f"qemu+tcp://{self.listen}/system"
+        self.address = f"qemu+tls://{self.listen}/system"
         settings = ComputeSettings(connection_uri=self.daemon.uri, migration_address=self.address)
         self.driver = LibvirtDriver(self.name, self.directory, settings)
 
@@ -55,10 +57,13 @@ class Host:
 def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[PrivateLibvirtd, str]]]:
     if shutil.which("libvirtd", path="/usr/sbin:/usr/bin") is None:
         pytest.skip("no libvirtd here")
-    made = []
+    made, authority = [], Authority(tmp_path_factory.mktemp("keys"))
+    authority.ensure()
     for name in ("a", "b"):
+        pair = authority.ensure_pair(name, name, ["127.0.0.1"])
+        tls = Tls(str(authority.certificate), str(pair.certificate), str(pair.key))
         listen = f"127.0.0.1:{free_port()}"
-        made.append((PrivateLibvirtd(tmp_path_factory.mktemp(name), listen=listen), listen))
+        made.append((PrivateLibvirtd(tmp_path_factory.mktemp(name), listen=listen, tls=tls), listen))
     for daemon, _ in made:
         daemon.start()
     yield made
