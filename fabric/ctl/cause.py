@@ -74,6 +74,8 @@ def _wait(sight: Sight) -> str:
         holders = ", ".join(record.meta.finalizers)
         held = f"node {node} has not let go of it yet" if node else f"still held by {holders or 'nobody'}"
         return f"it is being removed; {held}{_why(sight)}"
+    if move := _move(record):
+        return move
     if not node:
         return "it is not placed yet" if sight.collection.want is not None and _acts_by_loop(sight) else ""
     if sight.collection.status is None:
@@ -85,6 +87,17 @@ def _wait(sight: Sight) -> str:
     if _is_on_its_way(sight):
         return f"node {node} is at work on it{_why(sight)}"
     return _words(sight.seen)
+
+
+def _move(record: Any) -> str:
+    """Of a server that migrates."""
+    if "move" not in record.DESCRIPTOR.fields_by_name or not record.move.migration_id:
+        return ""
+    move = record.move
+    phase = move.DESCRIPTOR.fields_by_name["phase"].enum_type.values_by_number[move.phase].name
+    said = f": {move.message}" if move.message else ""
+    target = move.target or "a node that is not chosen yet"
+    return f"it migrates from {move.source} to {target}, {phase.removeprefix('MIGRATION_STATE_')}{said}"
 
 
 def _is_on_its_way(sight: Sight) -> bool:

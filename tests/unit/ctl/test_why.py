@@ -9,7 +9,7 @@ import pytest
 
 from fabric.compute.instance_action import ACTIONS
 from fabric.compute.server import SERVERS
-from fabric.compute.v1 import instance_action_pb2
+from fabric.compute.v1 import instance_action_pb2, migration_pb2
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.ctl.glance import Glance
 from fabric.ctl.log_lines import log_lines
@@ -81,6 +81,16 @@ async def test_a_silent_node_is_the_cause(store: Store) -> None:
     shelf.life("n1", "network")
     placed(shelf, State(state=State.STATE_ACTIVE, observed_generation=1))
     assert "cause: the compute agent of node n1 is down" in await why(store, shelf, SERVER)
+
+
+async def test_a_server_that_migrates_says_from_where_to_where(store: Store) -> None:
+    shelf = Shelf()
+    shelf.life("n1", "compute")
+    server = placed(shelf, State(state=State.STATE_ACTIVE, observed_generation=2))
+    server.move.migration_id, server.move.source, server.move.target = "m", "n1", "n2"
+    server.move.phase = migration_pb2.MIGRATION_STATE_RUNNING
+    shelf.record(SERVERS, server)
+    assert "cause: it migrates from n1 to n2, RUNNING" in await why(store, shelf, SERVER)
 
 
 async def test_a_server_that_waits_leads_to_the_port_that_it_waits_for(store: Store) -> None:
