@@ -19,6 +19,7 @@ from fabric.runtime.client import Client
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, NotFound
 from fabric.type.v1.query_pb2 import Filter, Query
 
+_MOST_IN_A_LABEL = 63  # RFC 1035
 _SURROUNDINGS_S = 2.0  # how long what is known of a network is used again
 
 Surroundings = tuple[network_pb2.Network, Sequence[subnet_pb2.Subnet]]
@@ -57,7 +58,7 @@ class Nics:
         spec.device_id, spec.device_owner = server.meta.id, _owner(server)
         spec.security_group_ids.extend(server.spec.security_groups)
         spec.port_security_enabled = True
-        spec.dns_name = server.spec.hostname
+        spec.dns_name = dns_name(server.spec.hostname)
         if request.fixed_ip:
             spec.fixed_ips.add(ip_address=request.fixed_ip)
         try:
@@ -128,6 +129,12 @@ class Nics:
         self._known = {id_: kept for id_, kept in self._known.items() if now - kept[0] < _SURROUNDINGS_S}
         self._known[network_id] = (now, (network, list(reply.subnets)))
         return self._known[network_id][1]
+
+
+def dns_name(hostname: str) -> str:
+    """The name that a server's ports have in DNS: the first label of its host name, if it can be one."""
+    label = hostname.partition(".")[0]
+    return label if len(label) <= _MOST_IN_A_LABEL else ""
 
 
 def _owner(server: pb.Server) -> str:

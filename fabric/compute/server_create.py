@@ -20,6 +20,8 @@ from fabric.compute.v1 import flavor_pb2
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.image.v1 import image_pb2, image_pb2_grpc
 from fabric.network.v1 import (
+    auto_allocated_topology_pb2,
+    auto_allocated_topology_pb2_grpc,
     network_pb2,
     network_pb2_grpc,
     port_pb2,
@@ -31,6 +33,7 @@ from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
 from fabric.runtime.errors import (
     Exhausted,
+    FabricError,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -251,9 +254,23 @@ class ServerCreation:
         if usable:
             spec.networks.add(network_id=usable[0].meta.id)
         elif spec.auto_networks:
-            raise InvalidArgument(
-                "Unable to automatically allocate a network for this project.", field="networks"
+            spec.networks.add(network_id=await self._automatic_network(caller))
+
+    async def _automatic_network(self, caller: Caller) -> str:
+        """The network that the project has, or is given, without having asked for more than that."""
+        try:
+            made = await self._client.call(
+                auto_allocated_topology_pb2_grpc.AutoAllocatedTopologyServiceStub,
+                "GetAutoAllocatedTopology",
+                auto_allocated_topology_pb2.GetAutoAllocatedTopologyRequest(),
+                caller,
             )
+        except FabricError as error:
+            raise InvalidArgument(
+                f"Unable to automatically allocate a network for this project: {error.message}",
+                field="networks",
+            ) from error
+        return str(made.network_id)
 
     async def _check_network(self, network_id: str, caller: Caller) -> None:
         try:

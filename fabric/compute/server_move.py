@@ -43,6 +43,7 @@ def change(
             begun = migration.begin(changed, migration.RESIZE, id_, caller.user_id)
             begun.new_flavor_id = flavor.id
             changed.move.flavor.CopyFrom(flavor)
+            changed.spec.disk_config = request.resize.disk_config or changed.spec.disk_config
             return begun
         case "confirm_resize":
             changed.move.phase = migration.CONFIRMING

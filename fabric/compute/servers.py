@@ -7,6 +7,7 @@ from fabric.compute import instance_action, server_move
 from fabric.compute import server as rules
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.network_view import with_floating
+from fabric.compute.nic import dns_name
 from fabric.compute.node import life
 from fabric.compute.server import SERVERS
 from fabric.compute.server_create import ServerCreation, check_metadata
@@ -296,7 +297,7 @@ class Servers(Resource[pb.Server]):
         port = port_pb2.Port()
         port.meta.id, port.meta.project_id = str(uuid.uuid4()), server.meta.project_id
         port.spec.network_id, port.spec.admin_state_up = network_id, True
-        port.spec.port_security_enabled, port.spec.dns_name = True, server.spec.hostname
+        port.spec.port_security_enabled, port.spec.dns_name = True, dns_name(server.spec.hostname)
         port.spec.device_id = server.meta.id
         port.spec.device_owner = f"compute:{server.spec.availability_zone or 'nova'}"
         for address in asked.fixed_ips:

@@ -23,7 +23,10 @@ async def _migrate_live(request: Request, value: Any) -> Response:
 
 async def _resize(request: Request, value: Any) -> Response:
     flavor_id = str(value["flavorRef"]).rpartition("/")[2]
-    return await run(request, resize=pb.ActOnServerRequest.Resize(flavor_id=flavor_id))
+    disk_config = value.get("OS-DCF:diskConfig", "")
+    return await run(
+        request, resize=pb.ActOnServerRequest.Resize(flavor_id=flavor_id, disk_config=disk_config)
+    )
 
 
 async def _evacuate(request: Request, value: Any) -> Response:

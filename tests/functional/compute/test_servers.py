@@ -86,6 +86,14 @@ def test_the_addresses_of_a_server_are_those_of_its_ports(demo: Compute) -> None
     assert demo.refused("POST", f"/servers/{id_}/action", {"addFixedIp": {"networkId": id_}})[0] == 400
 
 
+def test_a_long_host_name_is_no_name_in_dns(demo: Compute) -> None:
+    wish = {"server": demo.wish(hostname=f"{'x' * 63}.example.org")}
+    id_ = demo.call("POST", "/servers", wish, version="2.94")["server"]["id"]
+    demo.settle(id_, "ACTIVE")
+    (port,) = demo.http.call("GET", f"/network/v2.0/ports?device_id={id_}")["ports"]
+    assert port["dns_name"] == "x" * 63
+
+
 def test_an_interface_comes_and_goes(demo: Compute) -> None:
     id_ = demo.boot()
     body = {"interfaceAttachment": {"net_id": demo.network}}
