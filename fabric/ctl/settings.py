@@ -100,6 +100,21 @@ def ensure(place: Place, wish: Wish) -> tuple[Config, bool]:
     return load(place.config), True
 
 
+def upgrade(place: Place, config: Config) -> Config:
+    """A cloud that began when only etcd had TLS gets it everywhere; none of its processes runs now."""
+    if config.tls.ca_file or config.etcd.ca_file != str(place.keys / "ca.pem"):
+        return config
+    certify(place, config.node.name, config.node.address)
+    text = place.config.read_text()
+    addresses = (f"{config.node.address}:{port}" for port in reversed(PORTS))
+    join = next(address for address in addresses if is_free(address) and address not in text)
+    joining = {"join_listen": join, "authority_dir": str(place.keys)}
+    text = text.replace("[controller]\n", "[controller]\n" + _keys(joining) + "\n", 1)
+    tls = tls_files(place.keys / "ca.pem", KeyPair.at(place.keys, "node"))
+    write_private(place.config, f"{text}\n[tls]\n{_keys(tls)}\n".encode())
+    return load(place.config)
+
+
 def is_free(address: str) -> bool:
     """Whether a server could listen at host:port."""
     host, _, port = address.rpartition(":")
@@ -230,8 +245,12 @@ def render(sections: Sections) -> str:
     """TOML of strings, numbers, lists and tables of them: but for tables their JSON form is TOML too."""
     lines = ["# Written by `fabricctl`, which never changes it again; docs/configuration.md names all keys."]
     for title, keys in sections.items():
-        lines += ["", f"[{title}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
+        lines += ["", f"[{title}]", _keys(keys)]
     return "\n".join(lines) + "\n"
+
+
+def _keys(keys: Mapping[str, Any]) -> str:
+    return "\n".join(f"{key} = {_toml(value)}" for key, value in keys.items())
 
 
 def _toml(value: Any) -> str:

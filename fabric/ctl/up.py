@@ -43,6 +43,8 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
         with held(place.run / "up.lock") as won:
             if not won:
                 raise settings.Refused("another `fabricctl up` is at work here")
+            if not place.desk.find(SUPERVISOR):
+                config = settings.upgrade(place, config)
             if arguments.without_guest:
                 _done(place).touch()
             guest = _wants_guest(place, config)

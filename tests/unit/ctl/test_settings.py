@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from fabric.ctl.openrc import lines
 from fabric.ctl.place import Place, place
 from fabric.ctl.plan import programs
-from fabric.ctl.settings import Refused, Wish, ensure, render
+from fabric.ctl.settings import Refused, Wish, ensure, render, upgrade
 from fabric.runtime.certificate import Authority
 from fabric.runtime.config import load
 
@@ -72,6 +72,22 @@ def test_rendered_text_is_read_back(tmp_path: Path) -> None:
     path.write_text(render({"node": {"name": 'a"b\\ü'}, "etcd": {"endpoints": ["[::1]:2379"]}}))
     assert load(path).node.name == 'a"b\\ü'
     assert load(path).etcd.endpoints == ["[::1]:2379"]
+
+
+def test_cloud_from_before_tls_gets_it(here: Place) -> None:
+    made, _ = ensure(here, Wish(listen="127.0.0.1:0", node="n1"))
+    lines = here.config.read_text().splitlines()
+    start = lines.index("[tls]")
+    del lines[start : start + 4]
+    old = [line for line in lines if not line.startswith(("join_listen", "authority_dir"))]
+    here.config.write_text("\n".join([*old, "# mine", ""]))
+    before = load(here.config)
+    assert (before.tls.ca_file, before.controller.authority_dir) == ("", "")
+    after = upgrade(here, before)
+    assert (after.tls, after.controller.authority_dir) == (made.tls, made.controller.authority_dir)
+    assert after.controller.join_listen
+    assert "# mine" in here.config.read_text()
+    assert upgrade(here, after) == after
 
 
 def test_openrc_quotes_and_unsets(here: Place) -> None:
