@@ -13,6 +13,8 @@ from typing import Self
 import psutil
 from cryptography.fernet import Fernet
 
+from fabric.runtime.certificate import Authority
+from fabric.runtime.tls import CONTROLLER
 from tests.functional.etcd import EtcdProcess, free_port
 from tests.http_client import Http
 
@@ -43,6 +45,9 @@ class ProcessCloud:
         """Start everything and wait until a token can be had."""
         self.logs.mkdir(parents=True, exist_ok=True)
         (self.directory / "master.key").write_bytes(Fernet.generate_key() + b"\n")
+        authority = Authority(self.directory)
+        authority.ensure()
+        authority.ensure_pair("node", "node.node1", ["127.0.0.1", CONTROLLER])
         self._etcd.start()
         self.config.write_text(self._toml())
         for name in MODULES:
@@ -130,6 +135,10 @@ name = "node1"
 state_dir = "{self.directory}/state"
 [etcd]
 endpoints = ["{self._etcd.endpoint}"]
+[tls]
+ca_file = "{self.directory}/ca.pem"
+cert_file = "{self.directory}/node.pem"
+key_file = "{self.directory}/node.key"
 [controller]
 listen = "127.0.0.1:{self._ports["controller"]}"
 master_key_file = "{self.directory}/master.key"

@@ -19,6 +19,7 @@ from fabric.runtime.config import Config
 from fabric.runtime.errors import FabricError, Unavailable
 from fabric.runtime.etcd import Change, Etcd, connect
 from fabric.runtime.tls import CONTROLLER, channel_credentials
+from tests.system.faults.history import Past, history
 
 SHAPE = Shape(nodes=3, controllers=2, compute_driver="fake", network_driver="fake")
 
@@ -33,6 +34,10 @@ def fabricctl(directory: Path, *words: str) -> str:
 
 def swept(config: Config) -> list[str]:
     return asyncio.run(sweep(config))
+
+
+def past(config: Config) -> Past:
+    return asyncio.run(history(config))
 
 
 def answers(config: Config, program: str) -> bool:
