@@ -15,6 +15,7 @@ from fabric.ctl.place import Place
 from fabric.node.member import alternatives, controller_user, node_user
 from fabric.runtime.certificate import Authority, KeyPair, write_private
 from fabric.runtime.config import Config, load
+from fabric.runtime.etcd import MEMBER
 from fabric.runtime.etcd_users import ROOT_USER
 
 PORTS = range(9400, 9500)
@@ -101,10 +102,15 @@ def ensure(place: Place, wish: Wish) -> tuple[Config, bool]:
 
 
 def upgrade(place: Place, config: Config) -> Config:
-    """A cloud that began when only etcd had TLS gets it everywhere; none of its processes runs now."""
-    if config.tls.ca_file or config.etcd.ca_file != str(place.keys / "ca.pem"):
+    """Certificates of the founder's machine that say what its file says, before any of its processes runs.
+
+    A cloud that began when only etcd had TLS gets it everywhere.
+    """
+    if not (place.keys / "ca.key").exists():
         return config
     certify(place, config.node.name, config.node.address)
+    if config.tls.ca_file or not config.etcd.ca_file:
+        return config
     text = place.config.read_text()
     addresses = (f"{config.node.address}:{port}" for port in reversed(PORTS))
     join = next(address for address in addresses if is_free(address) and address not in text)
@@ -211,7 +217,7 @@ def certify(place: Place, node: str, address: str) -> None:
     """The authority, and the certificates of all that runs on its machine."""
     authority = Authority(place.keys)
     authority.ensure()
-    authority.ensure_pair("etcd", "etcd", [LOOPBACK, "localhost", address])
+    authority.ensure_pair("etcd", MEMBER, [LOOPBACK, "localhost", address, MEMBER])
     authority.ensure_pair(ROOT_USER, ROOT_USER, [])
     authority.ensure_pair("controller", controller_user(node), [])
     authority.ensure_pair("node", node_user(node), alternatives(node, address, ROLES))

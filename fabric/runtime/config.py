@@ -47,7 +47,9 @@ class Tls:
 class Etcd:
     """How to reach etcd."""
 
-    endpoints: list[str] = opt(["127.0.0.1:2379"], "host:port of each member.")
+    endpoints: list[str] = opt(
+        ["127.0.0.1:2379"], "host:port of each member; the certificates of several have the name etcd."
+    )
     ca_file: str = opt("", "Certificate authority of the members; empty: no TLS.")
     cert_file: str = opt("", "Certificate of the controller; agents show that of [tls].")
     key_file: str = opt("", "Private key of the controller.")

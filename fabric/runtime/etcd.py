@@ -16,7 +16,7 @@ from fabric.runtime.errors import FabricError, Unavailable
 
 log = structlog.get_logger(__name__)
 
-_OPTIONS = [
+_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -25,6 +25,7 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.lb_policy_name", "round_robin"),
 ]
+MEMBER = "etcd"  # the name that the certificates of several members have in common
 _PAGE = 2000
 _PROBE = b"/fabric/keys/"  # everybody may read it
 _CHANGED_USERS = "revision of auth store is old"  # users or roles were changed meanwhile: nothing was done
@@ -101,7 +102,8 @@ class Etcd:
                 key_file.read_bytes() if key_file else None,
                 cert_file.read_bytes() if cert_file else None,
             )
-            self.channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+            several = [("grpc.ssl_target_name_override", MEMBER)] if len(endpoints) > 1 else []
+            self.channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS + several)
         self._kv = rpc.KVStub(self.channel)
         self._watch = rpc.WatchStub(self.channel)
         self._lease = rpc.LeaseStub(self.channel)
