@@ -135,6 +135,13 @@ class Compute:
     fake_disk_gb: int = opt(20480, "Disk of a node with the fake driver.")
     fake_send_s: float = opt(0.0, "How long a live migration takes with the fake driver.")
 
+    def __post_init__(self) -> None:
+        if self.fence_after_s >= self.evacuate_after_s:  # else a server could run twice
+            raise ConfigError(
+                f"compute.fence_after_s ({self.fence_after_s}) must be less than "
+                f"compute.evacuate_after_s ({self.evacuate_after_s})"
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:

@@ -33,6 +33,7 @@ def test_values_are_taken_over_with_their_types(tmp_path: Path) -> None:
         ('[agent]\nkinds="compute"\n', "agent.kinds"),
         ("[compute]\nfake_vcpus=true\n", "compute.fake_vcpus"),
         ("node = 3\n", "node"),
+        ("[compute]\nfence_after_s=8\n", "compute.fence_after_s"),
         ("[[[", "line 1"),
     ],
 )
