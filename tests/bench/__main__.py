@@ -218,7 +218,6 @@ async def scale(bench: Bench) -> None:
     with crowd(bench.cloud, NODES):
         figures = await Scale(bench.cloud, *prepare(bench)).measure()
     add = bench.report.add
-    add("storm of 1,000 servers on 100 nodes: accepted", figures.pop("accepted"), "/s")
     add("storm of 1,000 servers on 100 nodes: placed", figures.pop("placed"), "/s", least=100)
     add("storm of 1,000 servers on 100 nodes: all ACTIVE", figures.pop("active_s"), "s")
     for what, figure in figures.items():

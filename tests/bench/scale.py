@@ -19,7 +19,7 @@ NODES = 100
 STORM = 1000
 SIZES = (1000, 10_000)
 _AT_ONCE = 500  # what fits into one transaction
-_WITHOUT_PORTS = {"OpenStack-API-Version": "compute 2.37"}
+_AUTO_NETWORKS = {"OpenStack-API-Version": "compute 2.37"}
 _PLACED = re.compile(r'"event":"server placed".*"timestamp":"([^"]+)"')
 
 
@@ -69,18 +69,14 @@ class Scale:
         return found
 
     async def _storm(self) -> Mapping[str, float]:
-        nic = {"networks": [{"uuid": self._network}]}
-        request = self._target.request("POST", "/compute/v2.1/servers", {"server": self._body | nic})
         started = time.perf_counter()
-        await run(self._target, simple(request), concurrency=16, count=STORM)
-        accepted = time.perf_counter() - started
+        self._servers(STORM, networks=[{"uuid": self._network}])
         while not self._active(STORM):
             await asyncio.sleep(0.2)
         active = time.perf_counter() - started
         log = (self._cloud.logs / "controller.log").read_text()
         placed = sorted(datetime.fromisoformat(at) for at in _PLACED.findall(log))
         return {
-            "accepted": STORM / accepted,
             "placed": (len(placed) - 1) / (placed[-1] - placed[0]).total_seconds(),
             "active_s": active,
         }
@@ -95,11 +91,12 @@ class Scale:
             self.http.call("POST", "/network/v2.0/ports", {"ports": ports})
             count -= len(ports)
 
-    def _servers(self, count: int) -> None:
+    def _servers(self, count: int, networks: Any = "none") -> None:
         while count > 0:
-            more = {"networks": "none", "min_count": min(count, _AT_ONCE), "max_count": min(count, _AT_ONCE)}
-            self.http.call("POST", "/compute/v2.1/servers", {"server": self._body | more}, _WITHOUT_PORTS)
-            count -= more["min_count"]  # type: ignore[operator]
+            some = min(count, _AT_ONCE)
+            body = self._body | {"networks": networks, "min_count": some, "max_count": some}
+            self.http.call("POST", "/compute/v2.1/servers", {"server": body}, _AUTO_NETWORKS)
+            count -= some
 
     def _up(self) -> int:
         services = self._get("/compute/v2.1/os-services?binary=nova-compute")["services"]
