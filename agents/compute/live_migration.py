@@ -57,7 +57,12 @@ def progress(dom: libvirt.virDomain) -> migration_pb2.Progress | None:
     """How far it is on its way to another node; None: it is not on its way."""
     if not dom.isActive():
         return None
-    job = dom.jobStats()
+    try:
+        job = dom.jobStats()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED:  # it comes: only its source knows
+            return None
+        raise
     is_out = job.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
     if job.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE or not is_out:
         return None
