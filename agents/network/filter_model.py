@@ -401,6 +401,21 @@ def unknown(have: Ruleset, want: Wanted, known_taps: Iterable[str]) -> Ruleset:
     return kept
 
 
+def forget_tap(kept: Ruleset, tap: str) -> bool:
+    """Take one port's part out of what is unknown. False: there is none."""
+    mark = kept.sets.get((FRAMES, "port"), {}).get(tap)
+    if mark is None:
+        return False
+    for key, elements in kept.sets.items():
+        if key in _SETS:
+            kept.sets[key] = {
+                element: value
+                for element, value in elements.items()
+                if element != tap and element.split(" . ")[0] != mark
+            }
+    return True
+
+
 def _collapse(networks: list[Network]) -> list[Network]:
     """The same addresses in the fewest prefixes, so that none overlaps; all of one version."""
     return list(ipaddress.collapse_addresses(networks))  # type: ignore[type-var]

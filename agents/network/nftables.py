@@ -16,7 +16,7 @@ from agents.network import conntrack, flow_check, name
 from agents.network.batch import Batch
 from agents.network.directory import PortDirectory
 from agents.network.driver import Holding, LoggedPacket
-from agents.network.filter_model import LOG_GROUP, TABLES, FilterModel, unknown
+from agents.network.filter_model import LOG_GROUP, TABLES, FilterModel, forget_tap, unknown
 from agents.network.group_rule import EGRESS, INGRESS
 from agents.network.libnftables import Nftables, NftError
 from agents.network.nflog import PREROUTING, NflogReader, Packet
@@ -97,6 +97,8 @@ class NftablesFilter:
         if port is not None:
             self._forget_addresses(port)
             self._directory.forget(port_id)
+            await self._batch.run()
+        elif self._kept is not None and forget_tap(self._kept, name.tap(port_id)):  # of an earlier life
             await self._batch.run()
 
     async def ensure_group(self, want: security_group_pb2.SecurityGroupWant) -> None:

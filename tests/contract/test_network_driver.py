@@ -174,6 +174,14 @@ async def test_a_port_without_security_has_no_filter(drivers: Drivers) -> None:
     assert "filter" not in kinds(await filter_.find())
 
 
+async def test_a_port_that_was_not_adopted_can_be_removed(drivers: Drivers) -> None:
+    site, filter_ = Site(), drivers.filter
+    await filter_.adopt([site.network], [site.group], {"m": site.member}, [site.port])
+    await filter_.adopt([site.network], [site.group], {"m": site.member}, [])
+    await filter_.remove_port(site.port.meta.id)
+    assert "filter" not in kinds(await filter_.find())
+
+
 async def test_what_was_not_adopted_stays_until_it_is_forgotten(drivers: Drivers) -> None:
     site, filter_ = Site(), drivers.filter
     await filter_.adopt([site.network], [site.group], {"m": site.member}, [site.port])

@@ -6,7 +6,7 @@ import pytest
 from agents.network import group_rule
 from agents.network.conntrack import Tracked
 from agents.network.directory import PortDirectory, link_local
-from agents.network.filter_model import FLOWS, FRAMES, FilterModel, sources, unknown
+from agents.network.filter_model import FLOWS, FRAMES, FilterModel, forget_tap, sources, unknown
 from agents.network.flow_check import stale
 from agents.network.group_rule import EGRESS, INGRESS, Flow
 from agents.network.ruleset import Ruleset, listed, transaction
@@ -188,3 +188,12 @@ def test_sources_do_not_overlap() -> None:
         ("fa:16:3e:00:00:01", "10.9.0.1/32"),
         ("fa:16:3e:00:00:01", "fe80::f816:3eff:fe00:1/128"),
     }
+
+
+def test_one_unknown_port_goes_and_the_others_stay() -> None:
+    ports, known = (FRAMES, "port"), {"tapa": "0x1", "tapb": "0x2"}
+    kept = Ruleset(sets={ports: dict(known)})
+    assert not forget_tap(kept, "tapc")
+    assert kept.sets == {ports: known}
+    assert forget_tap(kept, "tapa")
+    assert kept.sets == {ports: {"tapb": "0x2"}}
