@@ -1,8 +1,9 @@
 """What the network service says of servers' ports: read from the cache of all services of a controller."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import server_pb2 as pb
@@ -17,20 +18,35 @@ _PORTS = f"{ROOT}/network/ports"
 
 def with_floating(store: Store, server: pb.Server) -> pb.Server:
     """The server with the addresses outside that lead to its own; itself when there are none."""
-    table: Table[floating_ip_pb2.FloatingIp] = store.cache.table(_FLOATING)
-    if not len(table):
-        return server
-    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for nic in server.nics:
-        for floating in table.by("port", nic.port_id):
-            found[nic.port_id, floating.spec.fixed_ip_address].append(floating.spec.floating_ip_address)
+    found = _floating(store, server)
     if not found:
         return server
     shown = copy_of(server)
-    for nic in shown.nics:
+    _show(found, shown)
+    return shown
+
+
+def add_floating(store: Store, server: pb.Server) -> None:
+    """The same in the message itself, which is the caller's own."""
+    _show(_floating(store, server), server)
+
+
+def _floating(store: Store, server: pb.Server) -> Mapping[tuple[str, str], list[str]]:
+    """The floating IPs, by port and fixed IP."""
+    table: Table[floating_ip_pb2.FloatingIp] = store.cache.table(_FLOATING)
+    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    if not len(table):
+        return found
+    for nic in server.nics:
+        for floating in table.by("port", nic.port_id):
+            found[nic.port_id, floating.spec.fixed_ip_address].append(floating.spec.floating_ip_address)
+    return found
+
+
+def _show(found: Mapping[tuple[str, str], list[str]], server: pb.Server) -> None:
+    for nic in server.nics if found else ():
         for fixed in nic.fixed_ips:
             fixed.floating_ips.extend(sorted(found.get((nic.port_id, fixed.ip_address), ())))
-    return shown
 
 
 def has_old_addresses(store: Store, server: pb.Server) -> bool:
@@ -43,21 +59,25 @@ def has_old_addresses(store: Store, server: pb.Server) -> bool:
     return False
 
 
-def _addresses(fixed_ips: object) -> list[tuple[str, str]]:
-    return [(fixed.subnet_id, fixed.ip_address) for fixed in fixed_ips]  # type: ignore[attr-defined]
+def _addresses(fixed_ips: Iterable[Any]) -> list[tuple[str, str]]:
+    return [(fixed.subnet_id, fixed.ip_address) for fixed in fixed_ips]
 
 
 @contextmanager
 def following(store: Store, wake: Callable[[str], None]) -> Iterator[None]:
-    """Wake each server whose ports, or the floating IPs that lead to them, change."""
+    """Wake each server whose addresses, or the floating IPs that lead to them, change."""
     ports: Table[port_pb2.Port] = store.cache.table(_PORTS)
     floating_ips: Table[floating_ip_pb2.FloatingIp] = store.cache.table(_FLOATING)
     led: dict[str, str] = {}  # floating IP -> port, also when the floating IP is gone
 
-    def port_changed(port_id: str) -> None:
+    def server_of(port_id: str) -> pb.Server | None:
         port = ports.get(port_id)
-        if port is not None and store.find(SERVERS, port.spec.device_id) is not None:
-            wake(port.spec.device_id)
+        return store.find(SERVERS, port.spec.device_id) if port is not None else None
+
+    def port_changed(port_id: str) -> None:  # also by each report of its agent
+        server = server_of(port_id)
+        if server is not None and has_old_addresses(store, server):
+            wake(server.meta.id)
 
     def floating_changed(id_: str) -> None:
         floating = floating_ips.get(id_)
@@ -65,7 +85,8 @@ def following(store: Store, wake: Callable[[str], None]) -> Iterator[None]:
         if after:
             led[id_] = after
         for port_id in {before, after} - {""}:
-            port_changed(port_id)
+            if (server := server_of(port_id)) is not None:
+                wake(server.meta.id)
 
     stops = [ports.subscribe(port_changed), floating_ips.subscribe(floating_changed)]
     try:

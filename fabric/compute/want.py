@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from fabric.compute import migration
 from fabric.compute.high_availability import wants_it
 from fabric.compute.image_source import ImageSources
-from fabric.compute.network_view import with_floating
+from fabric.compute.network_view import add_floating
 from fabric.compute.node import NODES, inventory, lives
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import server_pb2 as pb
@@ -85,7 +85,7 @@ class Wants:
 
     def _completed(self, server: pb.Server, node: str, bare: pb.ServerWant) -> pb.ServerWant:
         want = copy_of(bare)
-        want.server.CopyFrom(with_floating(self._store, bare.server))
+        add_floating(self._store, want.server)
         SERVERS.strip(want.server)
         want.server.node = node
         want.server.spec.ClearField("admin_password")  # sealed: agents have no key for it

@@ -47,6 +47,13 @@ AGENTS = Table(
 )
 
 
+async def node_of(request: Request) -> str:
+    """The node of the agent that the path names. Raises Fault: there is none."""
+    asked = pb.GetAgentRequest(id=request.params["agent_id"])
+    agent = await request.call(request.stub(AgentServiceStub).GetAgent, asked)
+    return str(agent.spec.node)
+
+
 async def zones(request: Request) -> Response:
     """Each zone once for each kind of resource that has zones."""
     reply = await request.call(request.stub(AgentServiceStub).ListZones, pb.ListZonesRequest())

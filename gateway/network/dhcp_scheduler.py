@@ -1,7 +1,5 @@
 """Networking API v2.0, section "DHCP agent scheduler": which nodes serve a network."""
 
-from typing import Any
-
 from fabric.network.v1 import agent_pb2, dhcp_pb2, network_pb2
 from fabric.network.v1.agent_pb2_grpc import AgentServiceStub
 from fabric.network.v1.dhcp_pb2_grpc import DhcpServiceStub
@@ -10,7 +8,7 @@ from fabric.type.v1.query_pb2 import Filter, Query
 from gateway.core.codec import Text
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.network.agents import AGENTS
+from gateway.network.agents import AGENTS, node_of
 from gateway.network.networks import NETWORKS
 from gateway.network.resource import PREFIX, only
 
@@ -30,9 +28,7 @@ async def agents_of(request: Request) -> Response:
 
 async def networks_of(request: Request) -> Response:
     """Those that the agent serves where its node has ports of them."""
-    without = Filter(
-        path="spec.nodes_without_dhcp", op=Filter.OP_NOT_IN, values=[(await _agent(request)).spec.node]
-    )
+    without = Filter(path="spec.nodes_without_dhcp", op=Filter.OP_NOT_IN, values=[await node_of(request)])
     asked = network_pb2.ListNetworksRequest(query=Query(filters=[without]))
     reply = await request.call(request.stub(NetworkServiceStub).ListNetworks, asked)
     return Response(200, {"networks": NETWORKS.render_list(reply.networks, request)})
@@ -41,23 +37,16 @@ async def networks_of(request: Request) -> Response:
 async def place(request: Request) -> Response:
     """Let the agent serve the network again."""
     network_id = _ID.from_json(only(request, "network_id"), "network_id")
-    asked = dhcp_pb2.PlaceDhcpRequest(id=network_id, node=(await _agent(request)).spec.node)
+    asked = dhcp_pb2.PlaceDhcpRequest(id=network_id, node=await node_of(request))
     await request.call(request.stub(DhcpServiceStub).PlaceDhcp, asked)
     return Response(201, {})
 
 
 async def displace(request: Request) -> Response:
     """The agent does not serve the network, whatever ports its node has."""
-    asked = dhcp_pb2.PlaceDhcpRequest(
-        id=request.params["network_id"], node=(await _agent(request)).spec.node, away=True
-    )
+    asked = dhcp_pb2.PlaceDhcpRequest(id=request.params["network_id"], node=await node_of(request), away=True)
     await request.call(request.stub(DhcpServiceStub).PlaceDhcp, asked)
     return Response(204)
-
-
-async def _agent(request: Request) -> Any:
-    asked = agent_pb2.GetAgentRequest(id=request.params["agent_id"])
-    return await request.call(request.stub(AgentServiceStub).GetAgent, asked)
 
 
 _PLACED = f"{PREFIX}/agents/{{agent_id}}/dhcp-networks"

@@ -7,7 +7,7 @@ from fabric.type.v1.query_pb2 import Filter, Query
 from gateway.core.codec import Uuid
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.network.agents import AGENTS
+from gateway.network.agents import AGENTS, node_of
 from gateway.network.resource import PREFIX
 from gateway.network.routers import ROUTERS
 
@@ -29,7 +29,7 @@ async def agents_of(request: Request) -> Response:
 
 async def routers_of(request: Request) -> Response:
     """Those that live on the agent's node."""
-    node = await _node(request)
+    node = await node_of(request)
     query = Query(filters=[Filter(path="node", values=[node])])
     reply = await request.call(
         request.stub(RouterServiceStub).ListRouters, router_pb2.ListRoutersRequest(query=query)
@@ -40,7 +40,7 @@ async def routers_of(request: Request) -> Response:
 async def place(request: Request) -> Response:
     """Move the router to the agent's node."""
     router_id = _ID.from_json(request.json().get("router_id"), "router_id")
-    asked = router_pb2.PlaceRouterRequest(id=router_id, node=await _node(request))
+    asked = router_pb2.PlaceRouterRequest(id=router_id, node=await node_of(request))
     await request.call(request.stub(RouterServiceStub).PlaceRouter, asked)
     return Response(201, {})
 
@@ -48,16 +48,10 @@ async def place(request: Request) -> Response:
 async def displace(request: Request) -> Response:
     """Take the router from the agent's node; it is nowhere until it is placed."""
     asked = router_pb2.PlaceRouterRequest(
-        id=request.params["router_id"], node=await _node(request), away=True
+        id=request.params["router_id"], node=await node_of(request), away=True
     )
     await request.call(request.stub(RouterServiceStub).PlaceRouter, asked)
     return Response(204)
-
-
-async def _node(request: Request) -> str:
-    asked = agent_pb2.GetAgentRequest(id=request.params["agent_id"])
-    agent = await request.call(request.stub(AgentServiceStub).GetAgent, asked)
-    return str(agent.spec.node)
 
 
 _PLACED = f"{PREFIX}/agents/{{agent_id}}/l3-routers"
