@@ -62,7 +62,7 @@ async def test_where_a_floating_ip_cannot_lead(cloud: Cloud) -> None:
     await refused(404, "ExternalGatewayForFloatingIPNotFound", port_id=lost["id"])
     await refused(400, "BadRequest", port_id=bare["id"])
     await refused(404, "PortNotFound", port_id=theirs["id"])
-    await refused(400, "BadRequest", port_id=port["id"], fixed_ip_address="10.1.0.250")
+    await refused(400, "BadRequest", port_id=port["id"], fixed_ip_address="10.1.0.1")  # the router has it
     await refused(400, "BadRequest", fixed_ip_address=ip)
     await refused(400, "BadRequest", floating_network_id=out.inner["id"])
     await refused(404, "NetworkNotFound", floating_network_id=foreign["id"])
