@@ -204,17 +204,6 @@ class Request:
             self.user_id = trailing.get("fabric-user", "")
         return reply  # type: ignore[no-any-return]
 
-    async def call_stream(
-        self, method: "grpc.UnaryStreamMultiCallable[RequestT, ReplyT]", message: RequestT, *, timeout: float
-    ) -> AsyncIterator[ReplyT]:
-        """The messages of a server-streaming method. Raises Fault."""
-        replies = self._upstream.stream(method, message, self._metadata(), timeout=timeout)
-        try:
-            async for reply in replies:
-                yield reply
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, self.route.statuses, self.api.dialect.statuses) from error
-
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         identity = (("x-request-id", self.request_id), ("x-auth-token", self.token))
         return identity if identity[1][1] else identity[:1]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -90,18 +90,6 @@ class Upstream:
                     raise
                 left -= 1
                 await asyncio.sleep(0.1)
-
-    async def stream(
-        self, method: Any, message: Any, metadata: Metadata, *, timeout: float
-    ) -> AsyncIterator[Any]:
-        """The messages of a server-streaming call. Raises AioRpcError."""
-        call = method(message, metadata=self._stamped(metadata), timeout=timeout, wait_for_ready=True)
-        try:
-            async for reply in call:
-                yield reply
-            self._seen(await call.trailing_metadata())
-        finally:
-            call.cancel()
 
     async def close(self) -> None:
         for channel in self._channels.values():
