@@ -1,6 +1,7 @@
 """ComputeDriver without guests, for tests and scale tests of what is above it: domains are only remembered."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -35,7 +36,7 @@ class FakeSettings:
     ram_mib: int = 4 * 1024 * 1024
     disk_gb: int = 1024 * 1024
     start_time: timedelta = timedelta(0)  # what a domain takes to start
-    send_time: timedelta = timedelta(0)  # what it takes to go to another node
+    send_time: timedelta = timedelta(0)  # what it takes to go to another node, for each GiB of memory
     obeys_button: bool = True  # guests power themselves off when asked to
     directory: Path | None = (
         None  # where domains outlive the process, and come from other nodes; None: in memory
@@ -51,7 +52,7 @@ class FakeDriver:
 
     def __post_init__(self) -> None:
         self._events: asyncio.Queue[str] = asyncio.Queue()
-        self._sending: set[str] = set()
+        self._sending: dict[str, asyncio.Event] = {}  # set: it is hurried or stopped
         self._stopped: set[str] = set()
         if self.settings.directory is not None:
             self.domains = Shelf(self.settings.directory)
@@ -75,8 +76,7 @@ class FakeDriver:
         domain = self.domains.get(server_id)
         if domain is None:
             return None
-        sending = migration_pb2.Progress() if server_id in self._sending else None
-        return replace(domain.found, sending=sending)
+        return replace(domain.found, sending=_progress(domain) if server_id in self._sending else None)
 
     async def ensure_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
         server_id = want.server.meta.id
@@ -154,11 +154,15 @@ class FakeDriver:
         return str(self.settings.directory or "")
 
     async def send(self, server_id: str, transfer: server_pb2.Transfer) -> None:
-        self._domain(server_id)
-        self._sending.add(server_id)
+        domain = self._domain(server_id)
+        if domain.found.power not in (RUNNING, PAUSED):
+            raise ChangedMeanwhile("the domain does not run", server=server_id)
+        takes_s = self.settings.send_time.total_seconds() * domain.ram_mib / 1024
+        told = self._sending[server_id] = asyncio.Event()
         self._stopped.discard(server_id)
         try:
-            await asyncio.sleep(self.settings.send_time.total_seconds())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), takes_s)
             domain = self._domain(server_id)
             there = Path(transfer.address)
             if server_id in self._stopped or not await asyncio.to_thread(there.is_dir):
@@ -167,14 +171,17 @@ class FakeDriver:
             Shelf(there)[server_id] = domain
             self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN))
         finally:
-            self._sending.discard(server_id)
+            del self._sending[server_id]
             self._events.put_nowait(server_id)
 
     async def stop_sending(self, server_id: str) -> None:
-        self._stopped.add(server_id)
+        if server_id in self._sending:
+            self._stopped.add(server_id)
+            self._sending[server_id].set()
 
     async def hurry(self, server_id: str) -> None:
-        self._domain(server_id)
+        if server_id in self._sending:
+            self._sending[server_id].set()
 
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:
         if server_id not in self.domains:
@@ -203,6 +210,13 @@ class FakeDriver:
         taken = sum(other.ram_mib for other in self.domains.values() if other.found.power in up)
         if taken + domain.ram_mib > self.settings.ram_mib:
             raise HypervisorRefused("cannot allocate memory", ram_mib=domain.ram_mib)
+
+
+def _progress(domain: FakeDomain) -> migration_pb2.Progress:
+    memory_bytes = domain.ram_mib << 20
+    found = migration_pb2.Progress(memory_total_bytes=memory_bytes, memory_remaining_bytes=memory_bytes)
+    found.time.GetCurrentTime()
+    return found
 
 
 def power_off(directory: Path, server_id: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fabric.compute import migration as rules
 from fabric.compute.migration import MIGRATIONS
-from fabric.compute.server import SERVERS
+from fabric.compute.server import SERVERS, check_migrates
 from fabric.compute.v1 import migration_pb2 as pb
 from fabric.compute.v1 import server_pb2
 from fabric.runtime.caller import Caller
@@ -51,7 +51,7 @@ class Migrations(Resource[pb.Migration]):
         def give_up(move: server_pb2.Move) -> None:
             move.phase = rules.ABORTING if move.target else rules.CANCELLED
 
-        return await self._change(request.id, caller, _CANCELLED_FROM, give_up)
+        return await self._change(request.id, caller, "abort live migration", _CANCELLED_FROM, give_up)
 
     async def ForceMigration(self, request: pb.ForceMigrationRequest, caller: Caller) -> pb.Migration:
         self.policy.enforce(caller, f"{_API}:servers:migrations:force_complete", {})
@@ -59,24 +59,25 @@ class Migrations(Resource[pb.Migration]):
         def hurry(move: server_pb2.Move) -> None:
             move.forced = True
 
-        return await self._change(request.id, caller, frozenset({rules.RUNNING}), hurry)
+        return await self._change(request.id, caller, "force_complete", frozenset({rules.RUNNING}), hurry)
 
     async def _change(
-        self, id_: str, caller: Caller, states: frozenset[int], change: Callable[[server_pb2.Move], None]
+        self,
+        id_: str,
+        caller: Caller,
+        verb: str,
+        states: frozenset[int],
+        change: Callable[[server_pb2.Move], None],
     ) -> pb.Migration:
         """Change the move of the server; the loop goes on from there. Raises FailedPrecondition."""
         for attempt in range(_TRIES):
             record = self.find(id_, caller)
-            server = self.store.find(SERVERS, record.server_id)
-            if (
-                record.kind != rules.LIVE
-                or record.state not in states
-                or server is None
-                or server.move.migration_id != id_
-            ):
+            server = self.store.get(SERVERS, record.server_id)
+            check_migrates(server, verb)
+            if server.move.migration_id != id_ or record.state not in states:
                 raise FailedPrecondition(
-                    f"Migration {id_} state of instance {record.server_id} is "
-                    f"{pb.MigrationState.Name(record.state)}. Cannot do this while the migration is in this state.",
+                    f"Migration {id_} of server {record.server_id} is "
+                    f"{pb.MigrationState.Name(record.state)}: too late or too early for this.",
                     reason="INVALID_MIGRATION_STATE",
                     id=id_,
                 )

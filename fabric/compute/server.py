@@ -230,13 +230,22 @@ def check(server: pb.Server, action: str, *, task_states: tuple[str, ...] = ()) 
         where = f"task_state {seen.task_state}"
     else:
         return
-    name = "reboot" if action == "hard reboot" else action
-    raise FailedPrecondition(
-        f"Cannot '{name}' instance {server.meta.id} while it is in {where}",
+    raise _wrong_state(server, "reboot" if action == "hard reboot" else action, where)
+
+
+def check_migrates(server: pb.Server, action: str) -> None:
+    """Raise FailedPrecondition unless a live migration of it goes on."""
+    if server.view.task_state != "migrating":
+        raise _wrong_state(server, action, f"task_state {server.view.task_state or None}")
+
+
+def _wrong_state(server: pb.Server, action: str, where: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"Cannot '{action}' instance {server.meta.id} while it is in {where}",
         reason="INSTANCE_INVALID_STATE",
         id=server.meta.id,
-        state=seen.vm_state,
-        task_state=seen.task_state,
+        state=server.view.vm_state,
+        task_state=server.view.task_state,
     )
 
 

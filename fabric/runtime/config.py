@@ -133,7 +133,9 @@ class Compute:
     fake_vcpus: int = opt(64, "Virtual CPUs of a node with the fake driver.")
     fake_ram_mib: int = opt(262144, "Memory of a node with the fake driver.")
     fake_disk_gb: int = opt(20480, "Disk of a node with the fake driver.")
-    fake_send_s: float = opt(0.0, "How long a live migration takes with the fake driver.")
+    fake_send_s: float = opt(
+        0.0, "How long a live migration takes with the fake driver, for each GiB of memory."
+    )
 
     def __post_init__(self) -> None:
         if self.fence_after_s >= self.evacuate_after_s:  # else a server could run twice

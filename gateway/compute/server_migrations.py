@@ -3,7 +3,7 @@
 from fabric.compute.v1 import migration_pb2 as pb
 from fabric.compute.v1.migration_pb2_grpc import MigrationServiceStub
 from gateway.compute import body, servers
-from gateway.compute.migrations import asked_by, is_going_on, number, ways
+from gateway.compute.migrations import asked_by, is_going_on, number, status, ways
 from gateway.compute.reading import body_of, only_admins
 from gateway.core.codec import JsonValue
 from gateway.core.fault import Fault
@@ -11,6 +11,7 @@ from gateway.core.http import Request, Response
 from gateway.core.route import Route
 
 _RULE = "servers:migrations"
+_NOT_SENT_YET = frozenset({"accepted", "preparing"})
 
 
 def _shown(migration: pb.Migration, request: Request) -> dict[str, JsonValue]:
@@ -54,11 +55,14 @@ async def delete(request: Request) -> Response:
     """The server stays where it is."""
     await only_admins(request, f"{_RULE}:delete")
     migration = await _find(request)
+    verb = "abort live migration"
+    if status(migration) in _NOT_SENT_YET and request.microversion < (2, 65):
+        raise _not_now(migration, verb)
     asked = pb.CancelMigrationRequest(id=migration.meta.id)
     try:
         await request.call(request.stub(MigrationServiceStub).CancelMigration, asked)
     except Fault as fault:
-        raise _refused(fault) from fault
+        raise _refused(fault, migration, verb) from fault
     return Response(202)
 
 
@@ -71,14 +75,21 @@ async def act(request: Request) -> Response:
     try:
         await request.call(request.stub(MigrationServiceStub).ForceMigration, asked)
     except Fault as fault:
-        raise _refused(fault) from fault
+        raise _refused(fault, migration, "force_complete") from fault
     return Response(202)
 
 
-def _refused(fault: Fault) -> Fault:
-    if fault.reason != "INVALID_MIGRATION_STATE":
-        return fault
-    return Fault(400, fault.message, reason=fault.reason)
+def _refused(fault: Fault, migration: pb.Migration, verb: str) -> Fault:
+    return _not_now(migration, verb) if fault.reason == "INVALID_MIGRATION_STATE" else fault
+
+
+def _not_now(migration: pb.Migration, verb: str) -> Fault:
+    return Fault(
+        400,
+        f"Migration {number(migration)} state of instance {migration.server_id} is {status(migration)}. "
+        f"Cannot {verb} while the migration is in this state.",
+        reason="INVALID_MIGRATION_STATE",
+    )
 
 
 async def _migrations(request: Request) -> list[pb.Migration]:

@@ -18,7 +18,7 @@ fake_ram_mib = 1000000
 fake_disk_gb = 100000
 evacuate_after_s = 2.5
 fence_after_s = 1.5
-fake_send_s = 0.5
+fake_send_s = 8
 """
 
 

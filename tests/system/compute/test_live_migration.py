@@ -1,7 +1,6 @@
 """A running guest goes from one libvirtd to another, with its disk, and both say so."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,9 +14,7 @@ from agents.compute.libvirt import LibvirtDriver
 from agents.compute.libvirtd import PrivateLibvirtd
 from agents.compute.settings import ComputeSettings
 from fabric.compute.v1 import server_pb2 as pb
-from fabric.runtime.certificate import Authority
-from fabric.runtime.config import Tls
-from tests.functional.etcd import free_port
+from tests.system.compute.daemons import Daemons, daemons
 from tests.unit.agents.compute.wants import SERVER_ID, a_want
 
 
@@ -54,30 +51,16 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[PrivateLibvirtd, str]]]:
-    if shutil.which("libvirtd", path="/usr/sbin:/usr/bin") is None:
-        pytest.skip("no libvirtd here")
-    made, authority = [], Authority(tmp_path_factory.mktemp("keys"))
-    authority.ensure()
-    for name in ("a", "b"):
-        pair = authority.ensure_pair(name, name, ["127.0.0.1"])
-        tls = Tls(str(authority.certificate), str(pair.certificate), str(pair.key))
-        listen = f"127.0.0.1:{free_port()}"
-        made.append((PrivateLibvirtd(tmp_path_factory.mktemp(name), listen=listen, tls=tls), listen))
-    for daemon, _ in made:
-        daemon.start()
-    yield made
-    for daemon, _ in made:
-        daemon.wipe()
+def libvirtds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
+    with daemons(tmp_path_factory) as made:
+        yield made
 
 
 @pytest.fixture
-async def hosts(
-    daemons: list[tuple[PrivateLibvirtd, str]], image: Path, tmp_path: Path
-) -> AsyncIterator[tuple[Host, Host]]:
+async def hosts(libvirtds: Daemons, image: Path, tmp_path: Path) -> AsyncIterator[tuple[Host, Host]]:
     source, target = (
         Host(f"n{at}", daemon, tmp_path / f"n{at}", listen, image)
-        for at, (daemon, listen) in enumerate(daemons)
+        for at, (daemon, listen) in enumerate(libvirtds)
     )
     yield source, target
     await source.clean()
