@@ -15,7 +15,7 @@ def ensure_public(admin: Cloud, cidr: ipaddress.IPv4Network | None) -> None:
     """The network with its subnet; cidr None: addresses that this machine does not use. Raises ApiError, Refused."""
     network = admin.find("network", "/v2.0/networks", PUBLIC)
     if network is None:
-        body = {"name": PUBLIC, "router:external": True}
+        body = {"name": PUBLIC, "router:external": True, "is_default": True}
         network = admin.post("network", "/v2.0/networks", {"network": body})["network"]
     if network["subnets"]:
         return

@@ -143,7 +143,7 @@ class ServiceProfiles(NetworkResource[pb.ServiceProfile]):
     policies = {
         "create": "create_service_profile",
         "get": "get_service_profile",
-        "list": "get_service_profile",
+        "list": "get_availability_zone",
         "update": "update_service_profile",
         "delete": "delete_service_profile",
     }

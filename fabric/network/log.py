@@ -23,7 +23,7 @@ class Logs(NetworkResource[pb.Log]):
     policies = {
         "create": "create_log",
         "get": "get_log",
-        "list": "get_log",
+        "list": "get_availability_zone",
         "update": "update_log",
         "delete": "delete_log",
     }

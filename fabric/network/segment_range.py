@@ -35,7 +35,7 @@ class SegmentRanges(NetworkResource[pb.NetworkSegmentRange]):
     policies = {
         "create": "create_network_segment_range",
         "get": "get_network_segment_range",
-        "list": "get_network_segment_range",
+        "list": "get_availability_zone",
         "update": "update_network_segment_range",
         "delete": "delete_network_segment_range",
     }

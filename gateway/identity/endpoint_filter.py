@@ -12,7 +12,7 @@ from gateway.core.route import Route
 from gateway.core.table import Field, Table
 from gateway.identity.call import act
 from gateway.identity.catalog import ENDPOINTS
-from gateway.identity.dialect import Blank, collection
+from gateway.identity.dialect import collection
 from gateway.identity.projects import BOTH, PROJECTS
 
 
@@ -28,7 +28,7 @@ GROUPS = Table(
     fields=[
         Field("id", "meta.id"),
         Field("name", "meta.name", write=BOTH, required=True, codec=Text(255, min=1), filter=True),
-        Field("description", "meta.description", write=BOTH, codec=Blank()),
+        Field("description", "meta.description", write=BOTH, codec=Text(65535, nullable=True)),
         Field("filters", "spec.filters", write=BOTH, required=True, codec=Map(lenient=True)),
         Field("links", compute=_self),
     ],

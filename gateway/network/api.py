@@ -1,5 +1,8 @@
 """The Networking API v2.0 (Neutron)."""
 
+import dataclasses
+from collections.abc import Iterator
+
 from gateway.core.dialect import Api
 from gateway.core.discovery import ApiVersion
 from gateway.core.http import Request, Response
@@ -84,6 +87,16 @@ async def resources(request: Request) -> Response:
     return Response(200, {"resources": links})
 
 
+def spelled(route: Route) -> Iterator[Route]:
+    """A collection's words may be joined by dashes or underscores, as in Neutron; clients use either."""
+    yield route
+    before, version, name, *rest = route.path.split("/", 3)
+    for joint, other in ("-_", "_-"):
+        if joint in name:
+            path = "/".join([before, version, name.replace(joint, other), *rest])
+            yield dataclasses.replace(route, path=path)
+
+
 API = Api(
     name="network",
     dialect=NetworkDialect(),
@@ -119,7 +132,8 @@ API = Api(
                 ip_availability,
                 extensions,
             )
-            for route in part.routes
+            for known in part.routes
+            for route in spelled(known)
         ),
     ],
 )

@@ -15,7 +15,8 @@ from gateway.network.resource import BOOL, BOTH, PREFIX, Resource, first_fields,
 from gateway.network.subnets import ROUTES
 from gateway.network.tags import Tags
 
-STATUS = Enum(pb.RouterStatus.State, names={"STATE_BUILDING": "ALLOCATING"}, unset="ALLOCATING")
+# A router that is being made is ACTIVE for callers: clients take any other word for a failure.
+STATUS = Enum(pb.RouterStatus.State, names={"STATE_BUILDING": "ACTIVE"}, unset="ACTIVE")
 GATEWAY = Object(
     pb.ExternalGateway,
     [

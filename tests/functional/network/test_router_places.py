@@ -51,7 +51,8 @@ async def test_a_router_is_told_to_the_least_loaded_node(cloud: Cloud) -> None:
         return [ip.spec.floating_ip_address for ip in want.floating_ips] if want else []
 
     await until(lambda: translated() == [floating["floating_ip_address"]])
-    assert (await cloud.show("router", out.router["id"]))["status"] == "ALLOCATING"
+    assert (await cloud.show("router", out.router["id"]))["status"] == "ACTIVE"
+    assert (await cloud.show("floatingip", floating["id"]))["status"] == "DOWN"
     await report(cloud, node, out.router["id"], state=State.STATE_ACTIVE)
     assert (await cloud.show("router", out.router["id"]))["status"] == "ACTIVE"
     assert (await cloud.show("floatingip", floating["id"]))["status"] == "ACTIVE"

@@ -50,4 +50,6 @@ async def test_ranges_that_cannot_be(cloud: Cloud) -> None:
         body = {"network_segment_range": good | change}
         await cloud.refused(status, kind, "POST", path, body, token=ADMIN)
     await cloud.refused(403, "PolicyNotAuthorized", "POST", path, {"network_segment_range": good})
-    await cloud.refused(403, "PolicyNotAuthorized", "GET", path)
+    for spelled in (path, "/network_segment_ranges"):
+        assert (await cloud.call("GET", spelled)).json() == {"network_segment_ranges": []}
+        assert len((await cloud.call("GET", spelled, token=ADMIN)).json()["network_segment_ranges"]) == 1
