@@ -21,17 +21,25 @@ class FakeDomain:
 
 
 class Shelf(MutableMapping[str, FakeDomain]):
-    """A domain appears, changes and goes as a whole."""
+    """A domain appears, changes and goes as a whole; what was read is shared: replace it, do not change it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._read: dict[str, tuple[tuple[int, int], FakeDomain]] = {}  # of which file, and what it said
         directory.mkdir(parents=True, exist_ok=True)
 
     def __getitem__(self, server_id: str) -> FakeDomain:
         try:
-            return _parsed(orjson.loads(self._path(server_id).read_bytes()))
+            found = self._path(server_id).stat()
+            file = found.st_ino, found.st_mtime_ns
+            read = self._read.get(server_id)
+            if read is None or read[0] != file:
+                domain = _parsed(orjson.loads(self._path(server_id).read_bytes()))
+                read = self._read[server_id] = file, domain
         except FileNotFoundError as error:
+            self._read.pop(server_id, None)
             raise KeyError(server_id) from error
+        return read[1]
 
     def __setitem__(self, server_id: str, domain: FakeDomain) -> None:
         new = self._directory / f"{server_id}.new"

@@ -9,8 +9,8 @@ Wiring, in fabric-agent's main:
         networks=NodeStore(cache, life, codec, "networks", NetworkWant, NetworkStatus),
         ports=NodeStore(cache, life, codec, "ports", Port, PortStatus),
         groups=NodeStore(cache, life, codec, "security_groups", SecurityGroupWant),
-        members=NodeStore(cache, life, codec, "group_members", GroupMember),
-        neighbors=NodeStore(cache, life, codec, "neighbors", Neighbor),
+        members=Bundled(cache, "group_members", GroupMemberBundle, ...),
+        neighbors=Bundled(cache, "neighbors", NeighborBundle, ...),
         qos=NodeStore(cache, life, codec, "qos_policies", QosPolicyWant),
         trunks=NodeStore(cache, life, codec, "trunks", Trunk, TrunkStatus),
         logs=NodeStore(cache, life, codec, "logs", Log),
@@ -58,7 +58,7 @@ from fabric.network.v1 import (
     trunk_pb2,
 )
 from fabric.runtime.errors import FabricError
-from fabric.runtime.node import NodeStore
+from fabric.runtime.node import NodeStore, Wanted
 from fabric.runtime.reconcile import Loop
 
 log = structlog.get_logger(__name__)
@@ -74,8 +74,8 @@ class NetworkStores:
     networks: NodeStore[network_pb2.NetworkWant, network_pb2.NetworkStatus]
     ports: NodeStore[port_pb2.Port, port_pb2.PortStatus]
     groups: NodeStore[security_group_pb2.SecurityGroupWant, security_group_pb2.SecurityGroup]
-    members: NodeStore[security_group_pb2.GroupMember, security_group_pb2.GroupMember]
-    neighbors: NodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor]
+    members: Wanted[security_group_pb2.GroupMember]
+    neighbors: Wanted[neighbor_pb2.Neighbor]
     qos: NodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy]
     trunks: NodeStore[trunk_pb2.Trunk, trunk_pb2.TrunkStatus]
     logs: NodeStore[log_pb2.Log, log_pb2.Log]

@@ -6,15 +6,18 @@ from datetime import timedelta
 from agents.network.directory import PortDirectory
 from agents.network.driver import SwitchDriver
 from fabric.network.v1 import neighbor_pb2, port_pb2
-from fabric.runtime.node import NodeStore
-
-Store = NodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor]
+from fabric.runtime.node import Wanted
 
 
 class Neighbors:
     """Its reconcile function, and the names of each network's neighbors."""
 
-    def __init__(self, store: Store, switch: SwitchDriver, renamed: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        store: Wanted[neighbor_pb2.Neighbor],
+        switch: SwitchDriver,
+        renamed: Callable[[str], Awaitable[None]],
+    ) -> None:
         """renamed: is called with the id of a network whose names have changed."""
         self._store = store
         self._switch = switch

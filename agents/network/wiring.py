@@ -26,7 +26,7 @@ from fabric.network.v1 import (
     trunk_pb2,
 )
 from fabric.runtime.cache import Cache
-from fabric.runtime.node import Life, NodeCache, NodeStore
+from fabric.runtime.node import Bundled, Life, NodeCache, NodeStore
 from fabric.runtime.rpc import Server
 from fabric.type.v1 import holding_pb2
 
@@ -82,16 +82,16 @@ class Network:
         """Stores of what is wanted here."""
         codec = self._running.codec
         wants = NodeCache(self._running.etcd, codec, "network", self._running.config.node.name)
-        group, member = security_group_pb2.SecurityGroupWant, security_group_pb2.GroupMember
+        group, members = security_group_pb2.SecurityGroupWant, security_group_pb2.GroupMemberBundle
         stores = NetworkStores(
             networks=NodeStore(
                 wants, life, codec, "networks", network_pb2.NetworkWant, network_pb2.NetworkStatus
             ),
             ports=NodeStore(wants, life, codec, "ports", port_pb2.Port, port_pb2.PortStatus),
             groups=NodeStore(wants, life, codec, "security_groups", group),
-            members=NodeStore(wants, life, codec, "group_members", member),
+            members=Bundled(wants, "group_members", members, _members),
             routers=NodeStore(wants, life, codec, "routers", router_pb2.RouterWant, router_pb2.RouterStatus),
-            neighbors=NodeStore(wants, life, codec, "neighbors", neighbor_pb2.Neighbor),
+            neighbors=Bundled(wants, "neighbors", neighbor_pb2.NeighborBundle, self._elsewhere),
             qos=NodeStore(wants, life, codec, "qos_policies", qos_pb2.QosPolicyWant),
             trunks=NodeStore(wants, life, codec, "trunks", trunk_pb2.Trunk, trunk_pb2.TrunkStatus),
             logs=NodeStore(wants, life, codec, "logs", log_pb2.Log),
@@ -106,6 +106,11 @@ class Network:
         )
         self._agent = NetworkAgent(stores, self._drivers, self._settings, self._documents)
         return [wants.cache]
+
+    def _elsewhere(self, bundle: neighbor_pb2.NeighborBundle) -> dict[str, neighbor_pb2.Neighbor]:
+        """The ports that other nodes have."""
+        here = self._running.config.node.name
+        return {neighbor.port_id: neighbor for neighbor in bundle.neighbors if neighbor.node != here}
 
     async def work(self) -> None:
         """Reconcile."""
@@ -134,3 +139,7 @@ class Network:
             if want is not None and any(nic.port_id == port_id for nic in want.server.nics):
                 return documents(want)
         return None
+
+
+def _members(bundle: security_group_pb2.GroupMemberBundle) -> dict[str, security_group_pb2.GroupMember]:
+    return {f"{one.security_group_id}.{one.port_id}": one for one in bundle.members}

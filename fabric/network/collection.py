@@ -167,12 +167,12 @@ RULES = Collection(
     },
 )
 
-MEMBERS: Collection[security_group_pb2.GroupMember] = Collection(  # type: ignore[type-var]  # wants only
-    service="network", name="group_members", message=security_group_pb2.GroupMember
+MEMBERS: Collection[security_group_pb2.GroupMemberBundle] = Collection(  # type: ignore[type-var]  # wants only
+    service="network", name="group_members", message=security_group_pb2.GroupMemberBundle
 )
 
-NEIGHBORS: Collection[neighbor_pb2.Neighbor] = Collection(  # type: ignore[type-var]  # wants only
-    service="network", name="neighbors", message=neighbor_pb2.Neighbor
+NEIGHBORS: Collection[neighbor_pb2.NeighborBundle] = Collection(  # type: ignore[type-var]  # wants only
+    service="network", name="neighbors", message=neighbor_pb2.NeighborBundle
 )
 
 QOS_POLICIES = Collection(

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from fabric.network.bundle import Bundles
 from fabric.network.collection import (
     ADDRESS_GROUPS,
     AGENTS,
@@ -25,6 +26,7 @@ from fabric.network.places import Places, place
 from fabric.network.record import plain
 from fabric.network.telling import Telling
 from fabric.network.v1 import (
+    address_group_pb2,
     neighbor_pb2,
     network_pb2,
     port_pb2,
@@ -38,6 +40,7 @@ from fabric.runtime.reconcile import Loop
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Collection, Store
 
+_REST = timedelta(milliseconds=100)  # what is told to many nodes is told at most so often
 _NAMESPACE = uuid.UUID("5a0f6c1c-1d0a-4b7e-8d0c-7b1d2f6f7c11")
 
 
@@ -53,14 +56,17 @@ class Spread:
         self._subnet_networks: dict[str, str] = {}  # of subnets that may be gone when their change is told
         self._tunnels: dict[str, str] = {}  # node -> tunnel address
         self._rule_groups: dict[str, tuple[str, str]] = {}  # the same for rules: group, remote group
-        self.networks = Loop("network.networks", self.reconcile_network, self._network_ids)
-        self.groups = Loop("network.groups", self.reconcile_group, self._group_ids)
-        self.members = Loop("network.members", self.reconcile_member, self._member_ids)
-        self.neighbors = Loop("network.neighbors", self.reconcile_neighbor, self._neighbor_ids)
+        self._neighbors = Bundles()  # of ports, by network
+        self._members = Bundles()  # of <group>.<port>, by group
+        self.networks = Loop("network.networks", self.reconcile_network, self._network_ids, rest=_REST)
+        self.groups = Loop("network.groups", self.reconcile_group, self._group_ids, rest=_REST)
+        self.members = Loop("network.members", self.reconcile_members, self._member_ids, rest=_REST)
+        self.neighbors = Loop("network.neighbors", self.reconcile_neighbors, self._neighbor_ids, rest=_REST)
 
     def begin(self) -> Callable[[], None]:
         """Follow the tables; returns a function that ends it."""
         table = self._store.table
+        self._restore()
         ends = [
             table(PORTS).subscribe(self._port_changed),
             table(NETWORKS).subscribe(self.networks.wake),
@@ -68,7 +74,7 @@ class Spread:
             table(SUBNETS).subscribe(self._subnet_changed),
             table(SECURITY_GROUPS).subscribe(self.groups.wake),
             table(RULES).subscribe(self._rule_changed),
-            table(ADDRESS_GROUPS).subscribe(lambda group_id: self.members.wake(f"{group_id}.{group_id}")),
+            table(ADDRESS_GROUPS).subscribe(self._address_group_changed),
         ]
 
         def end() -> None:
@@ -76,6 +82,18 @@ class Spread:
                 stop()
 
         return end
+
+    def _restore(self) -> None:
+        """What nodes have been told of stays in the bundles that they know."""
+        ports = self._store.table(PORTS)
+        for bundle, told in self._tellings[NEIGHBORS.name].told():
+            for neighbor in told.neighbors:
+                if ports.get(neighbor.port_id) is not None:
+                    self._neighbors.restore(bundle, neighbor.port_id)
+        for bundle, told in self._tellings[MEMBERS.name].told():
+            for one in told.members:
+                if self._member(one.security_group_id, one.port_id) is not None:
+                    self._members.restore(bundle, f"{one.security_group_id}.{one.port_id}")
 
     # -- networks
 
@@ -104,17 +122,21 @@ class Spread:
         known = ((node, self._tunnels.get(node)) for node in sorted(nodes))
         return [network_pb2.Peer(node=node, address=address) for node, address in known if address]
 
-    async def reconcile_neighbor(self, port_id: str) -> timedelta | None:
-        """Where a port is, on each other node that has its network."""
-        port = self._store.find(PORTS, port_id)
-        want, nodes = None, set[str]()
-        if port is not None and port.spec.node in self._places.of(port_id):
-            network = self._store.find(NETWORKS, port.spec.network_id)
-            if network is not None and spans_nodes(network):
-                want = neighbor(port)
-                nodes = self._places.networks(port.spec.network_id) - {port.spec.node}
-        await self._tell(NEIGHBORS, port_id, dict.fromkeys(nodes, want))
+    async def reconcile_neighbors(self, bundle: str) -> timedelta | None:
+        """Where the ports of a bundle are, on each node that has their network."""
+        network_id = bundle.partition(".")[0]
+        network, nodes = self._store.find(NETWORKS, network_id), self._places.networks(network_id)
+        found = [port for id_ in self._neighbors.things(bundle) if (port := self._bound(id_)) is not None]
+        if not found or network is None or not spans_nodes(network) or len(nodes) < 2:
+            nodes = set()
+        want = neighbor_pb2.NeighborBundle(neighbors=map(neighbor, found))
+        await self._tell(NEIGHBORS, bundle, dict.fromkeys(nodes, want))
         return None
+
+    def _bound(self, port_id: str) -> port_pb2.Port | None:
+        """The port, if it is on the node that it names."""
+        port = self._store.find(PORTS, port_id)
+        return port if port is not None and port.spec.node in self._places.of(port_id) else None
 
     def _subnets(self, network_id: str) -> list[subnet_pb2.Subnet]:
         found = self._store.table(SUBNETS).by("network", network_id)
@@ -173,25 +195,24 @@ class Spread:
         await self._tell(SECURITY_GROUPS, group_id, dict.fromkeys(nodes, want))
         return None
 
-    async def reconcile_member(self, id_: str) -> timedelta | None:
-        """The addresses of a port on each node where a rule names one of its groups as remote: <group>.<port>.
-
-        An address group is a group with itself as its one member.
-        """
-        group_id, _, port_id = id_.partition(".")
-        port = self._store.find(PORTS, port_id)
-        named = self._store.find(ADDRESS_GROUPS, group_id) if group_id == port_id else None
-        want, nodes = None, set[str]()
-        if named is not None:
-            want = security_group_pb2.GroupMember(
-                security_group_id=group_id, port_id=group_id, addresses=sorted(named.spec.addresses)
-            )
-            nodes = self._readers(group_id)
-        elif port is not None and not marked(port) and group_id in port.spec.security_group_ids:
-            want = member(group_id, port)
-            nodes = self._readers(group_id)
-        await self._tell(MEMBERS, id_, dict.fromkeys(nodes, want))
+    async def reconcile_members(self, bundle: str) -> timedelta | None:
+        """The addresses of the ports of a bundle, on each node where a rule names their group as remote."""
+        group_id = bundle.partition(".")[0]
+        ids = (thing.partition(".")[2] for thing in self._members.things(bundle))
+        found = [one for port_id in ids if (one := self._member(group_id, port_id)) is not None]
+        want = security_group_pb2.GroupMemberBundle(members=found)
+        await self._tell(MEMBERS, bundle, dict.fromkeys(self._readers(group_id) if found else (), want))
         return None
+
+    def _member(self, group_id: str, port_id: str) -> security_group_pb2.GroupMember | None:
+        """What the port adds to the group; an address group is a group with itself as its one member."""
+        if group_id == port_id:
+            named = self._store.find(ADDRESS_GROUPS, group_id)
+            return None if named is None else address_member(named)
+        port = self._store.find(PORTS, port_id)
+        if port is None or marked(port) or group_id not in port.spec.security_group_ids:
+            return None
+        return member(group_id, port)
 
     def _readers(self, group_id: str) -> set[str]:
         """The nodes where rules name the group as remote."""
@@ -206,17 +227,32 @@ class Spread:
         if port is not None and port.spec.device_owner == DHCP_OWNER:
             self.networks.wake(port.spec.network_id)
         networks, groups, members = self._places.put(port_id, place(port) if port is not None else None)
-        self.neighbors.wake(port_id)
+        self._put_neighbor(port_id)
         for network_id in networks:
             self.networks.wake(network_id)
-            for neighbor in self._store.table(PORTS).by("network", network_id):
-                self.neighbors.wake(neighbor.meta.id)
+            for bundle in self._neighbors.of_owner(network_id):
+                self.neighbors.wake(bundle)
         for group_id in members:
-            self.members.wake(f"{group_id}.{port_id}")
+            self._put_member(group_id, port_id)
         for group_id in groups:
             self.groups.wake(group_id)
             for rule in self._store.table(RULES).by("group", group_id):
                 self._wake_members(remote_of(rule))
+
+    def _address_group_changed(self, group_id: str) -> None:
+        self._put_member(group_id, group_id)
+
+    def _put_neighbor(self, port_id: str) -> None:
+        port = self._bound(port_id)
+        bundle = self._neighbors.put(port.spec.network_id, port_id) if port else self._neighbors.drop(port_id)
+        if bundle is not None:
+            self.neighbors.wake(bundle)
+
+    def _put_member(self, group_id: str, port_id: str) -> None:
+        thing, is_one = f"{group_id}.{port_id}", self._member(group_id, port_id) is not None
+        bundle = self._members.put(group_id, thing) if is_one else self._members.drop(thing)
+        if bundle is not None:
+            self.members.wake(bundle)
 
     def _agent_changed(self, agent_id: str) -> None:
         agent = self._store.find(AGENTS, agent_id)
@@ -248,11 +284,8 @@ class Spread:
         self._wake_members(remote_id)
 
     def _wake_members(self, group_id: str) -> None:
-        if group_id:
-            for port in self._store.table(PORTS).by("group", group_id):
-                self.members.wake(f"{group_id}.{port.meta.id}")
-            if self._store.find(ADDRESS_GROUPS, group_id) is not None:
-                self.members.wake(f"{group_id}.{group_id}")
+        for bundle in self._members.of_owner(group_id):
+            self.members.wake(bundle)
 
     # -- telling
 
@@ -266,17 +299,13 @@ class Spread:
         return {*self._store.table(NETWORKS).ids(), *self._told_ids(NETWORKS)}
 
     def _neighbor_ids(self) -> set[str]:
-        return {*self._store.table(PORTS).ids(), *self._told_ids(NEIGHBORS)}
+        return {*self._neighbors.ids(), *self._told_ids(NEIGHBORS)}
 
     def _group_ids(self) -> set[str]:
         return {*self._store.table(SECURITY_GROUPS).ids(), *self._told_ids(SECURITY_GROUPS)}
 
     def _member_ids(self) -> set[str]:
-        remotes = {remote_of(rule) for rule in self._store.table(RULES)} - {""}
-        ports = self._store.table(PORTS)
-        current = {f"{id_}.{port.meta.id}" for id_ in remotes for port in ports.by("group", id_)}
-        addresses = {f"{id_}.{id_}" for id_ in remotes if self._store.find(ADDRESS_GROUPS, id_) is not None}
-        return {*current, *addresses, *self._told_ids(MEMBERS)}
+        return {*self._members.ids(), *self._told_ids(MEMBERS)}
 
 
 def dhcp_port_id(network_id: str) -> str:
@@ -307,6 +336,13 @@ def member(group_id: str, port: port_pb2.Port) -> security_group_pb2.GroupMember
     addresses += [pair.ip_address for pair in port.spec.allowed_address_pairs]
     return security_group_pb2.GroupMember(
         security_group_id=group_id, port_id=port.meta.id, addresses=sorted(set(addresses))
+    )
+
+
+def address_member(group: address_group_pb2.AddressGroup) -> security_group_pb2.GroupMember:
+    """All addresses of an address group."""
+    return security_group_pb2.GroupMember(
+        security_group_id=group.meta.id, port_id=group.meta.id, addresses=sorted(group.spec.addresses)
     )
 
 

@@ -1,6 +1,6 @@
 """What a controller's loop tells the nodes of one collection: some a want, the others none."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fabric.runtime.store import ROOT, Collection, Store
@@ -23,11 +23,22 @@ class Telling:
         gone = [node for node in told if node not in wants]
         if not stale and not gone:
             return
+        alike: dict[
+            int, list[str]
+        ] = {}  # nodes that are told the same, by the identity of what they are told
+        for node in stale:
+            alike.setdefault(id(wants[node]), []).append(node)
         async with self._store.transaction() as txn:
-            for node in stale:
-                txn.want(collection, node, id_, wants[node])
+            for nodes in alike.values():
+                txn.want_all(collection, nodes, id_, wants[nodes[0]])
             for node in gone:
                 txn.unwant(collection, node, id_)
+
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """What nodes were told, with its id."""
+        for node in self._nodes():
+            wanted = self._store.wanted(self._collection, node)
+            yield from ((id_, wanted.get(id_)) for id_ in wanted.ids())
 
     def ids(self) -> Iterable[str]:
         """What nodes were told of."""

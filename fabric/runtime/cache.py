@@ -3,7 +3,8 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -78,6 +79,10 @@ class Table(Generic[T]):
                 self._members[name].setdefault(key, {})[id_] = None
         self.notify(id_)
 
+    def putcopy_of(self, id_: str, value: T, revision: int) -> None:
+        """Take over what this process has written, which nobody changes any more."""
+        self.put(id_, value, revision)
+
     def drop(self, id_: str) -> None:
         """Forget the value."""
         self._unfile(id_)
@@ -113,6 +118,7 @@ class Cache:
         self._make_table = make_table
         self._tables: dict[str, Table[Any]] = {}
         self._deleted: dict[str, int] = {}  # written here, not yet seen in the watch: key -> revision
+        self._writing: dict[str, tuple[bytes, Any]] = {}  # by key: what this process is about to write
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._revision = 0
@@ -168,6 +174,17 @@ class Cache:
             self._deleted[key] = revision
         table.drop(id_)
 
+    @contextmanager
+    def writing(self, values: Mapping[str, tuple[bytes, Any]]) -> Iterator[None]:
+        """Meanwhile the watch may bring these values, and need not decode them: keys to what they mean."""
+        self._writing.update(values)
+        try:
+            yield
+        finally:
+            for key, value in values.items():
+                if self._writing.get(key) is value:
+                    del self._writing[key]
+
     async def run(self) -> None:
         """Follow etcd until cancelled."""
         pause_s = 0.05
@@ -219,6 +236,10 @@ class Cache:
             return
         if value is None:
             table.drop(id_)
+            return
+        own = self._writing.get(key)
+        if own is not None and own[0] == value:
+            table.putcopy_of(id_, own[1], revision)
             return
         try:
             decoded = table.decoded(value, revision)

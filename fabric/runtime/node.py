@@ -5,7 +5,7 @@ import functools
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 import structlog
@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 Want = TypeVar("Want", bound=Message)
 Status = TypeVar("Status", bound=Message)
+Told = TypeVar("Told", bound=Message, covariant=True)
 
 
 class Life:
@@ -176,6 +177,72 @@ class NodeStore(Generic[Want, Status]):
     def on_change(self, callback: Callable[[str], None]) -> None:
         """Call back with the id on each change of a want, and for each that is there already."""
         self._wants.subscribe(lambda id_: callback(unquote(id_)))
+
+
+class Wanted(Protocol[Told]):
+    """What is wanted of a node, by id."""
+
+    def get(self, id_: str, /) -> Told | None: ...
+    def ids(self) -> list[str]: ...
+    def on_change(self, callback: Callable[[str], None], /) -> None: ...
+
+
+class Bundled(Generic[Want]):
+    """Wants that come several in one value, seen one by one: a change of one is a change of no other."""
+
+    def __init__(
+        self,
+        cache: NodeCache,
+        collection: str,
+        bundle: type[Message],
+        parts: Callable[[Any], Mapping[str, Want]],
+    ) -> None:
+        """parts: what a value says to this node, by id; an id is in one bundle at a time."""
+        cache.expect("want", collection, bundle)
+        self._bundles: Table[Message] = cache.table("want", collection)
+        self._parts = parts
+        self._wants: dict[str, Want] = {}
+        self._bundle_of: dict[str, str] = {}
+        self._ids: dict[str, list[str]] = {}  # by bundle
+        self._listeners: list[Callable[[str], None]] = []
+        self._bundles.subscribe(self._unpack)
+
+    def get(self, id_: str) -> Want | None:
+        """What should be; None: it is not wanted here."""
+        return self._wants.get(id_)
+
+    def ids(self) -> list[str]:
+        """All that is wanted here."""
+        return list(self._wants)
+
+    def reported_ids(self) -> list[str]:
+        """Nothing is reported of them."""
+        return []
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """Call back with the id on each change of a want, and for each that is there already."""
+        self._listeners.append(callback)
+        for id_ in self.ids():
+            callback(id_)
+
+    def _unpack(self, bundle_id: str) -> None:
+        bundle = self._bundles.get(bundle_id)
+        parts = self._parts(bundle) if bundle is not None else {}
+        for id_, want in parts.items():
+            self._bundle_of[id_] = bundle_id
+            if self._wants.get(id_) != want:
+                self._wants[id_] = want
+                self._notify(id_)
+        for id_ in self._ids.pop(bundle_id, ()):
+            if id_ not in parts and self._bundle_of.get(id_) == bundle_id:
+                del self._wants[id_], self._bundle_of[id_]
+                self._notify(id_)
+        if parts:
+            self._ids[bundle_id] = list(parts)
+
+    def _notify(self, id_: str) -> None:
+        for listener in self._listeners:
+            listener(id_)
 
 
 async def settled(caches: list[Cache]) -> None:

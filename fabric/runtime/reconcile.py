@@ -20,7 +20,8 @@ class Loop:
 
     reconcile returns when to look again (None: at the next change). When it raises, it is called again
     after a pause that doubles each time; a Conflict (somebody was faster) is looked at again at once.
-    LeaseLost ends the loop, since whoever lost the lease must not write.
+    LeaseLost ends the loop, since whoever lost the lease must not write. With a rest, an id that has just been
+    looked at is left alone for so long, so that what changes often is done once for many changes.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class Loop:
         *,
         resync: timedelta = timedelta(minutes=5),
         concurrency: int = 8,
+        rest: timedelta = timedelta(0),
     ) -> None:
         self._name = name
         self._reconcile = reconcile
         self._ids = ids
         self._resync_s = resync.total_seconds()
+        self._rest_s = rest.total_seconds()
         self._due: dict[str, None] = {}  # woken, in order
         self._busy: set[str] = set()
         self._again: set[str] = set()  # woken while busy
@@ -98,8 +101,12 @@ class Loop:
         except Exception as error:
             again = self._failed(id_, error)
         finally:
-            self._busy.discard(id_)
             self._slots.release()
+            if not self._rest_s:
+                self._busy.discard(id_)
+        if self._rest_s:
+            await asyncio.sleep(self._rest_s)
+            self._busy.discard(id_)
         if id_ in self._again or again == timedelta(0):
             self._again.discard(id_)
             self.wake(id_)

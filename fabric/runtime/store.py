@@ -175,7 +175,7 @@ class Store:
         """All claims of an index: (percent-quoted) value -> id."""
         return self.cache.table(collection.claim_parent(index))
 
-    def wanted(self, collection: Collection[M], node: str) -> Table[Any]:
+    def wanted(self, collection: Collection[Any], node: str) -> Table[Any]:
         """What the node must make true of the collection."""
         return self.cache.table(f"{ROOT}/{collection.service}/node/{node}/want/{collection.name}")
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from types import TracebackType
@@ -173,7 +174,13 @@ class Transaction:
 
     def want(self, collection: Collection[Any], node: str, id_: str, message: Message) -> None:
         """Tell the node what it must make true."""
-        self._write(collection.want_key(node, id_), self._store.codec.encode(message), copy_of(message))
+        self.want_all(collection, [node], id_, message)
+
+    def want_all(self, collection: Collection[Any], nodes: Iterable[str], id_: str, message: Message) -> None:
+        """Tell several nodes the same."""
+        value, kept = self._store.codec.encode(message), copy_of(message)
+        for node in nodes:
+            self._write(collection.want_key(node, id_), value, kept)
 
     def unwant(self, collection: Collection[Any], node: str, id_: str) -> None:
         """The node has nothing to do with it any more; its report goes as well."""
@@ -259,8 +266,7 @@ class Transaction:
         if after and new is not None:
             wanted = copy_of(new)
             collection.strip(wanted)
-            for node in after:
-                self.want(collection, node, new.meta.id, cast(Message, wanted))
+            self.want_all(collection, after, new.meta.id, cast(Message, wanted))
 
     # -- commit
 
@@ -276,7 +282,8 @@ class Transaction:
                 await stack.enter_async_context(self._store.lock(key))
             for _ in range(_QUOTA_TRIES):
                 quotas = self._charge(charges)
-                outcome = await self._commit_surely(set(keys))
+                with self._store.cache.writing(self._own(quotas)):
+                    outcome = await self._commit_surely(set(keys))
                 if outcome.succeeded:
                     self._take_over(outcome.revision, quotas)
                     return outcome.revision
@@ -284,6 +291,15 @@ class Transaction:
                     return await self._catch_up(outcome.revision)
                 self._judge(outcome, set(keys))
         raise Conflict("The quota is contended; try again.", reason="QUOTA_CONTENDED")
+
+    def _own(self, quotas: dict[str, quota_pb2.Quota | None]) -> dict[str, tuple[bytes, Any]]:
+        """What is put, with what it means to the cache."""
+        meant = self._written | quotas
+        found = {}
+        for key, value in self._change.put.items():
+            kept = meant[key]
+            found[key] = value, kept.message if isinstance(kept, _Written) else kept
+        return found
 
     def _charge(self, charges: dict[tuple[str, str], int]) -> dict[str, quota_pb2.Quota | None]:
         quotas: dict[str, quota_pb2.Quota | None] = {}

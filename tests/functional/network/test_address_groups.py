@@ -55,9 +55,8 @@ async def test_a_rule_lets_in_who_is_in_its_address_group(cloud: Cloud) -> None:
     await cloud.make("port", **bound, token="p1.admin")
 
     def told() -> list[str]:
-        members = cloud.store.cache.table(f"/fabric/network/node/node1/want/{MEMBERS.name}")
-        member = members.get(f"{addresses['id']}.{addresses['id']}")
-        return [] if member is None else list(member.addresses)
+        told = (one for bundle in cloud.store.wanted(MEMBERS, "node1") for one in bundle.members)
+        return [text for one in told if one.port_id == addresses["id"] for text in one.addresses]
 
     await until(lambda: told() == ["10.9.0.0/16"])
 

@@ -33,14 +33,16 @@ async def test_nodes_know_each_other_s_ports_of_a_network(cloud: Cloud) -> None:
         return {} if want is None else {peer.node: peer.address for peer in want.peers}
 
     def neighbors(node: str) -> list[neighbor_pb2.Neighbor]:
-        return list(cloud.store.cache.table(f"/fabric/network/node/{node}/want/{NEIGHBORS.name}"))
+        return [told for bundle in cloud.store.wanted(NEIGHBORS, node) for told in bundle.neighbors]
 
     def known(node: str) -> dict[str, str]:
         return {neighbor.port_id: neighbor.node for neighbor in neighbors(node)}
 
+    placed = {port["id"]: node for node, port in ports.items()}
+
     await until(lambda: peers("n1") == {"n2": NODES["n2"]} and peers("n2") == {"n1": NODES["n1"]})
-    await until(lambda: known("n1") == {ports["n2"]["id"]: "n2"} and known("n2") == {ports["n1"]["id"]: "n1"})
-    (neighbor,) = neighbors("n1")
+    await until(lambda: known("n1") == known("n2") == placed)
+    (neighbor,) = (told for told in neighbors("n1") if told.node == "n2")
     assert neighbor.mac_address == ports["n2"]["mac_address"]
     assert list(neighbor.addresses) == [fixed["ip_address"] for fixed in ports["n2"]["fixed_ips"]]
     await cloud.store.etcd.commit(Change(delete={"/fabric/nodes/n2/network"}))  # its agent restarts

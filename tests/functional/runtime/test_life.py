@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from fabric.network.v1.neighbor_pb2 import Neighbor, NeighborBundle
 from fabric.network.v1.port_pb2 import Port, PortStatus
 from fabric.runtime.codec import Codec
 from fabric.runtime.errors import LeaseLost, StaleRevision
 from fabric.runtime.etcd import Change, Etcd
 from fabric.runtime.leader import lead
-from fabric.runtime.node import Life, NodeCache, NodeStore
+from fabric.runtime.node import Bundled, Life, NodeCache, NodeStore
 from fabric.type.v1.node_pb2 import Life as Sign
 from tests.functional.etcd import EtcdProcess
 
@@ -111,6 +112,37 @@ async def test_a_node_sees_its_wants_and_reports_on_them_once(etcd: Etcd) -> Non
     await store.report("p1", status)
     assert await etcd.revision() == before
     await end(task, running)
+
+
+async def test_wants_that_come_together_change_one_by_one(etcd: Etcd) -> None:
+    cache = NodeCache(etcd, CODEC, "network", "n2")
+
+    def parts(bundle: NeighborBundle) -> dict[str, Neighbor]:
+        return {neighbor.port_id: neighbor for neighbor in bundle.neighbors if neighbor.node != "n2"}
+
+    wants = Bundled(cache, "neighbors", NeighborBundle, parts)
+    running = asyncio.create_task(cache.cache.run())
+    changed: asyncio.Queue[str] = asyncio.Queue()
+    wants.on_change(changed.put_nowait)
+
+    async def told(number: int, *neighbors: Neighbor) -> set[str]:
+        key, value = f"{cache.prefix}/want/neighbors/net.{number}", NeighborBundle(neighbors=neighbors)
+        change = Change(put={key: CODEC.encode(value)}) if neighbors else Change(delete={key})
+        await cache.cache.wait((await etcd.commit(change)).revision)
+        return {changed.get_nowait() for _ in range(changed.qsize())}
+
+    one, two, here = (Neighbor(port_id=f"p{n}", node=node) for n, node in enumerate(["n1", "n3", "n2"]))
+    moved = Neighbor(port_id="p0", node="n3")
+    assert await told(0, one, two, here) == {"p0", "p1"}
+    assert await told(0, moved, two, here) == {"p0"}
+    assert wants.get("p0") == moved
+    assert await told(1, two) == set()
+    assert await told(0, moved) == set()  # another bundle has it now
+    assert await told(0) == {"p0"}
+    assert wants.ids() == ["p1"]
+    assert await told(1) == {"p1"}
+    assert wants.get("p1") is None
+    await end(running)
 
 
 async def test_nothing_is_reported_of_what_is_wanted_no_more(etcd: Etcd) -> None:

@@ -119,3 +119,22 @@ async def test_no_more_work_than_allowed_at_once() -> None:
     async with running(Loop("t", reconcile, lambda: map(str, range(20)), concurrency=3)):
         await until(lambda: most == 3 and now == 0)
     assert most == 3
+
+
+async def test_many_changes_of_what_rests_are_looked_at_once() -> None:
+    runs = 0
+
+    async def reconcile(id_: str) -> None:
+        nonlocal runs
+        runs += 1
+
+    loop = Loop("t", reconcile, list, rest=timedelta(milliseconds=50))
+    async with running(loop):
+        loop.wake("a")
+        await until(lambda: runs == 1)
+        for _ in range(10):
+            loop.wake("a")
+            await asyncio.sleep(0)
+        await until(lambda: runs == 2)
+        await asyncio.sleep(0.15)
+        assert runs == 2
