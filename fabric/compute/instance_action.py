@@ -9,6 +9,7 @@ from fabric.runtime import query
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import NotFound
 from fabric.runtime.policy import Policy
+from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Collection, Store, Transaction
 
 ACTIONS = Collection(
@@ -40,6 +41,15 @@ def record(store: Store, txn: Transaction, server: server_pb2.Server, name: str,
     known = sorted(store.table(ACTIONS).by("server_id", server.meta.id), key=_age)
     for old in known[: max(0, len(known) - _MOST)]:
         txn.remove(ACTIONS, old)
+
+
+def note_failure(store: Store, txn: Transaction, server_id: str, request_id: str, message: str) -> None:
+    """Write beside what was asked by the request why it did not come to be."""
+    action = store.find(ACTIONS, f"{server_id}:{request_id}")
+    if action is not None and action.message != message:
+        failed = copy_of(action)
+        failed.message = message
+        txn.update(ACTIONS, failed)
 
 
 def _age(action: pb.InstanceAction) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import structlog
 from fabric.compute import migration as rules
 from fabric.compute.absence import Absences
 from fabric.compute.aggregate import zones
+from fabric.compute.instance_action import note_failure
 from fabric.compute.migration import MIGRATIONS, Side, Step
 from fabric.compute.node import NODES, inventory, lives, node_id
 from fabric.compute.placement import Choice
@@ -233,6 +234,9 @@ class Moves:
             if leaves and self._wants.dismiss(txn, server, leaves):
                 record.cleaning = leaves
             txn.update(MIGRATIONS, record)
+            if record.state == rules.ERROR:
+                asked_by = record.meta.request_id
+                note_failure(self._store, txn, record.server_id, asked_by, record.message)
         if old.node != server.node:
             log.info("server moved", server=server.meta.id, source=old.node, node=server.node)
 

@@ -32,11 +32,13 @@ def stands(record: Any) -> str:
             status = _short(kind.values_by_number[status].name)
         task = getattr(view, "task_state", "")
         return f"{status} ({task})" if task else str(status)
+    if "state" in fields:
+        return state(record)
     return state(record.status) if _has_state(record) else ""
 
 
 def state(status: Any) -> str:
-    """The state in a status, as a word."""
+    """The state in a status, or in a record that is work, as a word."""
     kind = status.DESCRIPTOR.fields_by_name["state"].enum_type
     return _short(kind.values_by_number[status.state].name) if status.state else "nothing yet"
 
@@ -51,6 +53,8 @@ def _failure(sight: Sight) -> str:
     fields = record.DESCRIPTOR.fields_by_name
     if "fault" in fields and record.HasField("fault"):
         return str(record.fault.message)
+    if "state" in fields and "message" in fields and record.message:
+        return str(record.message)
     if _has_state(record) and state(record.status) == "ERROR":
         return f"node {sight.node}: {_words(record.status) or 'it failed and does not say why'}"
     return ""
@@ -125,4 +129,4 @@ def _has_state(record: Any) -> bool:
 
 
 def _short(name: str) -> str:
-    return name.removeprefix("STATE_").removeprefix("STATUS_")
+    return name.rpartition("STATE_")[2].removeprefix("STATUS_")

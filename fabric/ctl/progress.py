@@ -33,7 +33,14 @@ class Progress:
         self.stages[title] = time.monotonic() - began
         self.say(f"{title}: done in {self.stages[title]:.1f} s")
 
-    def wait(self, what: Callable[[], str], look: Callable[[], T | None], timeout_s: float) -> T:
+    def wait(
+        self,
+        what: Callable[[], str],
+        look: Callable[[], T | None],
+        timeout_s: float,
+        *,
+        every_s: float = INTERVAL_S,
+    ) -> T:
         """Look until there is something, saying every few seconds what it waits for. Raises TookTooLong."""
         began = said = time.monotonic()
         while (found := look()) is None:
@@ -43,7 +50,7 @@ class Progress:
             if now - said > HEARTBEAT_S:
                 said = now
                 self.say(f"  waiting for {what()}")
-            time.sleep(INTERVAL_S)
+            time.sleep(every_s)
         return found
 
     def summary(self) -> list[str]:

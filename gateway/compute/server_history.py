@@ -83,7 +83,8 @@ async def _event(request: Request, action: pb.InstanceAction, is_admin: bool) ->
             raise
         server = None
     done = server is None or server.status.observed_generation >= action.generation
-    if server is not None and server.view.status == "ERROR" and action.action == "create":
+    never_built = server is not None and server.view.status == "ERROR" and action.action == "create"
+    if never_built or action.message:
         done, result = True, "Error"
     if server is not None and server.status.HasField("observe_time") and done:
         finish = max(finish, server.status.observe_time, key=lambda time: (time.seconds, time.nanos))
@@ -102,7 +103,7 @@ async def _event(request: Request, action: pb.InstanceAction, is_admin: bool) ->
         if is_admin:
             event["host"] = action.node
     if version >= (2, 84):
-        event["details"] = None
+        event["details"] = action.message or None
     return event
 
 
