@@ -167,7 +167,7 @@ class ComputeAgent:
                 await self._driver.remove(server_id)
                 return AGAIN
             case Step.FETCH:
-                return await self._fetch(want)
+                return await self._fetch(want, found)
             case Step.MAKE_DISK:
                 await self._make_disk(want)
                 return AGAIN
@@ -224,13 +224,13 @@ class ComputeAgent:
                 await self._driver.ensure_marks(server_id, marks)
         return AGAIN  # look again: believe what is found, not what was asked
 
-    async def _fetch(self, want: pb.ServerWant) -> timedelta | None:
+    async def _fetch(self, want: pb.ServerWant, found: Found | None) -> timedelta | None:
         assert self._images is not None
         key = f"fetch for {want.server.meta.id}"
         self._work.raise_failure(key)
         self._work.start(key, want.server.meta.id, lambda: self._ensured(want.image))
         await self._report(
-            want.server.meta.id, observed(want.server, None, settled=False, reason="FETCHING_IMAGE")
+            want.server.meta.id, observed(want.server, found, settled=False, reason="FETCHING_IMAGE")
         )
         return None  # woken when it is done
 

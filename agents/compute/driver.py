@@ -58,6 +58,7 @@ class Found:
 
     power: Power  # POWER_UNSPECIFIED: there are files but no domain
     has_disk: bool = True
+    build: int = 0  # the rebuild_generation that the disks were made for
     marks: Marks = field(default_factory=Marks)
     nics: tuple[FoundNic, ...] = ()
     domain_name: str = ""
@@ -95,7 +96,8 @@ class ComputeDriver(Protocol):
     async def ensure_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
         """Make the files that the domain needs, all or none. base: the image, None: an empty disk.
 
-        What exists is left as it is. Raises ImageUnusable, PoolFull.
+        What exists is left as it is, or replaced at once when it is of an earlier build; no domain uses it then.
+        Raises ImageUnusable, PoolFull.
         """
         ...
 

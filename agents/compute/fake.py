@@ -79,9 +79,12 @@ class FakeDriver:
         return replace(domain.found, sending=_progress(domain) if server_id in self._sending else None)
 
     async def ensure_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
-        server_id = want.server.meta.id
-        if server_id not in self.domains:
-            self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN))
+        server_id, build = want.server.meta.id, want.server.spec.rebuild_generation
+        domain = self.domains.get(server_id)
+        if domain is None:
+            self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN, build=build))
+        elif domain.found.build < build:
+            self._put(server_id, replace(domain, disk=b"", console=b""), build=build)
 
     async def ensure_defined(self, want: server_pb2.ServerWant, marks: Marks) -> None:
         server = want.server
@@ -91,6 +94,7 @@ class FakeDriver:
         nics = tuple(FoundNic(nic.port_id, nic.mac_address, nic.tap) for nic in server.nics)
         found = Found(
             power=STOPPED,
+            build=domain.found.build,
             marks=marks,
             nics=nics,
             domain_name=f"instance-{server.meta.id}",
@@ -139,9 +143,9 @@ class FakeDriver:
         self, want: server_pb2.ServerWant, base: Path | None, pieces: AsyncIterator[Piece]
     ) -> None:
         disk = b"".join([piece.data async for piece in pieces])
-        server_id = want.server.meta.id
+        server_id, build = want.server.meta.id, want.server.spec.rebuild_generation
         if server_id not in self.domains:
-            self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN), disk=disk)
+            self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN, build=build), disk=disk)
 
     async def read_files(self, server_id: str, *, fixed_only: bool) -> AsyncIterator[Piece]:
         if server_id not in self.domains:

@@ -16,6 +16,7 @@ from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.errors import NotFound
 
 _ROOT, _EPHEMERAL, _SWAP, _CONFIG = "disk.qcow2", "ephemeral.qcow2", "swap.raw", "config.iso"
+_BUILD = "build"  # which rebuild_generation the files are of; absent: the first
 _MAKING = ".making"
 _REMOVING = ".removing"
 
@@ -36,14 +37,21 @@ class ServerFiles:
     def exist(self, server_id: str) -> bool:
         return self._of(server_id).exists()
 
+    def build(self, server_id: str) -> int:
+        """The rebuild_generation that the files were made for; 0: the first, or there are none."""
+        try:
+            return int((self._of(server_id) / _BUILD).read_text())
+        except FileNotFoundError:
+            return 0
+
     def any_left(self, server_id: str) -> bool:
         """Whether there is anything of it, be it half made or half removed."""
         return any(self._variants(server_id))
 
     async def ensure(self, want: pb.ServerWant, base: Path | None) -> None:
-        """Make the disks. Raises ImageUnusable, PoolFull."""
+        """Make the disks, in the place of those of an earlier build. Raises ImageUnusable, PoolFull."""
         server_id = want.server.meta.id
-        if self.exist(server_id):
+        if self.exist(server_id) and self.build(server_id) >= want.server.spec.rebuild_generation:
             return
         async with self._making(server_id) as making:
             await self._make(making, want, base)
@@ -87,20 +95,23 @@ class ServerFiles:
 
     @asynccontextmanager
     async def _making(self, server_id: str) -> AsyncIterator[Path]:
-        """A directory that becomes the server's at the end, or is gone."""
+        """A directory that becomes the server's at the end, instead of what it had, or is gone."""
         making = self._directory / f"{server_id}{_MAKING}"
-        await asyncio.to_thread(shutil.rmtree, making, ignore_errors=True)
+        await asyncio.to_thread(self.clean, server_id)
         making.mkdir(parents=True, mode=0o711)
         try:
             yield making
+            if self.exist(server_id):
+                self._put_aside(self._of(server_id), server_id)
             making.rename(self._of(server_id))
-        except BaseException:
-            shutil.rmtree(making, ignore_errors=True)
-            raise
+        finally:
+            await asyncio.to_thread(self.clean, server_id)
 
     async def _make(self, folder: Path, want: pb.ServerWant, base: Path | None) -> None:
         flavor = want.server.spec.flavor
         size_bytes = flavor.root_gb * disk.GIB
+        if build := want.server.spec.rebuild_generation:
+            (folder / _BUILD).write_text(str(build))
         if base is None:
             await disk.create(folder / _ROOT, size_bytes or disk.GIB)
         else:
@@ -160,9 +171,15 @@ class ServerFiles:
 
     def remove(self, server_id: str) -> None:
         for path in self._variants(server_id):
-            gone = self._directory / f"{server_id}{_REMOVING}{uuid.uuid4().hex[:8]}"
-            path.rename(gone)
-            shutil.rmtree(gone)
+            shutil.rmtree(self._put_aside(path, server_id))
+
+    def clean(self, server_id: str) -> None:
+        """Remove what is half made or half removed."""
+        for path in self._directory.glob(f"{server_id}.*"):
+            shutil.rmtree(path)
+
+    def _put_aside(self, path: Path, server_id: str) -> Path:
+        return path.rename(self._directory / f"{server_id}{_REMOVING}{uuid.uuid4().hex[:8]}")
 
     def _variants(self, server_id: str) -> list[Path]:
         whole = self._of(server_id)

@@ -267,14 +267,16 @@ class LibvirtDriver:
     def _find(self, connection: libvirt.virConnect, server_id: str) -> Found | None:
         dom = self._lookup(connection, server_id)
         if dom is None:
-            has_disk = self._files.exist(server_id)
-            return Found(NO_DOMAIN, has_disk) if has_disk or self._files.any_left(server_id) else None
+            if not self._files.any_left(server_id):
+                return None
+            return Found(NO_DOMAIN, self._files.exist(server_id), self._files.build(server_id))
         tree = ET.fromstring(dom.XMLDesc())
         marked = domain.parse_mark(tree)
         power, why, in_between = _power(dom)
         return Found(
             power=power,
             has_disk=self._files.exist(server_id),
+            build=self._files.build(server_id),
             marks=Marks() if marked is None else marked[1],
             nics=domain.parse_nics(tree),
             domain_name=dom.name(),

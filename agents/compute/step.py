@@ -62,8 +62,8 @@ def next_step(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
         return _TRANSFERS[want.transfer.role](want, found, around)
     if server.meta.HasField("delete_time"):
         return Step.FORGET if found is None else Step.REMOVE
-    if found is None or not found.has_disk:
-        return Step.MAKE_DISK if around.image_ready else Step.FETCH
+    if found is None or not found.has_disk or found.build < server.spec.rebuild_generation:
+        return _disk_step(found, around)
     if found.power == NO_DOMAIN:
         return Step.DEFINE
     if found.in_between:
@@ -74,6 +74,14 @@ def next_step(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
     if marks_reached(server, found, around) != found.marks:
         return Step.MARK
     return step or Step.SETTLE
+
+
+def _disk_step(found: Found | None, around: Around) -> Step:
+    """The guest runs on its old disks until the new image is here."""
+    if not around.image_ready:
+        return Step.FETCH
+    in_use = found is not None and found.has_disk and found.power not in (NO_DOMAIN, STOPPED)
+    return Step.STOP if in_use else Step.MAKE_DISK
 
 
 def _receive(want: pb.ServerWant, found: Found | None, around: Around) -> Step:

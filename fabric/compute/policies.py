@@ -102,6 +102,7 @@ _RULES: Mapping[str, str] = {
     f"{_API}:servers:resize": OWNER_WRITE,
     f"{_API}:servers:confirm_resize": OWNER_WRITE,
     f"{_API}:servers:revert_resize": OWNER_WRITE,
+    f"{_API}:servers:rebuild": OWNER_WRITE,
     f"{_API}:os-admin-actions:reset_state": ADMIN,
     f"{_API}:os-server-diagnostics": ADMIN,
     "placement:resource_providers:list": _PLACEMENT,

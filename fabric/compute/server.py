@@ -125,6 +125,8 @@ def view(server: pb.Server) -> pb.ServerView:
         status, vm_state, power_state = "ERROR", "error", 0
     if server.spec.marked_error:
         status, vm_state = "ERROR", "error"
+    if is_rebuilding(server) and not server.spec.marked_error:
+        status, vm_state = "REBUILD", "stopped" if server.spec.power == Power.POWER_STOPPED else "active"
     if migration.is_moving(server) and vm_state != "error":
         status, vm_state, power_state = _moving(server, vm_state, power_state)
     task_state = _task_state(server, vm_state)
@@ -165,6 +167,8 @@ def _task_state(server: pb.Server, vm_state: str) -> str:
     if migration.is_moving(server):
         move = server.move
         return _MOVING.get((move.kind, move.phase), _MOVING.get((move.kind, 0), ""))
+    if is_rebuilding(server):
+        return "rebuilding"
     if vm_state == "building":
         if not server.node:
             return "scheduling"
@@ -174,6 +178,11 @@ def _task_state(server: pb.Server, vm_state: str) -> str:
     if power_pending(server):
         return _ON_THE_WAY.get((vm_state, server.spec.power), "")
     return ""
+
+
+def is_rebuilding(server: pb.Server) -> bool:
+    """Whether the agent has yet to make it anew, or to say that it cannot."""
+    return server.status.observed_generation < server.spec.rebuild_generation
 
 
 def power_pending(server: pb.Server) -> bool:
@@ -217,8 +226,12 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "confirmResize": ("resized",),
     "revertResize": ("resized",),
     "evacuate": ("active", "stopped", "error"),
+    "rebuild": ("active", "stopped", "error"),
 }
-_HURRIED = {"hard reboot": ("rebooting", "rebooting_hard", "pausing", "unpausing", "suspending", "resuming")}
+_HURRIED = {
+    "hard reboot": ("rebooting", "rebooting_hard", "pausing", "unpausing", "suspending", "resuming"),
+    "evacuate": ("rebuilding",),
+}
 
 
 def check(server: pb.Server, action: str, *, task_states: tuple[str, ...] = ()) -> None:
@@ -247,6 +260,31 @@ def _wrong_state(server: pb.Server, action: str, where: str) -> FailedPreconditi
         state=server.view.vm_state,
         task_state=server.view.task_state,
     )
+
+
+def check_launched(server: pb.Server, action: str) -> None:
+    """Raise FailedPrecondition for a server that has never run."""
+    if not server.status.HasField("launch_time"):
+        raise FailedPrecondition(
+            f"Cannot '{action}' an instance which has never been active",
+            reason="INSTANCE_INVALID_STATE",
+            id=server.meta.id,
+        )
+
+
+def check_rebuild(server: pb.Server) -> None:
+    """Raise FailedPrecondition unless the server can be rebuilt."""
+    check(server, "rebuild")
+    check_launched(server, "rebuild")
+
+
+def rebuild(server: pb.Server) -> None:
+    """Ask for new disks; what is off stays off."""
+    server.spec.marked_error = False
+    server.ClearField("fault")
+    was_off = server.view.vm_state == "stopped"
+    server.spec.power = Power.POWER_STOPPED if was_off else Power.POWER_RUNNING
+    server.spec.power_generation = server.spec.rebuild_generation = server.meta.generation + 1
 
 
 def check_unlocked(server: pb.Server, *, override: bool) -> None:

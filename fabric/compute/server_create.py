@@ -61,10 +61,10 @@ class ServerCreation:
         template.CopyFrom(request.server)
         spec = template.spec
         limit = self._store.quota(caller.project_id, "compute.metadata_items").limit
-        _check_plain(template, limit)
+        check_plain(template, limit)
         self._fill_flavor(spec, request.flavor_id, caller)
-        await self._fill_image(spec, request.image_id, caller)
-        self._fill_key(spec, caller)
+        spec.image.CopyFrom(await self.image(request.image_id, spec.flavor, caller))
+        self.fill_key(spec, caller)
         self._check_placing(template)
         await self._fill_groups(spec, caller)
         count = self._count(request, spec, caller)
@@ -160,7 +160,8 @@ class ServerCreation:
             )
         spec.flavor.CopyFrom(flavor_copy(flavor))
 
-    async def _fill_image(self, spec: pb.ServerSpec, image_id: str, caller: Caller) -> None:
+    async def image(self, image_id: str, flavor: pb.FlavorCopy, caller: Caller) -> pb.ImageRef:
+        """The image, if a server of the flavor can boot from it. Raises InvalidArgument."""
         if not image_id:
             raise InvalidArgument(
                 "Invalid imageRef provided: a server boots from an image.", field="imageRef"
@@ -177,7 +178,6 @@ class ServerCreation:
             raise InvalidArgument(
                 f"Image {image_id} is not active.", reason="IMAGE_NOT_ACTIVE", field="imageRef"
             )
-        flavor = spec.flavor
         if flavor.ram_mib < image.spec.min_ram_mib:
             raise InvalidArgument("Flavor's memory is too small for requested image.", field="flavorRef")
         needed_gb = max(image.spec.min_disk_gb, -(-image.view.virtual_size_bytes // GIB))
@@ -187,20 +187,19 @@ class ServerCreation:
                 f"the image needs {needed_gb} GB.",
                 field="flavorRef",
             )
-        spec.image.CopyFrom(
-            pb.ImageRef(
-                id=image.meta.id,
-                name=image.meta.name,
-                disk_format=image.spec.disk_format,
-                size_bytes=image.view.size_bytes,
-                virtual_size_bytes=image.view.virtual_size_bytes,
-                node=image.node,
-                sha512=image.view.hash_value,
-                properties=image.spec.properties,
-            )
+        return pb.ImageRef(
+            id=image.meta.id,
+            name=image.meta.name,
+            disk_format=image.spec.disk_format,
+            size_bytes=image.view.size_bytes,
+            virtual_size_bytes=image.view.virtual_size_bytes,
+            node=image.node,
+            sha512=image.view.hash_value,
+            properties=image.spec.properties,
         )
 
-    def _fill_key(self, spec: pb.ServerSpec, caller: Caller) -> None:
+    def fill_key(self, spec: pb.ServerSpec, caller: Caller) -> None:
+        """The public key that is named. Raises InvalidArgument."""
         if not spec.key_name:
             return
         keypair = self._store.find(KEYPAIRS, f"{caller.user_id}:{spec.key_name}")
@@ -363,7 +362,8 @@ def check_metadata(metadata: Mapping[str, str], limit: int) -> None:
         )
 
 
-def _check_plain(server: pb.Server, metadata_limit: int) -> None:
+def check_plain(server: pb.Server, metadata_limit: int) -> None:
+    """Raise InvalidArgument, Exhausted for what needs no look-up."""
     spec = server.spec
     if not 0 < len(server.meta.name.strip()) <= 255:
         raise InvalidArgument("A server's name has 1 to 255 characters.", field="name")

@@ -9,6 +9,7 @@ from fabric.compute.migration import MIGRATIONS
 from fabric.compute.network_view import with_floating
 from fabric.compute.nic import dns_name
 from fabric.compute.node import life
+from fabric.compute.rebuild import Rebuilds
 from fabric.compute.server import SERVERS
 from fabric.compute.server_create import ServerCreation, check_metadata
 from fabric.compute.server_ports import PORT_ACTIONS, ServerPorts
@@ -60,6 +61,7 @@ _RULES = {
     "confirm_resize": "servers:confirm_resize",
     "revert_resize": "servers:revert_resize",
     "evacuate": "os-evacuate",
+    "rebuild": "servers:rebuild",
 }
 _ACTION_NAMES = {"attach_port": "attach_interface", "detach_port": "detach_interface"}  # as Nova records them
 _ACTION_NAMES |= server_move.NAMES
@@ -84,6 +86,7 @@ class Servers(Resource[pb.Server]):
         self._signer = signer
         self._agents = agents
         self._creation = ServerCreation(store, client)
+        self._rebuilds = Rebuilds(store, self._creation)
         self._ports = ServerPorts(client)
 
     async def CreateServer(self, request: pb.CreateServerRequest, caller: Caller) -> pb.CreateServerResponse:
@@ -178,6 +181,9 @@ class Servers(Resource[pb.Server]):
         name = _ACTION_NAMES.get(action, action)
         if action == "attach_port":
             return await self._attach(server, request.attach_port, caller)
+        if action == "rebuild":
+            prepared = await self._rebuilds.prepare(server, request.rebuild, caller)
+            return await self._change(server, name, caller, prepared)
         if action in PORT_ACTIONS:
             await self._ports.act(server, request, caller)
             return server
@@ -244,7 +250,7 @@ class Servers(Resource[pb.Server]):
         server: pb.Server,
         action: str,
         caller: Caller,
-        change: Callable[[pb.Server], migration_pb2.Migration | None],
+        change: Callable[[pb.Server], migration_pb2.Migration | None] | Callable[[pb.Server], None],
     ) -> pb.Server:
         """Change the record and note the action, in one transaction with the migration that it begins."""
         for attempt in range(_TRIES):

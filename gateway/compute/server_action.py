@@ -4,7 +4,7 @@ from typing import Any
 
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
-from gateway.compute import body, floating_ips, server_move, servers
+from gateway.compute import body, floating_ips, server_move, server_rebuild, servers
 from gateway.compute.acting import Act, Known, plain, run
 from gateway.compute.body import refuse
 from gateway.compute.reading import only_admins
@@ -130,6 +130,7 @@ ACTIONS: dict[str, Known] = {
     "injectNetworkInfo": (_network_again, body.null, "", ""),
     "resetNetwork": (_network_again, body.null, "", ""),
     **server_move.ACTIONS,
+    **server_rebuild.ACTIONS,
     # Known, and not offered yet.
     "changePassword": (
         _nothing("active"),
@@ -148,12 +149,6 @@ ACTIONS: dict[str, Known] = {
     "os-getSPICEConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "os-getSerialConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "os-getVNCConsole": (_nothing(), _CONSOLE, "", "2.5"),
-    "rebuild": (
-        _nothing("active", "stopped", "error"),
-        body.Obj({"imageRef": body.text()}, required=["imageRef"], open=True),
-        "",
-        "",
-    ),
     "rescue": (_nothing("active", "stopped", "error"), body.anything, "", ""),
     "restore": (_nothing("soft-delete"), body.null, "", ""),
     "shelve": (_nothing("active", "stopped", "paused", "suspended"), body.null, "", ""),

@@ -22,7 +22,8 @@ _MOST = 2**31 - 1
 _DATA = body.text(65535)
 
 
-def _base64(value: Any, name: str, version: body.Version) -> str:
+def base64_text(value: Any, name: str, version: body.Version) -> str:
+    """Base64, as received."""
     found: str = _DATA(value, name, version)
     try:
         base64.b64decode("".join(found.split()), validate=True)
@@ -71,7 +72,7 @@ HINTS = body.Obj(
     },
     open=True,
 )
-_FILE = body.Obj({"path": body.text(), "contents": _base64}, required=["path", "contents"])
+FILE = body.Obj({"path": body.text(), "contents": base64_text}, required=["path", "contents"])
 _REFERENCE = body.either(body.text(255, 1), body.integer(0))
 SERVER = body.Obj(
     {
@@ -86,7 +87,7 @@ SERVER = body.Obj(
         "OS-DCF:diskConfig": body.word("AUTO", "MANUAL"),
         "accessIPv4": body.address(4, empty=True),
         "accessIPv6": body.address(6, empty=True),
-        "personality": (body.items(_FILE), "2.1", "2.56"),
+        "personality": (body.items(FILE), "2.1", "2.56"),
         "availability_zone": body.text(255, 1),
         "block_device_mapping": body.items(body.Obj(open=True)),
         "block_device_mapping_v2": body.items(_DEVICE),
@@ -96,7 +97,7 @@ SERVER = body.Obj(
         "max_count": body.integer(1),
         "return_reservation_id": body.boolean,
         "security_groups": body.items(body.Obj({"name": body.text(255, 1)}, open=True)),
-        "user_data": body.maybe(_base64),
+        "user_data": body.maybe(base64_text),
         "description": (body.maybe(body.text()), "2.19", ""),
         "tags": (body.items(body.TAG, most=50, unique=True), "2.52", ""),
         "trusted_image_certificates": (

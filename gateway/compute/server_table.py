@@ -38,6 +38,15 @@ def _address(address: str, version: int, kind: str, mac: str) -> JsonValue:
     }
 
 
+def plain_addresses(shown: JsonValue) -> JsonValue:
+    """Without kind and MAC."""
+    assert isinstance(shown, dict)
+    return {
+        name: [{"version": entry["version"], "addr": entry["addr"]} for entry in entries]
+        for name, entries in shown.items()
+    }
+
+
 def _image(server: pb.Server, request: Request) -> JsonValue:
     id_ = server.spec.image.id
     return {"id": id_, "links": [bookmark(request, "images", id_)]} if id_ else ""

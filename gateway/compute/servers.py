@@ -6,7 +6,7 @@ from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
 from gateway.compute import body, server_list, server_security_group
 from gateway.compute.reading import body_of, page
-from gateway.compute.server_table import BASIC, SERVERS, render
+from gateway.compute.server_table import BASIC, SERVERS, plain_addresses, render
 from gateway.core.codec import JsonValue
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
@@ -89,10 +89,15 @@ async def update(request: Request) -> Response:
         setattr(getattr(changed, holder), leaf, value or "")
     paths = [_PATHS[name] for name in given]
     server = await write(request, changed, *paths) if paths else await find(request)
-    shown = await full(request, server)
-    if request.microversion < (2, 75):
-        shown = {name: value for name, value in shown.items() if name in BASIC}
-    return Response(200, {"server": shown})
+    return Response(200, {"server": of_change(request, await full(request, server))})
+
+
+def of_change(request: Request, shown: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """What answers to update and rebuild say of it."""
+    if request.microversion >= (2, 75):
+        return dict(shown)
+    found = {name: value for name, value in shown.items() if name in BASIC}
+    return found | {"addresses": plain_addresses(found["addresses"])}
 
 
 async def delete(request: Request) -> Response:

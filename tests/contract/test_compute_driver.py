@@ -258,3 +258,18 @@ async def test_many_at_once(driver: ComputeDriver) -> None:
     ids = await asyncio.gather(*(defined(driver, want) for want in wants))
     assert set(ids) <= set(await driver.ids())
     await asyncio.gather(*(driver.remove(server_id) for server_id in ids))
+
+
+async def test_disks_of_a_later_build_replace_those_of_the_first_once(
+    driver: ComputeDriver, want: pb.ServerWant, tmp_path: Path
+) -> None:
+    marks = Marks(generation=1, reboot_count=2, boot_id="b")
+    server_id = await defined(driver, want, marks)
+    want.server.spec.rebuild_generation = 5
+    for _ in range(2):
+        await driver.ensure_disk(want, None)
+        seen = await found(driver, want)
+        assert (seen.build, seen.power, seen.marks, seen.has_disk) == (5, STOPPED, marks, True)
+    assert len(await asyncio.to_thread(files_of, server_id, tmp_path)) <= 1
+    await driver.ensure_power(server_id, RUNNING)
+    assert (await found(driver, want)).build == 5

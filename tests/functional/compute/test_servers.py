@@ -244,3 +244,42 @@ def test_a_wrong_wish_names_what_is_wrong(demo: Compute, change: dict[str, objec
     assert status == 400
     assert names in message
     assert demo.call("GET", "/servers")["servers"] == []
+
+
+def test_a_rebuild_keeps_all_but_the_disk(demo: Compute) -> None:
+    id_ = demo.boot()
+    before = demo.show(id_)
+    body = {"imageRef": demo.image, "name": "anew", "metadata": {"a": "b"}, "adminPass": "secret"}
+    answer = demo.act(id_, "rebuild", body)["server"]
+    assert (answer["status"], answer["adminPass"], answer["name"]) == ("REBUILD", "secret", "anew")
+    assert answer.keys() - {"adminPass"} <= before.keys()
+    demo.settle(id_, "ACTIVE")
+    after = demo.show(id_)
+    assert (after["addresses"], after["hostId"]) == (before["addresses"], before["hostId"])
+    assert (after["name"], after["metadata"]) == ("anew", {"a": "b"})
+    actions = demo.call("GET", f"/servers/{id_}/os-instance-actions")["instanceActions"]
+    assert [action["action"] for action in actions] == ["rebuild", "create"]
+
+
+def test_a_server_that_is_off_is_rebuilt_and_stays_off(demo: Compute) -> None:
+    id_ = demo.boot()
+    demo.act(id_, "os-stop")
+    demo.settle(id_, "SHUTOFF")
+    answer = demo.act(id_, "rebuild", {"imageRef": demo.image, "user_data": "aGk="}, version="2.57")
+    assert (answer["server"]["user_data"], answer["server"]["status"]) == ("aGk=", "REBUILD")
+    demo.settle(id_, "SHUTOFF")
+
+
+def test_what_cannot_be_rebuilt_is_left_as_it_is(demo: Compute) -> None:
+    id_ = demo.boot()
+    path, fine = f"/servers/{id_}/action", {"imageRef": demo.image}
+    for wrong in ({"imageRef": id_}, fine | {"key_name": "none"}, fine | {"preserve_ephemeral": True}):
+        assert demo.refused("POST", path, {"rebuild": wrong}, version="2.54")[0] == 400
+    demo.act(id_, "pause")
+    demo.settle(id_, "PAUSED")
+    assert demo.refused("POST", path, {"rebuild": fine})[0] == 409
+    demo.act(id_, "unpause")
+    demo.settle(id_, "ACTIVE")
+    demo.act(id_, "lock")
+    assert demo.refused("POST", path, {"rebuild": fine})[0] == 409
+    demo.act(id_, "unlock")

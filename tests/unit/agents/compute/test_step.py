@@ -148,3 +148,23 @@ def test_a_status_is_settled_only_for_the_generation_that_was_reached() -> None:
     assert observed(want.server, found(RUNNING), settled=True).observed_generation == 4
     assert observed(want.server, found(RUNNING), settled=False).observed_generation == 0
     assert observed(want.server, None, settled=False).state == pb.ServerStatus.STATE_BUILDING
+
+
+@pytest.mark.parametrize(
+    ("seen", "around", "step"),
+    [
+        (found(RUNNING), replace(HERE, image_ready=False), Step.FETCH),
+        (found(RUNNING), HERE, Step.STOP),
+        (found(SUSPENDED), HERE, Step.STOP),
+        (found(STOPPED), HERE, Step.MAKE_DISK),
+        (found(STOPPED, has_disk=False), HERE, Step.MAKE_DISK),
+        (found(STOPPED, build=2), HERE, Step.START),
+        (found(RUNNING, build=2), HERE, Step.MARK),
+    ],
+)
+def test_a_rebuild_runs_on_the_old_disk_until_the_new_image_is_here(
+    seen: Found, around: Around, step: Step
+) -> None:
+    want = a_want(generation=2)
+    want.server.spec.rebuild_generation = want.server.spec.power_generation = 2
+    assert next_step(want, seen, around) == step
