@@ -233,6 +233,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Support for checking the resource usage before applying a new quota limit",
         "2021-03-30T18:00:00-00:00",
     ),
+    "quota-check-limit-default": (
+        "Quota engine limit check by default",
+        "A quota below what is in use is refused unless it is forced",
+        "2024-08-21T16:00:00-00:00",
+    ),
     "quota_details": (
         "Quota details management support",
         "Expose functions for quotas usage statistics per project",
@@ -380,6 +385,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Tag support for resources: subnet, port, router, floatingip",
         "Extends tag support to more L2 resources.",
         "2017-01-01T00:00:00-00:00",
+    ),
+    "tag-ports-during-bulk-creation": (
+        "Tag Ports During Bulk Creation",
+        "Ports can be made with their tags, one and many",
+        "2019-12-29T19:00:00-00:00",
     ),
     "trunk": ("Trunk Extension", "Provides support for trunk ports", "2016-01-01T00:00:00-00:00"),
     "trunk-details": ("Trunk port details", "Expose trunk port details", "2016-01-01T00:00:00-00:00"),

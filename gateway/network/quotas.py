@@ -54,12 +54,12 @@ async def update(request: Request) -> Response:
     body = request.json().get("quota")
     if not isinstance(body, dict):
         raise Invalid("Resource body required", field="quota", reason="HTTP_BAD_REQUEST")
-    asked = pb.UpdateQuotaSetRequest(project_id=request.params["project"])
+    asked = pb.UpdateQuotaSetRequest(project_id=request.params["project"], check_limit=True)
     for name, value in body.items():
         if name == "check_limit":
-            asked.check_limit = _BOOL.from_json(value, name)
+            _BOOL.from_json(value, name)  # what is done unless force says otherwise
         elif name == "force":
-            _BOOL.from_json(value, name)  # what is done unless check_limit says otherwise
+            asked.check_limit = not _BOOL.from_json(value, name)
         elif name not in ("project_id", "tenant_id"):
             asked.limits[name[:64]] = _LIMIT.from_json(value, name[:64])
     found = await request.call(request.stub(QuotaServiceStub).UpdateQuotaSet, asked)

@@ -34,8 +34,12 @@ async def test_quotas(cloud: Cloud) -> None:
     assert details["port"] == {"limit": 1, "used": 1, "reserved": 0}
     (listed,) = (await cloud.call("GET", "/quotas", token="p1.admin")).json()["quotas"]
     assert (listed["project_id"], listed["tenant_id"], listed["port"]) == ("p1", "p1", 1)
-    too_low = {"quota": {"network": 0, "check_limit": True}}
+    too_low = {"quota": {"network": 0, "force": False}}
     await cloud.refused(400, "OverQuota", "PUT", "/quotas/p1", too_low, token="p1.admin")
+    del too_low["quota"]["force"]
+    await cloud.refused(400, "OverQuota", "PUT", "/quotas/p1", too_low, token="p1.admin")
+    forced = {"quota": {"network": 0, "force": True}}
+    assert (await cloud.call("PUT", "/quotas/p1", forced, token="p1.admin")).status_code == 200
     defaults = (await cloud.call("GET", "/quotas/p1/default")).json()["quota"]
     assert defaults["port"] == 500
     assert (await cloud.call("DELETE", "/quotas/p1", token="p1.admin")).status_code == 204
