@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -17,13 +16,12 @@ from fabric.runtime.cache import Cache, Table
 from fabric.runtime.caller import Caller
 from fabric.runtime.codec import Codec
 from fabric.runtime.config import Config
-from fabric.runtime.config import Etcd as EtcdSettings
 from fabric.runtime.errors import Conflict, FabricError, LeaseLost, Unavailable
-from fabric.runtime.etcd import Etcd, connect
+from fabric.runtime.etcd import Etcd, as_node, connect
 from fabric.runtime.node import Life
 from fabric.runtime.rpc import Server
 from fabric.runtime.ticket import PUBLIC_KEY, Verifier
-from fabric.runtime.tls import KEYS, REFUSED, PeerCheck, channel_credentials, server_credentials
+from fabric.runtime.tls import KEYS, REFUSED, PeerCheck, identity, server_credentials
 from fabric.type.v1 import holding_pb2, node_pb2
 
 log = structlog.get_logger(__name__)
@@ -46,7 +44,7 @@ async def run_nodes(
     unknown = sorted(set(config.agent.kinds) - set(KINDS))
     if unknown:
         raise ValueError(f"agent.kinds: {unknown[0]} is not one of {', '.join(KINDS)}")
-    etcd = connect(_as_node(config))
+    etcd = connect(as_node(config))
     stopped = asyncio.create_task(stop.wait())
     beginning = asyncio.create_task(_verifier(etcd))
     await asyncio.wait({stopped, beginning}, return_when=asyncio.FIRST_COMPLETED)
@@ -55,12 +53,13 @@ async def run_nodes(
         return
     keys = Cache(etcd, KEYS, lambda _: Table(orjson.loads))
     check = PeerCheck(lambda number: keys.table(REFUSED).get(number) is not None)
-    credentials = channel_credentials(config.tls)
-    nodes = [Running(each, etcd, Codec(), beginning.result(), credentials) for each in configs]
+    shown = identity(config.tls)
+    nodes = [Running(each, etcd, Codec(), beginning.result(), shown) for each in configs]
     try:
         await first_of(
             stopped,
             asyncio.create_task(keys.run()),
+            asyncio.create_task(etcd.follow_members()),
             *(asyncio.create_task(_run_node(node, check, ready)) for node in nodes),
         )
     finally:
@@ -85,13 +84,6 @@ async def _run_node(running: Running, check: PeerCheck, ready: Callable[[int], N
         await server.stop(grace_s=2)
         for kind in kinds:
             await kind.close()
-
-
-def _as_node(config: Config) -> EtcdSettings:
-    """etcd knows an agent by the certificate of its node, also where a controller runs beside it."""
-    if not config.tls.ca_file:
-        return config.etcd
-    return replace(config.etcd, cert_file=config.tls.cert_file, key_file=config.tls.key_file)
 
 
 async def _holdings(

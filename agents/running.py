@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import grpc
-
 from fabric.compute.v1 import server_pb2
 from fabric.runtime.cache import Cache
 from fabric.runtime.codec import Codec
@@ -15,6 +13,7 @@ from fabric.runtime.etcd import Etcd
 from fabric.runtime.node import Life, NodeStore
 from fabric.runtime.rpc import Server
 from fabric.runtime.ticket import Verifier
+from fabric.runtime.tls import Identity
 from fabric.type.v1 import holding_pb2
 
 Servers = NodeStore[server_pb2.ServerWant, server_pb2.ServerStatus]
@@ -28,7 +27,7 @@ class Running:
     etcd: Etcd
     codec: Codec
     verifier: Verifier
-    credentials: grpc.ChannelCredentials | None  # shown to other nodes' agents
+    identity: Identity | None  # shown to other nodes' agents
     servers: Servers | None = field(default=None)  # the node's servers, while its compute agent lives
 
 

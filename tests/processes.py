@@ -145,7 +145,6 @@ master_key_file = "{self.directory}/master.key"
 policy_dir = "{self.directory}/policy.d"
 [gateway]
 listen = "127.0.0.1:{self._ports["gateway"]}"
-controllers = ["127.0.0.1:{self._ports["controller"]}"]
 [agent]
 listen = "127.0.0.1:{self._ports["agent"]}"
 orphan_grace_s = 5

@@ -85,7 +85,7 @@ class Compute:
         servers = NodeStore(wants, life, codec, "servers", server_pb2.ServerWant, server_pb2.ServerStatus)
         self._running.servers = self._servers = servers
         self._life = life
-        files = partial(fetch_files, credentials=self._running.credentials)
+        files = partial(fetch_files, identity=self._running.identity)
         self._agent = ComputeAgent(
             servers, self._driver, self._images(), self._settings, self._node(), files, self._fence
         )
@@ -124,7 +124,7 @@ class Compute:
             return None
         return ImageCache(
             self._directory / "images",
-            partial(fetch, credentials=self._running.credentials),
+            partial(fetch, identity=self._running.identity),
             max_bytes=self._settings.image_cache_max_bytes,
             max_age=self._settings.image_cache_max_age,
         )

@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-import grpc
 import structlog
 
 from agents.image.download import Downloader
@@ -19,6 +18,7 @@ from fabric.runtime.errors import Conflict, FabricError, LeaseLost, NotFound, St
 from fabric.runtime.log import REQUEST_ID
 from fabric.runtime.node import NodeStore
 from fabric.runtime.reconcile import Loop
+from fabric.runtime.tls import Identity
 
 log = structlog.get_logger(__name__)
 
@@ -52,13 +52,13 @@ class ImageAgent:
         downloader: Downloader | None = None,
         *,
         orphan_grace: timedelta = timedelta(minutes=1),
-        credentials: grpc.ChannelCredentials | None = None,
+        identity: Identity | None = None,
     ) -> None:
         """orphan_grace: how long whole bytes are kept that nobody wants here (etcd may be coming back).
-        credentials: shown to the agents that images are copied from."""
+        identity: shown to the agents that images are copied from."""
         self._driver = driver
         self._downloader = downloader or Downloader()
-        self._credentials = credentials
+        self._identity = identity
         self._grace_s = orphan_grace.total_seconds()
         self._started = time.time()
         self._images: Images | None = None
@@ -269,7 +269,7 @@ class ImageAgent:
         """The bytes of an import that the agent gets itself; what is wrong with them is reported here."""
         upload = image.upload
         copied = upload.kind == Upload.KIND_COPY
-        pieces = fetch(upload.source, self._credentials) if copied else self._downloader.download(upload.url)
+        pieces = fetch(upload.source, self._identity) if copied else self._downloader.download(upload.url)
         return await self._received(image, pieces, 0)
 
     # -- what readers need

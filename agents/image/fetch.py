@@ -9,6 +9,7 @@ from fabric.image.v1 import store_pb2 as pb
 from fabric.image.v1.store_pb2_grpc import ImageStoreServiceStub
 from fabric.runtime.client import Client
 from fabric.runtime.errors import from_rpc
+from fabric.runtime.tls import Identity
 
 _DEADLINE_S = 6 * 3600.0
 
@@ -23,9 +24,9 @@ class Source(Protocol):
     def ticket(self) -> str: ...
 
 
-async def fetch(source: Source, credentials: grpc.ChannelCredentials | None = None) -> AsyncIterator[bytes]:
+async def fetch(source: Source, identity: Identity | None = None) -> AsyncIterator[bytes]:
     """All bytes of the image, in pieces. Raises what the agent says, Unavailable when it says nothing."""
-    client = Client(source.address, credentials=credentials)
+    client = Client(source.address, identity=identity)
     try:
         call = client.stub(ImageStoreServiceStub).ReadImage(
             pb.ReadImageRequest(ticket=source.ticket), timeout=_DEADLINE_S

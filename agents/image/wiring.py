@@ -30,7 +30,7 @@ class Image:
         self._agent = ImageAgent(
             self._driver,
             orphan_grace=timedelta(seconds=config.agent.orphan_grace_s),
-            credentials=running.credentials,
+            identity=running.identity,
         )
         self._store: Images | None = None
 

@@ -40,7 +40,7 @@ from fabric.runtime.resource import Resource, methods
 from fabric.runtime.rpc import Server
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
-from fabric.runtime.tls import channel_credentials
+from fabric.runtime.tls import identity
 
 COLLECTIONS = [
     SERVERS,
@@ -64,7 +64,7 @@ PUBLIC = frozenset[str]()
 def register(server: Server, store: Store, policy: Policy, config: Config, client: Client) -> None:
     """Serve all of compute."""
     signer = Signer.of(config.controller.master_key_file)
-    servers = Servers(store, policy, client, signer, Clients(channel_credentials(config.tls)))
+    servers = Servers(store, policy, client, signer, Clients(identity(config.tls)))
     migrations = Migrations(store, policy)
     nodes = ComputeNodes(store, policy)
     keypairs, actions = Keypairs(store, policy), InstanceActions(store, policy)

@@ -25,13 +25,14 @@ from fabric.node import service as node_service
 from fabric.runtime.client import Client
 from fabric.runtime.codec import Codec, master_keys
 from fabric.runtime.config import Config
+from fabric.runtime.discovery import announce
 from fabric.runtime.etcd import Change, Etcd, connect
 from fabric.runtime.leader import lead
 from fabric.runtime.policy import Policy
 from fabric.runtime.rpc import Server
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import PUBLIC_KEY, Signer
-from fabric.runtime.tls import CONTROLLER, PeerCheck, channel_credentials, server_credentials
+from fabric.runtime.tls import CONTROLLER, PeerCheck, identity, server_credentials
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +70,7 @@ async def serve(
         config.controller.listen,
         service_token=authenticator.service_token,
         revision=store.revision,
-        credentials=channel_credentials(config.tls),
+        identity=identity(config.tls),
         peer=CONTROLLER,
     )
     for service in SERVICES:
@@ -78,7 +79,7 @@ async def serve(
     for controller in CONTROLLERS:
         works.update(controller.loops(store, config, client))
     servers = [server]
-    running = [asyncio.create_task(store.run())]
+    running = [asyncio.create_task(store.run()), asyncio.create_task(etcd.follow_members())]
     try:
         await store.cache.ready.wait()
         if config.controller.authority_dir:
@@ -89,10 +90,14 @@ async def serve(
             joining = node_service.server(store, config)
             servers.append(joining)
             await joining.start(config.controller.join_listen)
+        announced = asyncio.create_task(announce(etcd, config))
+        running.append(announced)
         running.append(asyncio.create_task(lead(etcd, f"{socket.gethostname()}.{os.getpid()}", works)))
         ready(server.port)
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({stopped, *running}, return_when=asyncio.FIRST_COMPLETED)
+        announced.cancel()  # no new calls come from here on
+        await asyncio.wait({announced})
         await asyncio.gather(*(each.stop(_STOP_S) for each in servers))
     finally:
         for task in running:

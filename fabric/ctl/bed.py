@@ -8,7 +8,6 @@ Outside has an address on both: clients reach the API from there, and floating I
 
 import ipaddress
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -100,7 +99,6 @@ class Lab:
         with ThreadPoolExecutor(2) as pool:
             for name in pool.map(self._bring, others):
                 say(f"{name} is a node of it")
-        self._tell_gateways()
 
     def down(self) -> None:
         """Nothing is left of it."""
@@ -172,19 +170,6 @@ class Lab:
         roles = ["agent", "controller", "gateway"] if controls else ["agent"]
         options = [word for role in roles for word in ("--role", role)]
         self.fabricctl(name, *token.split()[1:], *options, *self._options(name))
-
-    def _tell_gateways(self) -> None:
-        """Those that began before the last controller joined do not know of it."""
-        holders = self.shape.names[: self.shape.controllers]
-        known = json.dumps([self.config(name).controller.listen for name in holders])
-        for name in holders:
-            file = self.place(name).config
-            text = file.read_text()
-            new = re.sub(r"^controllers = .*$", f"controllers = {known}", text, flags=re.MULTILINE)
-            if new != text:
-                file.write_text(new)
-                self.kill_program(name, "gateway", "TERM")
-                self.fabricctl(name, "up", "--without-guest")
 
     def _wire_outside(self) -> None:
         machine = self.machine(OUTSIDE)

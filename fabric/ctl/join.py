@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
 from cryptography import x509
 
 from fabric.ctl import settings
@@ -23,7 +22,7 @@ from fabric.runtime.certificate import KeyPair, fingerprint, make_request, write
 from fabric.runtime.client import Client
 from fabric.runtime.config import load
 from fabric.runtime.errors import FabricError, Unavailable
-from fabric.runtime.tls import CONTROLLER
+from fabric.runtime.tls import CONTROLLER, Stranger
 
 _CALL_S = 10.0
 
@@ -86,16 +85,18 @@ def _become_member(place: Place, wish: settings.Wish, cloud: str, token: Token, 
     write_private(place.keys / "ca.pem", authority)
     write_private(place.keys / "node.pem", welcome.certificate)
     sections = dict(settings.node_sections(place, wish, agent, roles))
-    sections["etcd"] = {"endpoints": list(welcome.etcd_endpoints), "ca_file": str(place.keys / "ca.pem")}
+    sections["etcd"] = {
+        "endpoints": list(welcome.etcd_endpoints),
+        "ca_file": str(place.keys / "ca.pem"),
+        **settings.members_file(place),
+    }
     sections["bootstrap"] = {"public_url": welcome.public_url, "region": welcome.region}
-    controllers = list(welcome.controllers)
     if CONTROLLER in roles:
         write_private(place.keys / "controller.pem", welcome.controller_certificate)
         write_private(place.keys / "master.key", welcome.master_keys)
         sections |= _controller_sections(place, sections, controller)
-        controllers = [*dict.fromkeys([controller, *controllers])]
     if "gateway" in roles:
-        sections["gateway"] = {"listen": listen, "public_url": f"http://{listen}", "controllers": controllers}
+        sections["gateway"] = {"listen": listen, "public_url": f"http://{listen}"}
     write_private(place.config, settings.render(sections).encode())
 
 
@@ -132,7 +133,7 @@ async def _ask(cloud: str, token: Token, request: pb.JoinRequest) -> tuple[bytes
 
 
 async def _call(cloud: str, trusted: bytes, rpc: str, request: Any) -> Any:
-    client = Client(cloud, credentials=grpc.ssl_channel_credentials(trusted), peer=CONTROLLER)
+    client = Client(cloud, identity=Stranger(trusted), peer=CONTROLLER)
     try:
         return await client.call(JoinServiceStub, rpc, request, timeout_s=_CALL_S)
     finally:

@@ -166,6 +166,11 @@ def node_sections(place: Place, wish: Wish, agent: str, roles: Sequence[str]) ->
     }
 
 
+def members_file(place: Place) -> dict[str, str]:
+    """Of the section of etcd."""
+    return {"members_file": str(place.state / "etcd-members")}
+
+
 def tls_files(authority: Path, pair: KeyPair) -> dict[str, str]:
     """As the sections of TLS name them."""
     return {"ca_file": str(authority), "cert_file": str(pair.certificate), "key_file": str(pair.key)}
@@ -188,9 +193,9 @@ def _sections(place: Place, wish: Wish) -> Sections:
     }  # unless it is told otherwise, this machine is the way out
     return {
         **node_sections(place, replace(wish, physical_networks=outside), agent, ROLES),
-        "etcd": {"endpoints": [etcd], **({} if wish.plain_etcd else known_to_etcd)},
+        "etcd": {"endpoints": [etcd], **members_file(place), **({} if wish.plain_etcd else known_to_etcd)},
         "controller": {"listen": controller, "master_key_file": str(master_key), **joining},
-        "gateway": {"listen": listen, "public_url": public_url, "controllers": [controller]},
+        "gateway": {"listen": listen, "public_url": public_url},
         "bootstrap": {
             "admin_password": secrets.token_urlsafe(18),
             "demo_password": secrets.token_urlsafe(18),

@@ -12,7 +12,7 @@ from fabric.runtime.config import Config
 from fabric.runtime.errors import FabricError
 from fabric.runtime.store import Collection
 from fabric.runtime.ticket import Signer
-from fabric.runtime.tls import channel_credentials
+from fabric.runtime.tls import identity
 from fabric.type.v1 import holding_pb2, holding_pb2_grpc
 
 _ASK_S = 0.4  # a node that takes longer is told of as one that does not answer
@@ -31,7 +31,7 @@ class Nodes:
 
     def __init__(self, config: Config) -> None:
         self._signer = Signer.of(config.controller.master_key_file)
-        self._clients = Clients(channel_credentials(config.tls))
+        self._clients = Clients(identity(config.tls))
 
     async def holdings(self, address: str) -> list[holding_pb2.Holding]:
         """Raises FabricError."""

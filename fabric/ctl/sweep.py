@@ -14,7 +14,7 @@ from fabric.runtime.consistency import disagreements
 from fabric.runtime.errors import FabricError, Unavailable
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
-from fabric.runtime.tls import channel_credentials
+from fabric.runtime.tls import identity
 from fabric.type.v1 import holding_pb2, holding_pb2_grpc
 
 _TIMEOUT_S = 20.0
@@ -47,7 +47,7 @@ async def sweep(config: Config) -> list[str]:
     """Every disagreement of records with each other and with what the nodes hold. Raises Unavailable."""
     async with cloud_state(config) as store:
         ticket = Signer.of(config.controller.master_key_file).sign({"may": "sweep"}, lifetime_s=60)
-        clients = Clients(channel_credentials(config.tls))
+        clients = Clients(identity(config.tls))
         try:
             found = await _look(store, clients, ticket)
             for _ in range(_LOOKS - 1):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fabric.node.member import controller_user, node_user
 from fabric.runtime.config import Config
+from fabric.runtime.discovery import CONTROLLERS
 from fabric.runtime.etcd import connect
 from fabric.runtime.etcd_users import ROOT_USER, Grant, Users
 from fabric.runtime.store import ROOT
@@ -17,7 +18,7 @@ SERVICES = ("compute", "network", "image")  # that have agents
 
 def node_grants(node: str) -> list[Grant]:
     """A node reads what is wanted of it and writes what it has seen, as long as it shows a sign of life."""
-    found = [Grant(f"{ROOT}/keys/"), Grant(f"{ROOT}/nodes/{node}/", write=True)]
+    found = [Grant(f"{ROOT}/keys/"), Grant(f"{CONTROLLERS}/"), Grant(f"{ROOT}/nodes/{node}/", write=True)]
     for service in SERVICES:
         found.append(Grant(f"{ROOT}/{service}/node/{node}/"))
         found.append(Grant(f"{ROOT}/{service}/node/{node}/seen/", write=True))

@@ -109,7 +109,7 @@ def serial(certificate: bytes) -> str:
 
 def write_private(path: Path, content: bytes) -> None:
     """Whole or not at all, and never readable for others."""
-    new = path.with_suffix(".new")
+    new = path.with_suffix(f".{os.getpid()}.new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
         os.fsync(file.fileno())

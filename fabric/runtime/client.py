@@ -7,8 +7,10 @@ from typing import Any
 import grpc
 
 from fabric.runtime.caller import Caller
+from fabric.runtime.channel import Channel
 from fabric.runtime.errors import from_rpc
 from fabric.runtime.rpc import REQUEST, REVISION, TOKEN
+from fabric.runtime.tls import Identity, Stranger
 
 OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -27,16 +29,19 @@ class Client:
         *,
         service_token: Callable[[], str] = str,
         revision: Callable[[], int] | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
+        identity: Identity | Stranger | None = None,
         peer: str = "",
     ) -> None:
         """service_token: used when a call is in nobody's name; revision: what the callee must have seen;
         peer: the name that its certificate must have; empty: its address."""
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        else:
-            options = [*OPTIONS, *([("grpc.ssl_target_name_override", peer)] if peer else [])]
-            self._channel = grpc.aio.secure_channel(address, credentials, options=options)
+        options = [*OPTIONS, *([("grpc.ssl_target_name_override", peer)] if identity and peer else [])]
+
+        def open_() -> grpc.aio.Channel:
+            if identity is None:
+                return grpc.aio.insecure_channel(address, options=options)
+            return grpc.aio.secure_channel(address, identity.credentials(), options=options)
+
+        self._channel = Channel(open_, lambda: identity and identity.version)
         self._service_token = service_token
         self._revision = revision
         self._stubs: dict[type, Any] = {}
@@ -77,21 +82,21 @@ class Client:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._channel.close(None)
+        await self._channel.close()
 
 
 class Clients:
     """One client an address, for agents whose addresses come from their life signs."""
 
-    def __init__(self, credentials: grpc.ChannelCredentials | None = None) -> None:
-        self._credentials = credentials
+    def __init__(self, identity: Identity | None = None) -> None:
+        self._identity = identity
         self._clients: dict[str, Client] = {}
 
     def at(self, address: str) -> Client:
         """The client of the address."""
         found = self._clients.get(address)
         if found is None:
-            found = self._clients[address] = Client(address, credentials=self._credentials)
+            found = self._clients[address] = Client(address, identity=self._identity)
         return found
 
     async def close(self) -> None:

@@ -53,6 +53,9 @@ class Etcd:
     ca_file: str = opt("", "Certificate authority of the members; empty: no TLS.")
     cert_file: str = opt("", "Certificate of the controller; agents show that of [tls].")
     key_file: str = opt("", "Private key of the controller.")
+    members_file: str = opt(
+        "", "Where this machine remembers the members as etcd tells them; empty: only the endpoints are used."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Gateway:
 
     listen: str = opt("127.0.0.1:8780", "host:port of its HTTP server.")
     public_url: str = opt("", "URL under which clients reach it; empty: as their requests say.")
-    controllers: list[str] = opt(["127.0.0.1:9400"], "host:port of each controller.")
+    controllers: list[str] = opt([], "host:port of each controller; empty: those that etcd tells of.")
     identity_path: str = opt("/identity", "Where the Identity API is mounted.")
     image_path: str = opt("/image", "Where the Image API is mounted.")
     compute_path: str = opt("/compute", "Where the Compute API is mounted.")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,12 @@ import grpc
 import structlog
 from aetcd import rpc  # type: ignore[import-untyped]
 
+from fabric.runtime.certificate import write_private
+from fabric.runtime.channel import Channel
+from fabric.runtime.config import Config
 from fabric.runtime.config import Etcd as EtcdSettings
 from fabric.runtime.errors import FabricError, Unavailable
+from fabric.runtime.tls import Identity
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +31,9 @@ _OPTIONS: list[tuple[str, int | str]] = [
 ]
 MEMBER = "etcd"  # the name that the certificates of several members have in common
 _PAGE = 2000
+_MEMBERS_S = 10.0  # how often the members are looked at
+_AGAIN_S = 0.1
+_WITH_LEADER = (("hasleader", "true"),)  # of a member that has lost the others nothing is heard
 _PROBE = b"/fabric/keys/"  # everybody may read it
 _CHANGED_USERS = "revision of auth store is old"  # users or roles were changed meanwhile: nothing was done
 _TRANSIENT = (
@@ -62,6 +69,22 @@ class Event:
     revision: int
 
 
+@dataclass(frozen=True)
+class Member:
+    """One of the cluster; its name and clients' host:port are empty until it has been there."""
+
+    id: int
+    name: str
+    peer_url: str
+    client: str
+    learner: bool  # follows, and has no vote yet
+
+    @property
+    def serves(self) -> bool:
+        """Whether clients may ask it."""
+        return bool(self.client) and not self.learner
+
+
 @dataclass
 class Change:
     """What one transaction compares and does; mod revision 0 means that the key is absent."""
@@ -88,22 +111,16 @@ class Etcd:
         self,
         endpoints: Sequence[str],
         *,
-        ca_file: Path | None = None,
-        cert_file: Path | None = None,
-        key_file: Path | None = None,
+        identity: Identity | None = None,
+        members_file: Path | None = None,
         timeout_s: float = 5.0,
     ) -> None:
-        target = endpoints[0] if len(endpoints) == 1 else "ipv4:" + ",".join(endpoints)
-        if ca_file is None:
-            self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        else:
-            credentials = grpc.ssl_channel_credentials(
-                ca_file.read_bytes(),
-                key_file.read_bytes() if key_file else None,
-                cert_file.read_bytes() if cert_file else None,
-            )
-            several = [("grpc.ssl_target_name_override", MEMBER)] if len(endpoints) > 1 else []
-            self.channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS + several)
+        """members_file: remembers what follow_members() has found."""
+        self.endpoints = tuple(endpoints)
+        self._identity = identity
+        self._members_file = members_file
+        self.channel = Channel(self._open, lambda: (self.endpoints, identity and identity.version))
+        self._cluster = rpc.ClusterStub(self.channel)
         self._kv = rpc.KVStub(self.channel)
         self._watch = rpc.WatchStub(self.channel)
         self._lease = rpc.LeaseStub(self.channel)
@@ -111,16 +128,46 @@ class Etcd:
 
     async def close(self) -> None:
         """Close the connection; calls under way fail."""
-        await self.channel.close(None)
+        await self.channel.close()
+
+    def _open(self) -> grpc.aio.Channel:
+        several = len(self.endpoints) > 1
+        target = "ipv4:" + ",".join(self.endpoints) if several else self.endpoints[0]
+        if self._identity is None:
+            return grpc.aio.insecure_channel(target, options=_OPTIONS)
+        options = [*_OPTIONS, *([("grpc.ssl_target_name_override", MEMBER)] if several else [])]
+        return grpc.aio.secure_channel(target, self._identity.credentials(), options=options)
+
+    async def follow_members(self) -> None:
+        """Use the members that there are, whatever the configuration named, and remember them. Never returns."""
+        while self._members_file is not None:
+            try:
+                found = tuple(member.client for member in await self.members() if member.serves)
+            except FabricError as error:
+                log.info("etcd does not tell its members", cause=error.message)
+            else:
+                if found and found != self.endpoints:
+                    log.info("etcd has other members", members=found, before=self.endpoints)
+                    self.endpoints = found
+                if found and found != _remembered(self._members_file):
+                    await asyncio.to_thread(write_private, self._members_file, "\n".join(found).encode())
+            await asyncio.sleep(_MEMBERS_S)
+        await asyncio.Event().wait()
+
+    async def members(self) -> list[Member]:
+        """All of the cluster, by name, those that are not there yet too."""
+        reply = await self._call(self._cluster.MemberList, rpc.MemberListRequest(), again=True)
+        return sorted((_member(member) for member in reply.members), key=lambda member: member.name)
 
     async def revision(self) -> int:
         """The present revision of the store, read through the quorum."""
-        reply = await self._call(self._kv.Range, rpc.RangeRequest(key=_PROBE, limit=1, keys_only=True))
+        probe = rpc.RangeRequest(key=_PROBE, limit=1, keys_only=True)
+        reply = await self._call(self._kv.Range, probe, again=True)
         return int(reply.header.revision)
 
     async def get(self, key: str) -> KeyValue | None:
         """The key as it is now."""
-        reply = await self._call(self._kv.Range, rpc.RangeRequest(key=key.encode()))
+        reply = await self._call(self._kv.Range, rpc.RangeRequest(key=key.encode()), again=True)
         return _key_value(reply.kvs[0]) if reply.kvs else None
 
     async def scan(self, prefix: str) -> tuple[list[KeyValue], int]:
@@ -129,7 +176,7 @@ class Etcd:
         start, end, revision = prefix.encode(), prefix_end(prefix), 0
         while True:
             request = rpc.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
-            reply = await self._call(self._kv.Range, request)
+            reply = await self._call(self._kv.Range, request, again=True)
             revision = revision or reply.header.revision
             found.extend(map(_key_value, reply.kvs))
             if not reply.more:
@@ -183,7 +230,7 @@ class Etcd:
         create = rpc.WatchCreateRequest(
             key=prefix.encode(), range_end=prefix_end(prefix), start_revision=start_revision
         )
-        call = self._watch.Watch()
+        call = self._watch.Watch(metadata=_WITH_LEADER)
         try:
             await call.write(rpc.WatchRequest(create_request=create))
             async for reply in call:
@@ -229,33 +276,51 @@ class Etcd:
         """Forget the history before the revision."""
         await self._call(self._kv.Compact, rpc.CompactionRequest(revision=revision, physical=False))
 
-    async def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return await method(request, timeout=self._timeout_s, wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
-            if _CHANGED_USERS in (error.details() or ""):
-                return await self._call(method, request)
-            if error.code() == grpc.StatusCode.OUT_OF_RANGE:
-                raise Compacted("the history was compacted") from error
-            if error.code() == grpc.StatusCode.PERMISSION_DENIED:  # until its root admits us, or for ever
-                raise Unavailable("etcd does not admit us", cause=error.details()) from error
-            if error.code() in _TRANSIENT:
-                raise Unavailable("etcd does not answer", cause=error.details()) from error
-            raise FabricError(f"etcd refused: {error.details()}", reason="ETCD_REFUSED") from error
+    async def _call(self, method: Any, request: Any, *, again: bool = False) -> Any:
+        """again: to ask twice is to ask once; so it is asked until it is answered or the time is over."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                left_s = max(deadline - time.monotonic(), 0.0)
+                return await method(request, timeout=left_s, wait_for_ready=True)
+            except grpc.aio.AioRpcError as error:
+                if _CHANGED_USERS in (error.details() or ""):
+                    continue
+                if not again or error.code() not in _TRANSIENT or time.monotonic() + _AGAIN_S > deadline:
+                    raise _as_ours(error) from error
+            await asyncio.sleep(_AGAIN_S)
+
+
+def _as_ours(error: grpc.aio.AioRpcError) -> FabricError:
+    details = error.details() or ""
+    if error.code() == grpc.StatusCode.OUT_OF_RANGE:
+        return Compacted("the history was compacted")
+    if error.code() == grpc.StatusCode.PERMISSION_DENIED:  # until its root admits us, or for ever
+        return Unavailable("etcd does not admit us", cause=details)
+    if error.code() in _TRANSIENT:
+        return Unavailable("etcd does not answer", cause=details)
+    return FabricError(f"etcd refused: {details}", reason="ETCD_REFUSED")
 
 
 def connect(settings: EtcdSettings) -> Etcd:
-    """The connection that the configuration describes."""
+    """The connection that the configuration describes, to the members that were seen last."""
+    file = Path(settings.members_file) if settings.members_file else None
+    shown = Identity(settings.ca_file, settings.cert_file, settings.key_file) if settings.ca_file else None
+    return Etcd(_remembered(file) or settings.endpoints, identity=shown, members_file=file)
 
-    def path(name: str) -> Path | None:
-        return Path(name) if name else None
 
-    return Etcd(
-        settings.endpoints,
-        ca_file=path(settings.ca_file),
-        cert_file=path(settings.cert_file),
-        key_file=path(settings.key_file),
-    )
+def as_node(config: Config) -> EtcdSettings:
+    """etcd knows agents and gateways by the certificate of their node, also where a controller runs beside them."""
+    if not config.tls.ca_file:
+        return config.etcd
+    return replace(config.etcd, cert_file=config.tls.cert_file, key_file=config.tls.key_file)
+
+
+def _remembered(file: Path | None) -> tuple[str, ...]:
+    try:
+        return tuple(file.read_text().split()) if file is not None else ()
+    except FileNotFoundError:
+        return ()
 
 
 class Lease:
@@ -301,6 +366,11 @@ def prefix_end(prefix: str) -> bytes:
     """The first key after all that begin with the prefix."""
     raw = prefix.encode()
     return raw[:-1] + bytes([raw[-1] + 1])
+
+
+def _member(member: Any) -> Member:
+    client = member.clientURLs[0].partition("://")[2] if member.clientURLs else ""
+    return Member(member.ID, member.name, member.peerURLs[0], client, member.isLearner)
 
 
 def _key_value(kv: Any) -> KeyValue:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import grpc
 
-from fabric.runtime.tls import CONTROLLER
+from fabric.runtime.channel import Channel
+from fabric.runtime.tls import CONTROLLER, Identity
 
 StubT = TypeVar("StubT")
 Metadata = tuple[tuple[str, str], ...]
@@ -31,14 +32,27 @@ _OPTIONS = (
 class Upstream:
     """Connects at the first use, in the event loop that serves."""
 
-    def __init__(
-        self, controllers: Sequence[str], credentials: grpc.ChannelCredentials | None = None
-    ) -> None:
-        self._controllers = list(controllers)
-        self._credentials = credentials
-        self._channels: dict[str, grpc.aio.Channel] = {}  # by address; "": the controllers
+    def __init__(self, controllers: Sequence[str] = (), identity: Identity | None = None) -> None:
+        self._identity = identity
+        self._channels: dict[str, Channel] = {}  # by address; "": the controllers
         self._stubs: dict[tuple[type[Any], str], Any] = {}
         self._revision = 0
+        self._known = asyncio.Event()
+        self._target = ""
+        self.use(controllers)
+
+    def use(self, controllers: Sequence[str]) -> None:
+        """Call these from now on; what is under way ends where it is. None: calls wait for some."""
+        if controllers:
+            self._target = _target(controllers)
+            self._known.set()
+        else:
+            self._known.clear()
+
+    @property
+    def knows_any(self) -> bool:
+        """Whether there is any controller to call."""
+        return self._known.is_set()
 
     def stub(self, kind: type[StubT], address: str = "") -> StubT:
         """The stub of a service of the controllers, or of the agent at host:port; the same one each time."""
@@ -48,18 +62,31 @@ class Upstream:
             stub = self._stubs[kind, address] = make(self._channel(address))
         return stub  # type: ignore[no-any-return]
 
-    def _channel(self, address: str) -> grpc.aio.Channel:
+    def _channel(self, address: str) -> Channel:
         channel = self._channels.get(address)
         if channel is None:
-            channel = self._channels[address] = self._open(address)
+            identity = self._identity
+            channel = self._channels[address] = Channel(
+                lambda: self._open(address), lambda: (address or self._target, identity and identity.version)
+            )
         return channel
 
     def _open(self, address: str) -> grpc.aio.Channel:
-        target = address or _target(self._controllers)
-        if self._credentials is None:
+        target = address or self._target
+        if self._identity is None:
             return grpc.aio.insecure_channel(target, options=_OPTIONS)
         peer = () if address else (("grpc.ssl_target_name_override", CONTROLLER),)
-        return grpc.aio.secure_channel(target, self._credentials, options=(*_OPTIONS, *peer))
+        return grpc.aio.secure_channel(target, self._identity.credentials(), options=(*_OPTIONS, *peer))
+
+    async def _somebody(self, timeout_s: float) -> None:
+        """Return when any controller is known. Raises AioRpcError."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._known.wait()
+        except TimeoutError as error:
+            nothing = grpc.aio.Metadata()
+            code = grpc.StatusCode.UNAVAILABLE
+            raise grpc.aio.AioRpcError(code, nothing, nothing, "no controller is known", "") from error
 
     async def call(
         self,
@@ -76,6 +103,7 @@ class Upstream:
 
         A call waits up to its deadline (seconds) for a controller to be there. Raises AioRpcError.
         """
+        await self._somebody(timeout)
         left = RETRIES if retry else 0
         while True:
             call = method(message, metadata=self._stamped(metadata), timeout=timeout, wait_for_ready=True)
@@ -93,7 +121,7 @@ class Upstream:
 
     async def close(self) -> None:
         for channel in self._channels.values():
-            await channel.close(None)
+            await channel.close()
 
     def _stamped(self, metadata: Metadata) -> Metadata:
         return (*metadata, ("fabric-revision", str(self._revision))) if self._revision else metadata

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import orjson
 
 from fabric.ctl.__main__ import run
 from fabric.ctl.bed import Shape
@@ -16,9 +17,10 @@ from fabric.ctl.health import grpc_verdict, http_verdict
 from fabric.ctl.sweep import sweep
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
+from fabric.runtime.discovery import CONTROLLERS
 from fabric.runtime.errors import FabricError, Unavailable
 from fabric.runtime.etcd import Change, Etcd, connect
-from fabric.runtime.tls import CONTROLLER, channel_credentials
+from fabric.runtime.tls import CONTROLLER, channel_credentials, identity
 from tests.system.faults.history import Past, history
 
 SHAPE = Shape(nodes=3, controllers=2, compute_driver="fake", network_driver="fake")
@@ -45,6 +47,19 @@ def answers(config: Config, program: str) -> bool:
     if program == "gateway":
         return http_verdict(config.gateway.listen) == "ok"
     return grpc_verdict(config.controller.listen, config.tls, CONTROLLER) == "ok"
+
+
+def controllers(config: Config) -> set[str]:
+    """The nodes whose controllers gateways are told of."""
+
+    async def read() -> set[str]:
+        etcd = connect(config.etcd)
+        try:
+            return {str(orjson.loads(each.value)["node"]) for each in (await etcd.scan(f"{CONTROLLERS}/"))[0]}
+        finally:
+            await etcd.close()
+
+    return asyncio.run(read())
 
 
 def admitted(config: Config, attempts: Sequence[tuple[str, str]]) -> list[bool]:
@@ -76,7 +91,7 @@ def refusal(config: Config, address: str, peer: str, stub: type, rpc: str, reque
     """What a call with the node's certificate is refused with; empty: it is not."""
 
     async def call() -> str:
-        client = Client(address, credentials=channel_credentials(config.tls), peer=peer)
+        client = Client(address, identity=identity(config.tls), peer=peer)
         try:
             await client.call(stub, rpc, request, timeout_s=5)
         except FabricError as error:

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 from fabric.ctl.bed import Lab
+from fabric.ctl.plan import SUPERVISOR
 from tests.http_client import Http, Refused
 from tests.processes import wait_for
 from tests.system.faults.tenant import Tenant
 from tests.system.nodes.conftest import There
-from tests.system.nodes.probe import answers
+from tests.system.nodes.probe import answers, controllers
 
 ROUNDS = int(os.environ.get("FABRIC_FAULT_ROUNDS", "4"))  # kills
 VICTIMS = [("node1", "controller"), ("node2", "controller"), ("node1", "gateway"), ("node2", "gateway")]
@@ -97,6 +98,11 @@ class Load(threading.Thread):
             self.failed.append(f"{method} {path}: {error!r}")
 
 
+def known(lab: Lab, there: There, node: str, wanted: set[str]) -> bool:
+    """Whether these, by the names of their nodes, are the controllers that gateways are told of."""
+    return bool(there(controllers, lab.config(node)) == wanted)
+
+
 def another(lab: Lab, node: str, program: str, old: int) -> bool:
     return lab.pid(node, program) != old
 
@@ -119,3 +125,30 @@ def test_no_idempotent_call_fails_while_controllers_and_gateways_are_killed(
             load.end()
     print(f"{sum(load.calls for load in loads)} calls, {ROUNDS} kills")
     assert [load.failed for load in loads] == [[], []]
+
+
+def test_controller_that_joins_takes_over_from_the_one_that_is_killed(
+    lab: Lab, there: There, admin: Tenant
+) -> None:
+    """The gateway of node1 was never told of it."""
+    supervisor = lab.pid("node1", SUPERVISOR)
+    for name in ("node1", "node2"):
+        lab.kill_program(name, SUPERVISOR)
+    load = Load(Client([f"http://{lab.config('node1').gateway.listen}"], admin.http.token))
+    lab.kill_program("node2", "controller")
+    wait_for(partial(known, lab, there, "node1", {"node1"}), 10, "the killed controller to be forgotten")
+    load.start()
+    try:
+        lab.fabricctl("node2", "up", "--without-guest")
+        wait_for(
+            partial(known, lab, there, "node1", {"node1", "node2"}), 10, "the new controller to be known"
+        )
+        lab.kill_program("node1", "controller")
+        began = load.calls
+        wait_for(lambda: load.calls > began + 10, 30, "calls that the new controller answers")
+        wait_for(partial(known, lab, there, "node1", {"node2"}), 10, "the killed controller to be forgotten")
+    finally:
+        load.end()
+        lab.fabricctl("node1", "up", "--without-guest")
+    assert load.failed == []
+    assert lab.pid("node1", SUPERVISOR) != supervisor
