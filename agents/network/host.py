@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from agents.network import netns
 from agents.network.libnftables import Nftables
 from fabric.runtime.errors import FabricError, FailedPrecondition
 
@@ -28,8 +29,7 @@ _SYSCTLS = {  # of this network namespace: bridged packets are shown to nftables
     Path("/proc/sys/net/bridge/bridge-nf-call-iptables"): "1",
     Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables"): "1",
 }
-_PROBE = "add table bridge fabric_probe\ndelete table bridge fabric_probe\n"
-_PROBE += "add table inet fabric_probe\ndelete table inet fabric_probe\n"
+_PROBE = "add table bridge fabric_probe\nadd table inet fabric_probe\n"
 
 
 def prepare() -> None:
@@ -57,17 +57,23 @@ def _problems() -> Iterator[str]:
             yield problem
     if shutil.which("dnsmasq") is None:
         yield "the program dnsmasq is missing: install the package dnsmasq-base"
+    if problem := netns.scratch(_probe):
+        yield problem
+
+
+def _probe() -> str:
+    """What is wrong with nftables, tried in a namespace of its own; empty: nothing."""
     try:
         nftables = Nftables()
     except FabricError as error:
-        yield error.message
-        return
+        return error.message
     try:
         nftables.apply(_PROBE)
     except FabricError as error:
-        yield f"the kernel has no nftables for the bridge and inet families: {error.facts['output']}"
+        return f"the kernel has no nftables for the bridge and inet families: {error.facts['output']}"
     finally:
         nftables.close()
+    return ""
 
 
 def _load(module: str) -> None:

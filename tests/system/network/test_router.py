@@ -219,6 +219,7 @@ def an_internet(near: str = "198.51.100.1", far: str = "198.51.100.9") -> Iterat
 
 def configure(netlink: IPRoute, device: str, address: str) -> None:
     index = netlink.link_lookup(ifname=device)[0]
+    Path(f"/proc/sys/net/ipv6/conf/{device}/accept_dad").write_text("0")
     nodad = {"flags": 2} if ":" in address else {}
     netlink.addr("add", index=index, address=address, prefixlen=64 if nodad else 24, **nodad)
     netlink.link("set", index=index, state="up")

@@ -64,6 +64,10 @@ class MemoryNodeStore(Generic[WantT, StatusT]):
         self._seen.pop(id_, None)
         self._tell(id_)
 
+    def lose_report(self, id_: str) -> None:
+        """What was said of it must be said again."""
+        self._seen.pop(id_, None)
+
     def _tell(self, id_: str) -> None:
         for callback in self._callbacks:
             callback(id_)
