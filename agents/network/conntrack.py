@@ -7,17 +7,15 @@ interest.
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from agents.network import nlmsg
 from agents.network.group_rule import ICMP, ICMPV6, Flow
 
 _NETFILTER = 12
 _CTNETLINK, _GET, _DELETE = 1, 1, 2
-_REQUEST, _ACK, _DUMP = 1, 4, 0x300
-_ERROR, _DONE = 2, 3
 _TUPLE_ORIG, _ZONE = 1, 18
-_NESTED = 0x8000
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,8 @@ def flows(zones: set[int]) -> list[Tracked]:
     found = []
     with _socket() as handle:
         for family in (socket.AF_INET, socket.AF_INET6):
-            handle.send(_message(_GET, _REQUEST | _DUMP, family, b""))
-            for payload in _answers(handle):
+            handle.send(_message(_GET, nlmsg.DUMP, family, b""))
+            for payload in nlmsg.answers(handle):
                 tracked = _parse(payload)
                 if tracked is not None and tracked.zone in zones:
                     found.append(tracked)
@@ -48,11 +46,11 @@ def delete(gone: Iterable[Tracked]) -> int:
     count = 0
     with _socket() as handle:
         for tracked in gone:
-            attributes = _attribute(_TUPLE_ORIG | _NESTED, tracked.raw)
-            attributes += _attribute(_ZONE, struct.pack("!H", tracked.zone))
-            handle.send(_message(_DELETE, _REQUEST | _ACK, tracked.family, attributes))
+            attributes = nlmsg.attribute(_TUPLE_ORIG | nlmsg.NESTED, tracked.raw)
+            attributes += nlmsg.attribute(_ZONE, struct.pack("!H", tracked.zone))
+            handle.send(_message(_DELETE, nlmsg.ACK, tracked.family, attributes))
             try:
-                for _ in _answers(handle):
+                for _ in nlmsg.answers(handle):
                     pass
                 count += 1
             except FileNotFoundError:
@@ -68,47 +66,15 @@ def _socket() -> socket.socket:
 
 
 def _message(kind: int, flags: int, family: int, attributes: bytes) -> bytes:
-    body = struct.pack("!BBH", family, 0, 0) + attributes
-    return struct.pack("=IHHII", 16 + len(body), _CTNETLINK << 8 | kind, flags, 1, 0) + body
-
-
-def _attribute(kind: int, payload: bytes) -> bytes:
-    raw = struct.pack("=HH", 4 + len(payload), kind) + payload
-    return raw + bytes(-len(raw) % 4)
-
-
-def _answers(handle: socket.socket) -> Iterator[bytes]:
-    """Payloads until the end of a dump or an acknowledgement. Raises OSError as the kernel says."""
-    while True:
-        data = handle.recv(1 << 18)
-        while data:
-            length, kind, _, _, _ = struct.unpack_from("=IHHII", data)
-            payload, data = data[16:length], data[(length + 3) & ~3 :]
-            if kind == _DONE:
-                return
-            if kind == _ERROR:
-                (code,) = struct.unpack_from("=i", payload)
-                if code:
-                    raise OSError(-code, "conntrack")
-                return
-            yield payload
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found = {}
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        found[kind & 0x3FFF] = data[4:length]
-        data = data[(length + 3) & ~3 :]
-    return found
+    return nlmsg.message(_CTNETLINK << 8 | kind, flags, struct.pack("!BBH", family, 0, 0) + attributes)
 
 
 def _parse(payload: bytes) -> Tracked | None:
     """None: a flow without the parts that rules speak of."""
-    attributes = _attributes(payload[4:])
+    attributes = nlmsg.attributes(payload, 4)
     raw = attributes[_TUPLE_ORIG]
-    first = _attributes(raw)
-    addresses, protocol = _attributes(first[1]), _attributes(first[2])
+    first = nlmsg.attributes(raw)
+    addresses, protocol = nlmsg.attributes(first[1]), nlmsg.attributes(first[2])
     source, destination = (addresses[1], addresses[2]) if 1 in addresses else (addresses[3], addresses[4])
     number = protocol[1][0]
     icmp = {ICMP: (4, 5, 6), ICMPV6: (7, 8, 9)}.get(number)

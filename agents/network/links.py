@@ -14,13 +14,12 @@ from typing import Any, TypeVar
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agents.network import netns
+from agents.network import netns, rtnl
 from fabric.runtime.errors import NotFound
 
 Result = TypeVar("Result")
 
 _LEAVING = 0xFAB0  # the link group of what is being removed
-_IFF_UP = 0x1
 
 
 class Links:
@@ -28,7 +27,7 @@ class Links:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "netlink")
-        self._netlink: IPRoute | None = None
+        self.writer = rtnl.Writer()
 
     async def do(self, function: Callable[..., Result], *arguments: object) -> Result:
         """Run the function in the thread."""
@@ -36,50 +35,34 @@ class Links:
 
     async def close(self) -> None:
         """Close the netlink socket; everything that was made stays."""
-
-        def close() -> None:
-            if self._netlink is not None:
-                self._netlink.close()
-
-        await self.do(close)
+        await self.do(self.writer.close)
         self._thread.shutdown()
 
     @property
     def ip(self) -> IPRoute:
-        """The netlink socket."""
-        if self._netlink is None:
-            self._netlink = IPRoute()
-        return self._netlink
-
-    def find(self, device: str) -> Any | None:
-        """The link with its attributes; None: there is no such device."""
-        try:
-            return self.ip.link("get", ifname=device)[0]
-        except NetlinkError as error:
-            if error.code == errno.ENODEV:
-                return None
-            raise
+        """To write with."""
+        return self.writer.ip
 
     def settle(self, device: str, *, mtu: int, up: bool, alias: str, master: str | None = None) -> None:
         """Give the device these properties. Raises NotFound: the device or its master is not there."""
-        link = self.find(device)
+        link = rtnl.find(device)
         if link is None:
             raise NotFound("the interface went away while it was made", device=device)
         wrong: dict[str, Any] = {}
-        if link.get_attr("IFLA_MTU") != mtu:
+        if link.mtu != mtu:
             wrong["mtu"] = mtu
-        if bool(link["flags"] & _IFF_UP) != up:
+        if link.up != up:
             wrong["state"] = "up" if up else "down"
-        if link.get_attr("IFLA_IFALIAS") != alias:
+        if link.alias != alias:
             wrong["ifalias"] = alias
         if master is not None:
             bridge = index(master)
             if bridge is None:
                 raise NotFound("the network has no bridge on this node yet", device=master)
-            if link.get_attr("IFLA_MASTER") != bridge:
+            if link.master != bridge:
                 wrong["master"] = bridge
         if wrong:
-            self.ip.link("set", index=link["index"], **wrong)
+            self.ip.link("set", index=link.index, **wrong)
 
     def add_veth(self, device: str, namespace: str, inner: str, mac: str) -> None:
         """Make a pair of which the inner end is in the namespace."""
@@ -92,11 +75,11 @@ class Links:
 
     def remove(self, device: str) -> None:
         """Make the device not exist."""
-        link = self.find(device)
+        link = rtnl.find(device)
         if link is None:
             return
         try:
-            self.ip.link("del", index=link["index"])
+            self.ip.link("del", index=link.index)
         except NetlinkError as error:
             if error.code != errno.ENODEV:
                 raise
@@ -107,9 +90,9 @@ class Links:
             for device in devices:
                 self.remove(device)
             return
-        found = [link for link in map(self.find, devices) if link is not None]
+        found = [link for link in map(rtnl.find, devices) if link is not None]
         for link in found:
-            self.ip.link("set", index=link["index"], group=_LEAVING)
+            self.ip.link("set", index=link.index, group=_LEAVING)
         if found:
             self.ip.link("del", index=0, group=_LEAVING)
 

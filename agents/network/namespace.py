@@ -10,13 +10,11 @@ import fcntl
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any
 
-from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agents.network import name
+from agents.network import name, rtnl
 from agents.network.links import write_once
 from fabric.network.v1 import network_pb2
 
@@ -56,45 +54,36 @@ def gateway(want: network_pb2.NetworkWant) -> str | None:
 
 def configure(want: network_pb2.NetworkWant) -> None:
     """Runs inside the namespace: make its link carry exactly the addresses; write only what differs."""
-    with contextlib.closing(IPRoute()) as netlink:
+    with contextlib.closing(rtnl.Writer()) as writer:
         for key, value in (("accept_dad", "0"), ("accept_ra", "0"), ("autoconf", "0")):
             write_once(f"/proc/sys/net/ipv6/conf/{name.INNER}/{key}", value)
-        loopback, link = (_link(netlink, device) for device in ("lo", name.INNER))
-        if not loopback["flags"] & 1:
-            netlink.link("set", index=loopback["index"], state="up")
+        found = {link.name: link for link in rtnl.links()}
+        loopback, link = found["lo"], found[name.INNER]
+        if not loopback.up:
+            writer.ip.link("set", index=loopback.index, state="up")
         changes: dict[str, Any] = {}
-        if link.get_attr("IFLA_ADDRESS") != want.dhcp_port.spec.mac_address:
+        if link.mac != want.dhcp_port.spec.mac_address:
             changes["address"] = want.dhcp_port.spec.mac_address
-        if link.get_attr("IFLA_MTU") != (want.network.spec.mtu or 1500):
+        if link.mtu != (want.network.spec.mtu or 1500):
             changes["mtu"] = want.network.spec.mtu or 1500
-        if not link["flags"] & 1:
+        if not link.up:
             _fill_checksums()
             changes["state"] = "up"
         if changes:
-            netlink.link("set", index=link["index"], **changes)
-        settle_addresses(netlink, link["index"], set(addresses(want)))
-        _settle_gateway(netlink, link["index"], gateway(want))
+            writer.ip.link("set", index=link.index, **changes)
+        settle_addresses(writer, link.index, set(addresses(want)))
+        _settle_gateway(writer, link.index, gateway(want))
 
 
-def _link(netlink: Any, device: str) -> Any:
-    return netlink.link("get", ifname=device)[0]
-
-
-def settle_addresses(netlink: Any, index: int, wanted: set[str]) -> set[str]:
+def settle_addresses(writer: rtnl.Writer, index: int, wanted: set[str]) -> set[str]:
     """Make the link have these addresses (with prefix length); returns those that it had not."""
-    found = set(found_addresses(netlink, index))
+    found = {address for _, address in rtnl.addresses(index)}
     for address in sorted(found - wanted):
         if not address.startswith("fe80:"):  # the kernel's own link-local address stays
-            netlink.addr("del", index=index, **_parts(address))
+            writer.ip.addr("del", index=index, **_parts(address))
     for address in sorted(wanted - found):
-        netlink.addr("add", index=index, **_parts(address))
+        writer.ip.addr("add", index=index, **_parts(address))
     return wanted - found
-
-
-def found_addresses(netlink: Any, index: int) -> Iterator[str]:
-    """The addresses of a link, with prefix length."""
-    for message in netlink.get_addr(index=index):
-        yield f"{ipaddress.ip_address(message.get_attr('IFA_ADDRESS'))}/{message['prefixlen']}"
 
 
 def _parts(address: str) -> dict[str, Any]:
@@ -103,16 +92,16 @@ def _parts(address: str) -> dict[str, Any]:
     return {"address": str(interface.ip), "prefixlen": interface.network.prefixlen, "family": family}
 
 
-def _settle_gateway(netlink: Any, index: int, wanted: str | None) -> None:
-    routes = netlink.get_default_routes(family=socket.AF_INET)
-    found = next((route.get_attr("RTA_GATEWAY") for route in routes), None)
+def _settle_gateway(writer: rtnl.Writer, index: int, wanted: str | None) -> None:
+    routes = rtnl.routes(socket.AF_INET)
+    found = next((route.gateway for route in routes if route.destination == "default"), None)
     if found == wanted:
         return
     if wanted is None:
-        netlink.route("del", dst="default", oif=index)
+        writer.ip.route("del", dst="default", oif=index)
         return
     try:
-        netlink.route("replace", dst="default", gateway=wanted, oif=index)
+        writer.ip.route("replace", dst="default", gateway=wanted, oif=index)
     except NetlinkError as error:
         if error.code not in (errno.ENETUNREACH, errno.EINVAL):  # a gateway outside the DHCP port's subnets
             raise

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from agents.network import links, name, netns
+from agents.network import links, name, netns, rtnl
 from agents.network.batch import Batch
 from agents.network.driver import Holding
 from agents.network.links import Links
@@ -137,8 +137,8 @@ class NetlinkSwitch:
 
     def _find(self) -> list[Holding]:
         found = []
-        for link in self._links.ip.get_links():
-            device, owner = link.get_attr("IFLA_IFNAME"), name.owner(link.get_attr("IFLA_IFALIAS") or "")
+        for link in rtnl.links():
+            device, owner = link.name, name.owner(link.alias)
             if owner is None or owner[0] == "router":
                 continue
             if owner[0] == "uplink":  # an interface of the node that joined a network

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agents.network import conntrack, links, name, netns, router_plan
+from agents.network import conntrack, links, name, netns, router_plan, rtnl
 from agents.network.announce import announce
 from agents.network.driver import Holding
 from agents.network.libnftables import Nftables
@@ -29,7 +28,6 @@ log = structlog.get_logger(__name__)
 Arrivals = dict[str, set[str]]  # by device: addresses (with prefix lengths) that came to it
 
 _OURS = 250  # the protocol number of routes that we made
-_IFF_UP = 0x1
 _FORWARDING = (
     ("ipv4/ip_forward", "1"),
     ("ipv6/conf/all/forwarding", "1"),
@@ -108,10 +106,10 @@ class NamespaceRouters:
     def _find(self) -> list[Holding]:
         found = []
         ours = (device for _, device in socket.if_nameindex() if device.startswith(name.ROUTER_LINK))
-        for link in filter(None, map(self._links.find, ours)):
-            owner = name.owner(link.get_attr("IFLA_IFALIAS") or "")
+        for link in filter(None, map(rtnl.find, ours)):
+            owner = name.owner(link.alias)
             if owner is not None and owner[0] == "router":
-                found.append(Holding("router_link", link.get_attr("IFLA_IFNAME"), *owner))
+                found.append(Holding("router_link", link.name, *owner))
         namespaces = (
             sorted(path.name for path in self._names_dir.iterdir()) if self._names_dir.exists() else []
         )
@@ -126,16 +124,16 @@ def _configure(legs: list[Leg], routes: list[Route]) -> Arrivals:
     for path, value in _FORWARDING:
         write_once(f"/proc/sys/net/{path}", value)
     wanted = {leg.device: leg for leg in legs}
-    with contextlib.closing(IPRoute()) as netlink:
-        found = {link.get_attr("IFLA_IFNAME"): link for link in netlink.get_links()}
-        if not found["lo"]["flags"] & _IFF_UP:
-            netlink.link("set", index=found["lo"]["index"], state="up")
+    with contextlib.closing(rtnl.Writer()) as writer:
+        found = {link.name: link for link in rtnl.links()}
+        if not found["lo"].up:
+            writer.ip.link("set", index=found["lo"].index, state="up")
         for device, link in found.items():
             if device.startswith(name.ROUTER_PORT) and device not in wanted:
-                netlink.link("del", index=link["index"])
-        arrivals = {device: _settle_leg(netlink, found[device], leg) for device, leg in wanted.items()}
+                writer.ip.link("del", index=link.index)
+        arrivals = {device: _settle_leg(writer, found[device], leg) for device, leg in wanted.items()}
         for family in (socket.AF_INET, socket.AF_INET6):
-            _settle_routes(netlink, family, routes, {d: found[d]["index"] for d in wanted})
+            _settle_routes(writer, family, routes, {d: found[d].index for d in wanted})
     return {device: addresses for device, addresses in arrivals.items() if addresses}
 
 
@@ -146,23 +144,23 @@ def _announce(arrivals: Arrivals, legs: list[Leg]) -> None:
         announce(leg.device, leg.mac, sorted(address.partition("/")[0] for address in still))
 
 
-def _settle_leg(netlink: Any, link: Any, leg: Leg) -> set[str]:
+def _settle_leg(writer: rtnl.Writer, link: rtnl.Link, leg: Leg) -> set[str]:
     """Returns the addresses that it had not."""
     for path, value in _OF_A_LEG:
         write_once(f"/proc/sys/net/{path.format(leg.device)}", value)
     wrong: dict[str, Any] = {}
-    if link.get_attr("IFLA_ADDRESS") != leg.mac:
+    if link.mac != leg.mac:
         wrong["address"] = leg.mac
-    if link.get_attr("IFLA_MTU") != leg.mtu:
+    if link.mtu != leg.mtu:
         wrong["mtu"] = leg.mtu
-    if bool(link["flags"] & _IFF_UP) != leg.up:
+    if link.up != leg.up:
         wrong["state"] = "up" if leg.up else "down"
     if wrong:
-        netlink.link("set", index=link["index"], **wrong)
-    return settle_addresses(netlink, link["index"], set(leg.addresses))
+        writer.ip.link("set", index=link.index, **wrong)
+    return settle_addresses(writer, link.index, set(leg.addresses))
 
 
-def _settle_routes(netlink: Any, family: int, routes: list[Route], devices: dict[str, int]) -> None:
+def _settle_routes(writer: rtnl.Writer, family: int, routes: list[Route], devices: dict[str, int]) -> None:
     """Routes whose next hop is on no link are left out, as the kernel would refuse them."""
     version = 4 if family == socket.AF_INET else 6
     wanted = {
@@ -170,20 +168,16 @@ def _settle_routes(netlink: Any, family: int, routes: list[Route], devices: dict
         for route in routes
         if ipaddress.ip_network(route.destination, strict=False).version == version
     }
-    found = {}
-    for message in netlink.get_routes(family=family, proto=_OURS):
-        text = message.get_attr("RTA_DST")
-        destination = f"{text}/{message['dst_len']}" if text else "default"
-        found[destination] = (message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_OIF"))
+    found = {route.destination: (route.gateway, route.interface) for route in rtnl.routes(family, _OURS)}
     for destination in found.keys() - wanted.keys():
-        netlink.route("del", dst=destination, proto=_OURS, family=family)
+        writer.ip.route("del", dst=destination, proto=_OURS, family=family)
     for destination, (nexthop, index) in wanted.items():
         have = found.get(destination)
         if have is not None and have[0] == nexthop and index in (None, have[1]):
             continue
         facts = {} if index is None else {"oif": index, "flags": ["onlink"]}
         try:
-            netlink.route("replace", dst=destination, gateway=nexthop, proto=_OURS, family=family, **facts)
+            writer.ip.route("replace", dst=destination, gateway=nexthop, proto=_OURS, family=family, **facts)
         except NetlinkError as error:
             log.warning("a route is not possible", destination=destination, nexthop=nexthop, cause=str(error))
 

@@ -6,15 +6,11 @@ Both are shaped (tbf: it waits, and drops only when too much waits), so TCP come
 one thread; each step reads first.
 """
 
-import errno
-import socket
-from typing import Any
-
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.tcmsg.common import calc_xmittime
 
-from agents.network import ingress, name, netns
+from agents.network import ingress, name, netns, rtnl
 from agents.network.driver import Holding
 from agents.network.limit import Bandwidth, Limits
 from fabric.runtime.errors import NotFound
@@ -22,7 +18,6 @@ from fabric.runtime.errors import NotFound
 _ROOT, _TBF = 0xFFFFFFFF, 0x10000
 _EVERY_FRAME = "0x0/0x0+0"
 _ETH_P_ALL = 3
-_IFF_UP = 1
 _QUEUED_S = 0.1  # how long a frame may wait
 _QUEUED_FRAMES = 20  # at least, however slow it is
 
@@ -31,81 +26,67 @@ class Shaper:
     """Works on the network namespace of the thread that first uses it."""
 
     def __init__(self) -> None:
-        self._netlink: IPRoute | None = None
+        self._writer = rtnl.Writer()
 
     def close(self) -> None:
         """Everything stays."""
-        if self._netlink is not None:
-            self._netlink.close()
+        self._writer.close()
 
     def ensure(self, port_id: str, wanted: Limits) -> None:
         """Limit the port's tap to this, or to nothing. Raises NotFound: there is no tap."""
-        tap = self._link(name.tap(port_id))
+        tap = rtnl.find(name.tap(port_id))
         if tap is None:
             if wanted.into is None and wanted.out is None:
                 self._remove_device(port_id)
                 return
             raise NotFound("the port has no tap yet", port=port_id)
-        self._shape(tap, wanted.into, tap.get_attr("IFLA_MTU"))
+        self._shape(tap, wanted.into, tap.mtu)
         if wanted.out is None:
-            if self._link(name.shaper(port_id)) is not None:
-                ingress.clear(self._ip, tap["index"], ingress.SHAPER)
+            if rtnl.find(name.shaper(port_id)) is not None:
+                ingress.clear(self._ip, tap.index, ingress.SHAPER)
             self._remove_device(port_id)
             return
         device = self._ensure_device(port_id)
-        self._shape(device, wanted.out, tap.get_attr("IFLA_MTU"))
-        self._redirect(tap["index"], device["index"])
+        self._shape(device, wanted.out, tap.mtu)
+        self._redirect(tap.index, device.index)
 
     def remove(self, port_id: str) -> None:
         """Nothing of it is there any more, but for the tap's own queue, which goes with the tap."""
-        if self._link(name.shaper(port_id)) is not None:
+        if rtnl.find(name.shaper(port_id)) is not None:
             self.ensure(port_id, Limits())
 
     def find(self) -> list[Holding]:
         """The intermediate devices."""
         found = []
-        for link in self._ip.get_links():
-            device, owner = link.get_attr("IFLA_IFNAME"), name.owner(link.get_attr("IFLA_IFALIAS") or "")
+        for link in rtnl.links():
+            device, owner = link.name, name.owner(link.alias)
             if device.startswith(name.SHAPER) and owner is not None:
                 found.append(Holding("shaper", device, *owner))
         return found
 
     @property
     def _ip(self) -> IPRoute:
-        if self._netlink is None:
-            self._netlink = IPRoute()
-        return self._netlink
+        return self._writer.ip
 
-    def _link(self, device: str) -> Any | None:
-        try:
-            socket.if_nametoindex(device)  # far cheaper than asking for the whole link
-            return self._ip.link("get", ifname=device)[0]
-        except OSError:
-            return None
-        except NetlinkError as error:
-            if error.code == errno.ENODEV:
-                return None
-            raise
-
-    def _ensure_device(self, port_id: str) -> Any:
+    def _ensure_device(self, port_id: str) -> rtnl.Link:
         device, alias = name.shaper(port_id), name.mark("port", port_id)
-        link = self._link(device)
+        link = rtnl.find(device)
         if link is None:
             self._ip.link("add", ifname=device, kind="ifb")
-            link = self._link(device)
+            link = rtnl.find(device)
         if link is None:
             raise NotFound("the interface went away while it was made", device=device)
-        if link.get_attr("IFLA_IFALIAS") != alias or not link["flags"] & _IFF_UP:
-            self._ip.link("set", index=link["index"], ifalias=alias, state="up")
+        if link.alias != alias or not link.up:
+            self._ip.link("set", index=link.index, ifalias=alias, state="up")
         return link
 
     def _remove_device(self, port_id: str) -> None:
-        link = self._link(name.shaper(port_id))
+        link = rtnl.find(name.shaper(port_id))
         if link is not None:
-            self._ip.link("del", index=link["index"])
+            self._ip.link("del", index=link.index)
 
-    def _shape(self, link: Any, wanted: Bandwidth | None, mtu: int) -> None:
-        index, found = link["index"], link.get_attr("IFLA_QDISC")
+    def _shape(self, link: rtnl.Link, wanted: Bandwidth | None, mtu: int) -> None:
+        index, found = link.index, link.qdisc
         if wanted is None:
             if found == "tbf":
                 self._ip.tc("del", index=index, handle=_TBF, parent=_ROOT)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import structlog
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agents.network import ebpf, ingress, links, name, netns
+from agents.network import ebpf, ingress, links, name, netns, rtnl
 from agents.network.driver import Holding
 from agents.network.links import Links
 from fabric.runtime.errors import NotFound, Unavailable
@@ -95,8 +95,8 @@ class VethTrunks:
 
     def _find(self) -> list[Holding]:
         found = []
-        for link in self._links.ip.get_links():
-            device, owner = link.get_attr("IFLA_IFNAME"), name.owner(link.get_attr("IFLA_IFALIAS") or "")
+        for link in rtnl.links():
+            device, owner = link.name, name.owner(link.alias)
             if device.startswith(name.TRUNK_LINK) and owner is not None:
                 found.append(Holding("trunk_link", device, *owner))
         return found

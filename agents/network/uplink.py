@@ -10,14 +10,13 @@ import ipaddress
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import structlog
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agents.network import links, name, segment
+from agents.network import links, name, rtnl, segment
 from agents.network.links import Links
-from agents.network.namespace import found_addresses, settle_addresses
+from agents.network.namespace import settle_addresses
 from agents.network.segment import Interface, Outlet
 from fabric.network.v1 import network_pb2
 from fabric.runtime.errors import FailedPrecondition
@@ -48,21 +47,20 @@ class Uplinks:
         """Runs in the links' thread: interfaces are the node's again."""
         self._links.remove(name.uplink(network_id))
         for device in self._physical.values():
-            link = self._links.find(device) if device else None
-            if link is not None and link.get_attr("IFLA_IFALIAS") == name.mark(_KIND, network_id):
-                self._links.ip.link("set", index=link["index"], master=0, ifalias="")
+            link = rtnl.find(device) if device else None
+            if link is not None and link.alias == name.mark(_KIND, network_id):
+                self._links.ip.link("set", index=link.index, master=0, ifalias="")
                 links.write_once(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6", "0")
 
     def _ensure_interface(self, device: str, want: network_pb2.NetworkWant) -> None:
         network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
         link, alias = self._found(device, mtu), name.mark(_KIND, want.network.meta.id)
-        master = link.get_attr("IFLA_MASTER")
-        if master is not None and master != links.index(name.bridge(network_id)):
+        if link.master and link.master != links.index(name.bridge(network_id)):
             raise FailedPrecondition(
                 "the interface is part of something else", reason="INTERFACE_IN_USE", device=device
             )
-        if master is None:
-            own = [a for a in found_addresses(self._links.ip, link["index"]) if not a.startswith("fe80:")]
+        if not link.master:
+            own = [a for _, a in rtnl.addresses(link.index) if not a.startswith("fe80:")]
             if own:
                 raise FailedPrecondition(
                     "the interface has addresses of the node, which would be cut off",
@@ -72,16 +70,14 @@ class Uplinks:
                 )
             log.info("the interface joins the network", device=device, network=network_id)
         links.hide(device)
-        self._links.settle(
-            device, mtu=link.get_attr("IFLA_MTU"), up=True, alias=alias, master=name.bridge(network_id)
-        )
+        self._links.settle(device, mtu=link.mtu, up=True, alias=alias, master=name.bridge(network_id))
 
     def _ensure_vlan(self, device: str, vlan: int, want: network_pb2.NetworkWant) -> None:
         network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
         link, own = self._found(device, mtu), name.uplink(network_id)
         if links.index(own) is None:
             try:
-                self._links.ip.link("add", ifname=own, kind="vlan", link=link["index"], vlan_id=vlan)
+                self._links.ip.link("add", ifname=own, kind="vlan", link=link.index, vlan_id=vlan)
             except NetlinkError as error:
                 if error.code != errno.EOPNOTSUPP:
                     raise
@@ -92,13 +88,13 @@ class Uplinks:
         alias = name.mark("network", network_id)
         self._links.settle(own, mtu=mtu, up=True, alias=alias, master=name.bridge(network_id))
 
-    def _found(self, device: str, mtu: int) -> Any:
-        link = self._links.find(device)
+    def _found(self, device: str, mtu: int) -> rtnl.Link:
+        link = rtnl.find(device)
         if link is None:
             raise FailedPrecondition(
                 "the physical network's interface is not there", reason="INTERFACE_MISSING", device=device
             )
-        if link.get_attr("IFLA_MTU") < mtu:
+        if link.mtu < mtu:
             raise FailedPrecondition(
                 "the network's MTU does not fit the interface",
                 reason="INTERFACE_MTU_TOO_SMALL",
@@ -122,7 +118,7 @@ class Uplinks:
         alias, up = name.mark("network", network_id), want.network.spec.admin_state_up
         self._links.settle(member, mtu=mtu, up=True, alias=alias, master=name.bridge(network_id))
         self._links.settle(own, mtu=mtu, up=up, alias=alias)
-        settle_addresses(self._links.ip, socket.if_nametoindex(own), set(outlet.addresses))
+        settle_addresses(self._links.writer, socket.if_nametoindex(own), set(outlet.addresses))
 
     def _forward6(self, own: str, outlet: Outlet) -> None:
         """A node that forwards IPv6 takes no router advertisements, unless it is told to."""
@@ -139,10 +135,8 @@ class Uplinks:
     def _check_free(self, outlet: Outlet) -> None:
         """The node would cut itself off if it took addresses of a network in which it lives."""
         wanted = [ipaddress.ip_network(address, strict=False) for address in outlet.addresses]
-        for message in self._links.ip.get_addr():
-            there = ipaddress.ip_network(
-                f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}", strict=False
-            )
+        for _, address in rtnl.addresses():
+            there = ipaddress.ip_network(address, strict=False)
             if any(there.version == network.version and there.overlaps(network) for network in wanted):
                 raise FailedPrecondition(
                     "the node has addresses in the external network's subnet already",

@@ -10,24 +10,27 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agents.network import links, name
+from agents.network import links, name, rtnl
 from agents.network.batch import Batch
 from agents.network.forwarding import ANSWER, FLOOD, FORWARD, Entries, Forwarding, Key
 from agents.network.links import Links
 from fabric.network.v1 import neighbor_pb2, network_pb2
-from fabric.runtime.errors import FailedPrecondition
+from fabric.runtime.errors import FailedPrecondition, NotFound
 
 _ANYBODY = "00:00:00:00:00:00"
 _OVERHEAD = {4: 50, 6: 70}  # bytes around a frame's payload: Ethernet, VXLAN, UDP and the tunnel's IP version
 _SELF, _MASTER = 0x2, 0x4  # an entry of the device, and one of its bridge
 _REACHABLE, _NOARP, _PERMANENT = 0x2, 0x40, 0x80
 _STATIC = _NOARP | _REACHABLE
+_VNI, _LOCAL, _LOCAL6 = 1, 4, 17  # IFLA_VXLAN_*
+_MEMBER = {"unicast_flood": 9, "proxyarp_wifi": 12, "neigh_suppress": 32}  # IFLA_BRPORT_*
 
 
 class VxlanTunnels:
@@ -135,7 +138,7 @@ class VxlanTunnels:
         """True: it is a new one."""
         network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
         device, vni = name.tunnel(network_id), want.network.spec.segmentation_id
-        link = self._links.find(device)
+        link = rtnl.find(device)
         if link is not None and _facts(link) != (vni, self._local):
             self._links.remove(device)
             link = None
@@ -168,19 +171,14 @@ class VxlanTunnels:
     def _check_underlay(self, mtu: int) -> None:
         """Frames of full size must fit: VXLAN is not fragmented."""
         version = ipaddress.ip_address(self._local).version
-        family = socket.AF_INET if version == 4 else socket.AF_INET6
-        found = [
-            message["index"]
-            for message in self._links.ip.get_addr(family=family)
-            if message.get_attr("IFA_ADDRESS") == self._local or message.get_attr("IFA_LOCAL") == self._local
-        ]
+        found = [index for index, address in rtnl.addresses() if address.split("/")[0] == self._local]
         if not found:
             raise FailedPrecondition(
                 "no interface of the node has its tunnel address",
                 reason="TUNNEL_ADDRESS_MISSING",
                 address=self._local,
             )
-        underlay = self._links.ip.get_links(found[0])[0].get_attr("IFLA_MTU")
+        underlay = next(link.mtu for link in rtnl.links() if link.index == found[0])
         if underlay < mtu + _OVERHEAD[version]:
             raise FailedPrecondition(
                 "the network's MTU does not fit into the tunnel",
@@ -196,11 +194,13 @@ class VxlanTunnels:
         Of the two ways in which bridges answer, one knows IPv6 but keeps gratuitous ARP from the peers, by which
         an address pair says that it has moved: it is taken where there is IPv6.
         """
-        index = socket.if_nametoindex(device)
-        data = self._links.ip.get_links(index)[0].get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")
+        link = rtnl.find(device)
+        if link is None:
+            raise NotFound("the interface went away while it was made", device=device)
         wanted = {"unicast_flood": 0, "neigh_suppress": int(six), "proxyarp_wifi": int(not six)}
-        if any(data.get_attr(f"IFLA_BRPORT_{key.upper()}") != value for key, value in wanted.items()):
-            self._links.ip.brport("set", index=index, **wanted)
+        found = link.member()
+        if any(found.get(_MEMBER[key]) != bytes([value]) for key, value in wanted.items()):
+            self._links.ip.brport("set", index=link.index, **wanted)
 
     def _write(self, network_id: str, wrong: Mapping[Key, str | None]) -> bool:
         """Repeating it is safe. False: the devices went away; the network's next look makes them anew."""
@@ -270,9 +270,10 @@ def _repeated() -> Iterator[None]:
             raise
 
 
-def _facts(link: Any) -> tuple[int, str]:
+def _facts(link: rtnl.Link) -> tuple[int, str]:
     """VNI and tunnel address of a VXLAN device."""
-    data = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA")
-    return data.get_attr("IFLA_VXLAN_ID"), data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr(
-        "IFLA_VXLAN_LOCAL6"
-    )
+    data = link.data()
+    local = data.get(_LOCAL) or data.get(_LOCAL6)
+    return int.from_bytes(data.get(_VNI, b""), sys.byteorder), str(
+        ipaddress.ip_address(local)
+    ) if local else ""
