@@ -36,16 +36,15 @@ from agents.network.advertiser import Advertiser
 from agents.network.directory import PortDirectory
 from agents.network.dns_relay import DnsRelay
 from agents.network.driver import Drivers
-from agents.network.limit import Limits, limits
 from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.meter import Meters
 from agents.network.neighbor import Neighbors
-from agents.network.orphan import Orphans
 from agents.network.packet_log import PacketLog
+from agents.network.policy import Policies
 from agents.network.router import Routers
 from agents.network.settings import NetworkSettings
+from agents.network.sweep import Sweep
 from agents.network.trunk import Trunks
-from fabric.network.qos import policy_of
 from fabric.network.v1 import (
     log_pb2,
     metering_pb2,
@@ -107,7 +106,7 @@ class NetworkAgent:
             str, tuple[int, str]
         ] = {}  # networks whose bridge is there: MTU and policy of ports
         self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network, group or policy id -> ports
-        self._meters = Meters(stores.labels, drivers.meter)
+        self._meters = Meters(stores.labels, drivers.meter, self._waker("routers"))
         self._trunks = Trunks(stores.trunks, drivers.trunk, self._wake_subport)
         self._packet_log = PacketLog(stores.logs, self._local_ports, self.filter, settings.packet_log)
         self._advertiser = Advertiser() if drivers.namespaces else None
@@ -115,17 +114,20 @@ class NetworkAgent:
             stores.routers, drivers.router, self._meters, self._ready.keys(), self._advertiser
         )
         self._neighbors = Neighbors(stores.neighbors, drivers.switch, self._serve)
-        self._orphans = Orphans(settings.grace)
+        self._policies = Policies(
+            stores.qos, stores.networks, drivers.qos, self._local_ports, self._waker("ports")
+        )
+        self._sweep = Sweep(drivers, settings.grace, self._wanted)
         self._loops = {
             "networks": self._loop("networks", self.reconcile_network),
             "ports": self._loop("ports", self.reconcile_port),
             "groups": self._loop("groups", self.reconcile_group),
             "members": self._loop("members", self.reconcile_member),
             "neighbors": self._loop("neighbors", self._neighbors.reconcile),
-            "qos": self._loop("qos", self.reconcile_qos),
+            "qos": self._loop("qos", self._policies.reconcile),
             "routers": self._loop("routers", self._routers.reconcile),
-            "labels": self._loop("labels", self.reconcile_label),
-            "logs": self._loop("logs", self.reconcile_log),
+            "labels": self._loop("labels", self._meters.reconcile),
+            "logs": self._loop("logs", self._packet_log.reconcile),
             "trunks": self._loop("trunks", self._trunks.reconcile),
         }
 
@@ -172,7 +174,7 @@ class NetworkAgent:
             {id_: member for id_, member in members if member is not None},
             [port for port in ports if decisions.has_tap(port)],
         )
-        await self._qos.adopt({p.meta.id: self._limits(p) for p in ports if decisions.has_tap(p)})
+        await self._policies.adopt(filter(decisions.has_tap, ports))
 
     async def reconcile_network(self, network_id: str) -> timedelta | None:
         """Bridge, namespace, DHCP and metadata of one network."""
@@ -273,14 +275,7 @@ class NetworkAgent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._switch.ensure_port(port, _mtu(want)))
             tasks.create_task(self._serve(port.spec.network_id))
-        await self._qos.ensure_port(port.meta.id, self._limits(port))
-
-    def _limits(self, port: port_pb2.Port) -> Limits:
-        return limits(self._stores.qos.get(self._policy_of(port)))
-
-    def _policy_of(self, port: port_pb2.Port) -> str:
-        want = self._stores.networks.get(port.spec.network_id)
-        return policy_of(port, want.network if want is not None else None)
+        await self._policies.ensure(port)
 
     async def _report_unsettled(self, port: port_pb2.Port, reason: str) -> None:
         """Say what the port waits for, unless it works: a restart must not make it look as if it did not."""
@@ -301,8 +296,7 @@ class NetworkAgent:
                     return "WAITING_FOR_SECURITY_GROUP", group_id
         if decisions.is_subport(port) and not self._trunks.has(port.meta.id):
             return "WAITING_FOR_TRUNK", f"trunk of {port.meta.id}"
-        policy_id = self._policy_of(port)
-        if policy_id and self._stores.qos.get(policy_id) is None:
+        if policy_id := self._policies.missing(port):
             return "WAITING_FOR_QOS_POLICY", policy_id
         return None
 
@@ -350,29 +344,12 @@ class NetworkAgent:
             ports = [*self._directory.of_network(network_id), *self._neighbors.of_network(network_id)]
             await self._dhcp.ensure(want, ports)
 
-    async def reconcile_qos(self, policy_id: str) -> timedelta | None:
-        """What the ports that go by the policy are limited to."""
-        for port_id in self._directory.ids():
-            port = self._stores.ports.get(port_id)
-            if port is not None and self._policy_of(port) == policy_id:
-                self._loops["ports"].wake(port_id)
-        self._wake_waiting(policy_id)
-        return None
-
-    async def reconcile_label(self, label_id: str) -> timedelta | None:
-        """What the routers of the node count."""
-        for router_id in self._stores.routers.ids():
-            self._loops["routers"].wake(router_id)
-        return None
-
-    async def reconcile_log(self, log_id: str) -> timedelta | None:
-        """Which ports are logged."""
-        await self._packet_log.settle()
-        return None
-
     def _local_ports(self) -> list[port_pb2.Port]:
         ports = map(self._stores.ports.get, self._directory.ids())
         return [port for port in ports if _lives(port)]
+
+    def _waker(self, collection: str) -> Callable[[str], None]:
+        return lambda id_: self._loops[collection].wake(id_)
 
     def _wake_subport(self, port_id: str) -> None:
         self._wake_waiting(f"trunk of {port_id}")
@@ -392,36 +369,16 @@ class NetworkAgent:
             await self.filter.resync()
             await self._switch.resync()
             await self._qos.resync()
-            await self.sweep()
+            await self._sweep.run()
 
-    async def sweep(self) -> None:
-        """Remove what has had no want for the grace period."""
-        limited = [h for h in await self._qos.find() if h.kind == "shaper"]  # the others name only a start
-        held = [
-            *await self._switch.find(),
-            *await self._dhcp.find(),
-            *await self._drivers.router.find(),
-            *limited,
-        ]
-        wanted = {
+    def _wanted(self) -> set[str]:
+        return {
             *self._stores.networks.ids(),
             *self._stores.ports.ids(),
             *self._stores.routers.ids(),
             *self._directory.ids(),
             *self._ready,
         }
-        for holding in self._orphans.due(held, wanted):
-            log.warning("removing an orphan", kind=holding.kind, name=holding.name, owner=holding.owner_id)
-            if holding.owner_kind == "port":
-                await self._switch.remove_port(holding.owner_id)
-                await self._qos.remove_port(holding.owner_id)
-            elif holding.owner_kind == "router":
-                await self._drivers.router.remove(holding.owner_id)
-            else:
-                await self._dhcp.remove(holding.owner_id)
-                await self._switch.remove_network(holding.owner_id)
-        if self._orphans.settled:
-            await self.filter.forget_unknown()
 
 
 def _lives(port: port_pb2.Port | None) -> TypeGuard[port_pb2.Port]:

@@ -1,7 +1,7 @@
 """What metering labels count in a router's namespace, and the sums of it that are reported."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -33,10 +33,17 @@ class MeterDriver(Protocol):
 class Meters:
     """A label counts for the routers of its project, a shared one for all."""
 
-    def __init__(self, store: Store, driver: MeterDriver) -> None:
+    def __init__(self, store: Store, driver: MeterDriver, wake_router: Callable[[str], None]) -> None:
         self._store = store
         self._driver = driver
+        self._wake_router = wake_router
         self._routers: set[str] = set()
+
+    async def reconcile(self, label_id: str) -> timedelta | None:
+        """What the routers of the node count."""
+        for router_id in self._routers:
+            self._wake_router(router_id)
+        return None
 
     async def ensure(self, want: router_pb2.RouterWant) -> None:
         """Count in the namespace of a router that is there."""

@@ -1,7 +1,7 @@
 """Write down which packets of logged ports passed or were dropped: one line of JSON a packet and log."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from logging import Formatter, Logger, LogRecord
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -34,16 +34,17 @@ class PacketLog:
         self._logs: dict[str, list[log_pb2.Log]] = {}  # by port
         filter_.on_packet(self._write)
 
-    async def settle(self) -> None:
-        """Log exactly what is wanted now; call when a log or a port has changed."""
+    async def reconcile(self, log_id: str) -> timedelta | None:
+        """Which ports are logged; for any of the logs it looks at all of them, when a log or a port has changed."""
         wanted = [log for log in map(self._store.get, self._store.ids()) if log is not None]
         if not wanted and not self._logs:
-            return
+            return None
         found = {port.meta.id: [log for log in wanted if covers(log, port)] for port in self._ports()}
         self._logs = {port_id: logs for port_id, logs in found.items() if logs}
         await self._filter.log_ports(
             {port_id: frozenset[str]().union(*map(events, logs)) for port_id, logs in self._logs.items()}
         )
+        return None
 
     def close(self) -> None:
         self._file.close()

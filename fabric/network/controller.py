@@ -24,6 +24,7 @@ from fabric.network.collection import (
     marked,
 )
 from fabric.network.flavor import FlavorRemoval
+from fabric.network.following import following
 from fabric.network.log_spread import LogSpread
 from fabric.network.metering_spread import MeteringSpread
 from fabric.network.network import NetworkRemoval
@@ -92,11 +93,8 @@ async def _ports(store: Store) -> None:
         if port is not None and marked(port):
             loop.wake(port_id)
 
-    stop = table.subscribe(changed)
-    try:
+    with following(store, (PORTS, changed)):
         await loop.run()
-    finally:
-        stop()
 
 
 def _released(store: Store, port: port_pb2.Port) -> bool:

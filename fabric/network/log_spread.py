@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from fabric.network.collection import LOGS, PORTS, SECURITY_GROUPS, marked
+from fabric.network.following import following
 from fabric.network.packet_log import covers
 from fabric.network.record import plain
 from fabric.network.telling import Telling
@@ -22,15 +23,8 @@ class LogSpread:
         self._ports: dict[str, tuple[str, frozenset[str], frozenset[str]]] = {}  # project, groups, nodes
 
     async def run(self) -> None:
-        ends = [
-            self._store.table(LOGS).subscribe(self._loop.wake),
-            self._store.table(PORTS).subscribe(self._port_changed),
-        ]
-        try:
+        with following(self._store, (LOGS, self._loop.wake), (PORTS, self._port_changed)):
             await self._loop.run()
-        finally:
-            for stop in ends:
-                stop()
 
     async def reconcile(self, log_id: str) -> timedelta | None:
         """The log on each node that has a port which it is of; none, when what it is of is gone."""

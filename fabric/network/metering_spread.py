@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from fabric.network.collection import METERING_LABELS, METERING_RULES, ROUTERS, marked
+from fabric.network.following import following
 from fabric.network.record import plain
 from fabric.network.telling import Telling
 from fabric.network.v1 import metering_pb2 as pb
@@ -20,15 +21,8 @@ class MeteringSpread:
         self._loop = Loop("network.metering", self.reconcile, self._ids)
 
     async def run(self) -> None:
-        ends = [
-            self._store.table(METERING_LABELS).subscribe(self._loop.wake),
-            self._store.table(ROUTERS).subscribe(self._router_changed),
-        ]
-        try:
+        with following(self._store, (METERING_LABELS, self._loop.wake), (ROUTERS, self._router_changed)):
             await self._loop.run()
-        finally:
-            for end in ends:
-                end()
 
     async def reconcile(self, label_id: str) -> timedelta | None:
         """The label with its rules on each node that has a router which it counts for."""

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 
 from fabric.network.collection import NETWORKS, PORTS, QOS_POLICIES, QOS_RULES, marked
+from fabric.network.following import following
 from fabric.network.qos import policy_of
 from fabric.network.qos_policy import rules_of
 from fabric.network.record import plain
@@ -29,18 +30,14 @@ class QosSpread:
         self._loop = Loop("network.qos", self.reconcile, self._ids)
 
     async def run(self) -> None:
-        table = self._store.table
-        ends = [
-            table(NETWORKS).subscribe(self._network_changed),
-            table(PORTS).subscribe(self._port_changed),
-            table(QOS_POLICIES).subscribe(self._loop.wake),
-            table(QOS_RULES).subscribe(self._rule_changed),
-        ]
-        try:
+        with following(
+            self._store,
+            (NETWORKS, self._network_changed),
+            (PORTS, self._port_changed),
+            (QOS_POLICIES, self._loop.wake),
+            (QOS_RULES, self._rule_changed),
+        ):
             await self._loop.run()
-        finally:
-            for end in ends:
-                end()
 
     async def reconcile(self, policy_id: str) -> timedelta | None:
         """The policy with its rules on each node that has a port which goes by it."""

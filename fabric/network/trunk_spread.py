@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from fabric.network.binding import bind
 from fabric.network.collection import PORTS, TRUNKS, marked
+from fabric.network.following import following
 from fabric.runtime.reconcile import Loop
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store
@@ -17,15 +18,8 @@ class TrunkSpread:
         self._loop = Loop("network.trunks", self.reconcile, self._store.table(TRUNKS).ids)
 
     async def run(self) -> None:
-        ends = [
-            self._store.table(TRUNKS).subscribe(self._loop.wake),
-            self._store.table(PORTS).subscribe(self._port_changed),
-        ]
-        try:
+        with following(self._store, (TRUNKS, self._loop.wake), (PORTS, self._port_changed)):
             await self._loop.run()
-        finally:
-            for end in ends:
-                end()
 
     async def reconcile(self, trunk_id: str) -> timedelta | None:
         """All of it in one transaction, or nothing where nothing differs."""
