@@ -9,7 +9,7 @@ from fabric.compute.aggregate import AGGREGATES, metadata, zone
 from fabric.compute.candidate import Ask, Candidate
 from fabric.compute.inventory import capacity, inventories
 from fabric.compute.node import NODES, allocated, life
-from fabric.compute.server import SERVERS
+from fabric.compute.server import SERVERS, capacity_owner
 from fabric.compute.server_group import SERVER_GROUPS
 from fabric.compute.trait import traits
 from fabric.compute.v1 import aggregate_pb2, compute_node_pb2
@@ -20,7 +20,7 @@ from fabric.runtime.store import Store
 _HOST_HINTS = ("same_host", "different_host")
 
 
-_State = tuple[bool, int, int, int, Mapping[str, int], Mapping[str, int]]
+_State = tuple[bool, int, int, int, int, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Candidates:
         self._seen: dict[str, _Seen] = {}
         self._aggregates: list[aggregate_pb2.Aggregate] = []
         self._metadata: Mapping[str, Mapping[str, frozenset[str]]] = {}
-        self._promised: dict[str, Counter[str]] = {}
+        self._aggregates_version = -1
+        self._promised: dict[str, dict[str, int]] = {}
 
     def ask(self, server: pb.Server) -> Ask:
         """The server with what the cloud knows of its group and its hints."""
@@ -68,31 +69,35 @@ class Candidates:
     @contextmanager
     def promise(self, node: str, demand: Mapping[str, int]) -> Iterator[None]:
         """Meanwhile the node weighs as if it had given this already, so that the next one goes elsewhere."""
-        promised = self._promised.setdefault(node, Counter())
-        promised.update(demand)
+        self._promise(node, demand, 1)
         try:
             yield
         finally:
-            promised.subtract(demand)
+            self._promise(node, demand, -1)
+
+    def _promise(self, node: str, demand: Mapping[str, int], sign: int) -> None:
+        promised = Counter(self._promised.get(node, {}))
+        promised.update({name: sign * amount for name, amount in demand.items()})
+        self._promised[node] = +promised  # another one: what is made of it is compared by what it is
 
     def _read_aggregates(self) -> None:
-        aggregates = list(self._store.table(AGGREGATES))
-        if aggregates != self._aggregates:
-            self._aggregates = aggregates
+        table = self._store.table(AGGREGATES)
+        if table.version != self._aggregates_version:
+            self._aggregates_version = table.version
+            self._aggregates = list(table)
             self._metadata = metadata(self._store)
             self._seen.clear()
 
     def _candidate(self, record: compute_node_pb2.ComputeNode) -> Candidate:
         name = record.meta.name
         servers = self._store.table(SERVERS)
-        promised = self._promised.get(name)
         state = (
             life(self._store, name) is not None and not record.spec.forced_down,
             servers.count("node", name),
             servers.count("building", name),
             servers.count("failed", name),
-            allocated(self._store, name),
-            dict(promised) if promised else {},
+            self._store.quotas(capacity_owner(name)).version,
+            self._promised.get(name, {}),
         )
         seen = self._seen.get(name)
         if seen is None or seen.record is not record or seen.state != state:
@@ -101,14 +106,14 @@ class Candidates:
 
     def _made(self, record: compute_node_pb2.ComputeNode, state: _State) -> Candidate:
         said = self._metadata.get(record.meta.name, {})
-        alive, servers, building, failed, taken, promised = state
+        alive, servers, building, failed, _, promised = state
         return Candidate(
             name=record.meta.name,
             alive=alive,
             enabled=not record.spec.disabled,
             zone=zone(self._aggregates, record),
             capacity=capacity(inventories(record, said, self._settings)),
-            allocated=taken,
+            allocated=allocated(self._store, record.meta.name),
             promised=promised,
             metadata=said,
             traits=traits(record),

@@ -28,6 +28,7 @@ class Table(Generic[T]):
         self._keys = indexes or {}
         self._members: dict[str, dict[str, dict[str, None]]] = {name: {} for name in self._keys}
         self._listeners: list[Callable[[str], None]] = []
+        self.version = 0  # another with each change
 
     def __len__(self) -> int:
         return len(self._values)
@@ -71,6 +72,7 @@ class Table(Generic[T]):
 
     def put(self, id_: str, value: T, revision: int) -> None:
         """Take the value over."""
+        self.version += 1
         self._unfile(id_)
         self._values[id_] = value
         self._revisions[id_] = revision
@@ -87,6 +89,7 @@ class Table(Generic[T]):
         """Forget the value."""
         self._unfile(id_)
         if self._values.pop(id_, None) is not None:
+            self.version += 1
             del self._revisions[id_]
             self.notify(id_)
 

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from fabric.runtime.json_form import from_dict, to_dict
 from fabric.type.v1 import meta_pb2
 
 M = TypeVar("M", bound=Message)
@@ -40,11 +40,11 @@ class Codec:
             sealed.CopyFrom(message)
             _each_secret(sealed, self._seal)
             message = sealed
-        return orjson.dumps(json_format.MessageToDict(message, preserving_proto_field_name=True))
+        return orjson.dumps(to_dict(message))
 
     def decode(self, kind: type[M], value: bytes) -> M:
         """The message of a value; fields of a newer release are ignored."""
-        message = json_format.ParseDict(orjson.loads(value), kind(), ignore_unknown_fields=True)
+        message = from_dict(orjson.loads(value), kind)
         if _has_secrets(kind.DESCRIPTOR):
             _each_secret(message, self._unseal)
         return message

@@ -5,7 +5,7 @@ import functools
 import json
 import re
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -189,7 +189,7 @@ class Store:
             quota.limit = self.limits.get(resource, UNLIMITED)
         return quota
 
-    def quotas(self, owner: str) -> Iterable[quota_pb2.Quota]:
+    def quotas(self, owner: str) -> Table[quota_pb2.Quota]:
         """All that is counted for the owner."""
         return self.cache.table(f"{ROOT}/quota/{owner}")
 
