@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agents.compute.guest_password import GuestPasswords
 from fabric.compute.v1 import server_pb2
 from fabric.runtime.cache import Cache
 from fabric.runtime.codec import Codec
@@ -29,6 +30,7 @@ class Running:
     verifier: Verifier
     identity: Identity | None  # shown to other nodes' agents
     servers: Servers | None = field(default=None)  # the node's servers, while its compute agent lives
+    passwords: GuestPasswords | None = field(default=None)  # of these servers
 
 
 class Kind(Protocol):

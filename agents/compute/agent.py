@@ -11,6 +11,7 @@ import structlog
 
 from agents.compute.driver import RUNNING, ComputeDriver, Found, HypervisorRefused, ImageUnusable, Piece
 from agents.compute.fence import Fence
+from agents.compute.guest_password import GuestPasswords
 from agents.compute.image_cache import ImageCache, touch
 from agents.compute.node import Node
 from agents.compute.patience import Buttons, Failures
@@ -98,6 +99,7 @@ class ComputeAgent:
         self._node = node or Node()
         self._fence = fence
         self._loop = Loop("compute", self.reconcile, self._ids, concurrency=settings.concurrency)
+        self.passwords = GuestPasswords(store, self._loop.wake)
         self._work = Work(self._loop.wake)
         self._transfers = Transfers(driver, self._work, fetch_files)
         self._buttons = Buttons(
@@ -374,6 +376,7 @@ class ComputeAgent:
 
     async def _report(self, server_id: str, status: pb.ServerStatus) -> None:
         before = self._store.status(server_id)
+        self.passwords.put_into(server_id, status)
         if before is not None:
             if not status.observed_generation and not status.released:
                 status.observed_generation = before.observed_generation
@@ -382,6 +385,7 @@ class ComputeAgent:
                 return
         status.observe_time.GetCurrentTime()
         await self._store.report(server_id, status)
+        self.passwords.reported(server_id, status)
         log.info(
             "server reported",
             server=server_id,

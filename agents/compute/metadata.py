@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from agents.compute.guest_password import GuestPasswords
 from fabric.compute.v1 import server_pb2 as pb
 
 OPENSTACK_VERSIONS = (
@@ -21,6 +22,8 @@ EC2_VERSIONS = (
     "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01",
     "2009-04-04", "latest",
 )  # fmt: skip
+
+_PASSWORD, _PASSWORD_SINCE = "password", "2013-04-04"
 
 Tree = Mapping[str, "bytes | Tree"]
 
@@ -73,6 +76,33 @@ class Documents:
         tree = self.ec2["meta-data"]
         assert not isinstance(tree, bytes)
         return orjson.dumps(_texts(tree))
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What the guest may read and leave at the metadata service."""
+
+    documents: Documents
+    server_id: str
+    passwords: GuestPasswords
+
+    def lookup(self, path: str) -> bytes | list[str] | None:
+        """As the documents' own, with the password that the guest has left."""
+        if self.takes(path):
+            return self.passwords.of(self.server_id).encode()
+        found = self.documents.lookup(path)
+        return [*found, _PASSWORD] if isinstance(found, list) and self.takes(f"{path}/{_PASSWORD}") else found
+
+    def takes(self, path: str) -> bool:
+        """Whether it is where a guest leaves its password."""
+        match [part for part in path.split("/") if part]:
+            case ["openstack", version, name]:
+                return name == _PASSWORD and version in OPENSTACK_VERSIONS and version >= _PASSWORD_SINCE
+        return False
+
+    async def leave(self, body: bytes) -> None:
+        """Raises Conflict, InvalidArgument, NotFound, Unavailable."""
+        await self.passwords.leave(self.server_id, body)
 
 
 def documents(

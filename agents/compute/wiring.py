@@ -89,6 +89,7 @@ class Compute:
         self._agent = ComputeAgent(
             servers, self._driver, self._images(), self._settings, self._node(), files, self._fence
         )
+        self._running.passwords = self._agent.passwords
         return [wants.cache]
 
     async def work(self) -> None:

@@ -1,7 +1,7 @@
 """The metadata service of each network: HTTP on 169.254.169.254 and fe80::a9fe:a9fe inside its namespace.
 
 A guest is known by the address it asks from, which the filters let it not choose; what it is told comes
-from the compute agent's documents. Only GET and HEAD exist.
+from the compute agent's documents. It may leave a password (POST), and nothing else.
 """
 
 import asyncio
@@ -14,18 +14,32 @@ from typing import Protocol
 import structlog
 
 from agents.network import name, netns
+from fabric.runtime.errors import Conflict, FabricError, InvalidArgument, NotFound
 
 log = structlog.get_logger(__name__)
 
 _IDLE_S = 30.0
 _HEAD_BYTES = 16384
+_BODY_BYTES = 4096
+_PLAIN = "text/plain; charset=utf-8"
+_STATUSES: dict[type[FabricError], HTTPStatus] = {
+    Conflict: HTTPStatus.CONFLICT,
+    InvalidArgument: HTTPStatus.BAD_REQUEST,
+    NotFound: HTTPStatus.NOT_FOUND,
+}
 
 
 class Documents(Protocol):
-    """What one guest may read; agents.compute.metadata.Documents is one."""
+    """What one guest may read and leave; agents.compute.metadata.Metadata is one."""
 
     def lookup(self, path: str) -> bytes | list[str] | None:
         """A document, the names below the path, or None: nothing is there."""
+
+    def takes(self, path: str) -> bool:
+        """Whether something may be left at the path."""
+
+    async def leave(self, body: bytes) -> None:
+        """Leave it. Raises FabricError."""
 
 
 Lookup = Callable[[str, str], Documents | None]  # network id, address of the guest
@@ -102,28 +116,53 @@ class MetadataServer:
         headers = {key.strip().lower(): value.strip() for key, _, value in (f.partition(":") for f in fields)}
         keep = words[2] != "HTTP/1.0" and headers.get("connection", "").lower() != "close"
         keep = keep and headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
-        status, body, kind = self._document(network_id, address, words[0], words[1])
+        if words[0] == "POST":
+            sent = await _body(reader, headers.get("content-length", "0"))
+            status, body, kind = await self._leave(network_id, address, words[1], sent)
+        else:
+            status, body, kind = self._document(network_id, address, words[0], words[1])
         writer.write(_response(status, body, kind=kind, keep=keep, head_only=words[0] == "HEAD"))
         await writer.drain()
         return keep
 
+    async def _leave(
+        self, network_id: str, address: str, target: str, body: bytes | None
+    ) -> tuple[HTTPStatus, bytes, str]:
+        documents = self._lookup(network_id, address)
+        if documents is None or not documents.takes(target.partition("?")[0]):
+            return HTTPStatus.METHOD_NOT_ALLOWED, b"405 Method Not Allowed\n", _PLAIN
+        if body is None:
+            return HTTPStatus.BAD_REQUEST, b"Request is too large.\n", _PLAIN
+        try:
+            await documents.leave(body)
+        except FabricError as error:
+            return _STATUSES.get(type(error), HTTPStatus.SERVICE_UNAVAILABLE), error.message.encode(), _PLAIN
+        return HTTPStatus.OK, b"", _PLAIN
+
     def _document(
         self, network_id: str, address: str, method: str, target: str
     ) -> tuple[HTTPStatus, bytes, str]:
-        plain = "text/plain; charset=utf-8"
         if method not in ("GET", "HEAD"):
-            return HTTPStatus.METHOD_NOT_ALLOWED, b"405 Method Not Allowed\n", plain
+            return HTTPStatus.METHOD_NOT_ALLOWED, b"405 Method Not Allowed\n", _PLAIN
         documents = self._lookup(network_id, address)
         if documents is None:
             log.info("metadata asked for by nobody we know", network=network_id, address=address)
-            return HTTPStatus.NOT_FOUND, b"404 Not Found\n", plain
+            return HTTPStatus.NOT_FOUND, b"404 Not Found\n", _PLAIN
         path = target.partition("?")[0]
         found = documents.lookup(path)
         if found is None:
-            return HTTPStatus.NOT_FOUND, b"404 Not Found\n", plain
+            return HTTPStatus.NOT_FOUND, b"404 Not Found\n", _PLAIN
         if isinstance(found, list):
-            return HTTPStatus.OK, "\n".join(found).encode(), plain
-        return HTTPStatus.OK, found, "application/json" if path.endswith(".json") else plain
+            return HTTPStatus.OK, "\n".join(found).encode(), _PLAIN
+        return HTTPStatus.OK, found, "application/json" if path.endswith(".json") else _PLAIN
+
+
+async def _body(reader: asyncio.StreamReader, length: str) -> bytes | None:
+    """None: it is larger than anything that may be left."""
+    if not length.isdecimal() or int(length) > _BODY_BYTES:
+        return None
+    async with asyncio.timeout(_IDLE_S):
+        return await reader.readexactly(int(length))
 
 
 def _response(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
-from agents.compute.metadata import Documents, documents
+from agents.compute.metadata import Metadata, documents
 from agents.network import host, nflog, qos, trunk_links
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.driver import Drivers
@@ -129,15 +129,15 @@ class Network:
         """Stops nothing on the node."""
         await self._drivers.close()
 
-    def _documents(self, port_id: str) -> Documents | None:
+    def _documents(self, port_id: str) -> Metadata | None:
         """The metadata of the server that has the port."""
-        servers = self._running.servers
-        if servers is None:
+        servers, passwords = self._running.servers, self._running.passwords
+        if servers is None or passwords is None:
             return None
         for server_id in servers.ids():
             want = servers.get(server_id)
             if want is not None and any(nic.port_id == port_id for nic in want.server.nics):
-                return documents(want)
+                return Metadata(documents(want), server_id, passwords)
         return None
 
 

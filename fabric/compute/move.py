@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import structlog
 
+from fabric.compute import guest_password
 from fabric.compute import migration as rules
 from fabric.compute.absence import Absences
 from fabric.compute.aggregate import zones
@@ -199,6 +200,7 @@ class Moves:
         server.move.phase = state
 
     def _go(self, server: pb.Server, node: str) -> None:
+        server.guest_password = guest_password.left(server, server.status)
         server.node = node
         server.availability_zone = zones(self._store).get(node, "")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fabric.compute import migration
+from fabric.compute import guest_password, migration
 from fabric.compute.demand import demand
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.errors import FailedPrecondition
@@ -142,6 +142,7 @@ def view(server: pb.Server) -> pb.ServerView:
         host_status=host_status,
         progress=progress,
         addresses=[fixed.ip_address for nic in server.nics for fixed in nic.fixed_ips],
+        guest_password=guest_password.left(server, server.status),
     )
 
 

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable
 
-from fabric.compute import instance_action, server_move
+from fabric.compute import guest_password, instance_action, server_move
 from fabric.compute import server as rules
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.network_view import with_floating
@@ -62,6 +62,7 @@ _RULES = {
     "revert_resize": "servers:revert_resize",
     "evacuate": "os-evacuate",
     "rebuild": "servers:rebuild",
+    "clear_password": "os-server-password:clear",
 }
 _ACTION_NAMES = {"attach_port": "attach_interface", "detach_port": "detach_interface"}  # as Nova records them
 _ACTION_NAMES |= server_move.NAMES
@@ -204,6 +205,8 @@ class Servers(Resource[pb.Server]):
                 changed.spec.locked_by_admin = False
             elif action == "reset_state":
                 changed.spec.marked_error = request.reset_state.error
+            elif action == "clear_password":
+                guest_password.clear(changed)
             elif action == "detach_port":
                 _take_port(changed, request.detach_port.port_id)
             return None

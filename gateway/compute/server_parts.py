@@ -2,6 +2,7 @@
 
 from fabric.compute.v1 import server_pb2 as pb
 from gateway.compute import body, servers
+from gateway.compute.acting import run
 from gateway.compute.reading import body_of
 from gateway.core.codec import JsonValue
 from gateway.core.fault import Fault
@@ -70,15 +71,14 @@ async def topology(request: Request) -> Response:
 
 
 async def password(request: Request) -> Response:
-    """Guests cannot leave an encrypted password here."""
-    await servers.find(request)
-    return Response(200, {"password": ""})
+    """What the guest has left, encrypted with its user's key."""
+    server = await servers.find(request)
+    return Response(200, {"password": server.view.guest_password})
 
 
 async def clear_password(request: Request) -> Response:
-    """There is none."""
-    await servers.find(request)
-    return Response(204)
+    """The guest may leave another one."""
+    return await run(request, status=204, clear_password=pb.ActOnServerRequest.ClearPassword())
 
 
 async def volumes(request: Request) -> Response:

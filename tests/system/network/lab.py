@@ -36,11 +36,13 @@ from fabric.network.v1 import (
     security_group_pb2,
     trunk_pb2,
 )
+from fabric.runtime.errors import Conflict
 from tests.unit.agents.node_store import MemoryNodeStore
 
 Result = TypeVar("Result")
 State = port_pb2.PortStatus
 
+PASSWORD = "/openstack/latest/password"
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF = 0x400454CA
 _SIOCSIFFLAGS = 0x8914
@@ -93,6 +95,14 @@ class Text(dict[str, bytes]):
 
     def lookup(self, path: str) -> bytes | list[str] | None:
         return self.get(path)
+
+    def takes(self, path: str) -> bool:
+        return path == PASSWORD
+
+    async def leave(self, body: bytes) -> None:
+        if PASSWORD in self:
+            raise Conflict("a password was left already")
+        self[PASSWORD] = body
 
 
 class Cloud:

@@ -13,7 +13,7 @@ from pathlib import Path
 from agents.network import netns
 from agents.network.name import bridge, namespace
 from tests.system.network.dhcp_client import obtain, resolve
-from tests.system.network.lab import Cloud, Guest, Text, running, until
+from tests.system.network.lab import PASSWORD, Cloud, Guest, Text, running, until
 from tests.unit.agents.network.wants import a_network, a_port, a_subnet
 
 
@@ -42,6 +42,11 @@ async def test_a_port_gets_its_address_and_its_metadata(tmp_path: Path) -> None:
             body = await guest.run(lambda: fetch("/openstack/latest/meta_data.json"))
             assert body == (200, b'{"uuid": "x"}')
             assert (await guest.run(lambda: fetch("/nothing")))[0] == 404
+            assert (await guest.run(lambda: fetch("/openstack/latest/meta_data.json", b"mine")))[0] == 405
+            assert (await guest.run(lambda: fetch(PASSWORD, b"x" * 5000)))[0] == 400
+            assert await guest.run(lambda: fetch(PASSWORD, b"mine")) == (200, b"")
+            assert await guest.run(lambda: fetch(PASSWORD)) == (200, b"mine")
+            assert (await guest.run(lambda: fetch(PASSWORD, b"other")))[0] == 409
         cloud.ports.unbind(port.meta.id)
         cloud.networks.unbind(network_id)
         await until(lambda: not Path(f"/proc/sys/net/ipv4/conf/{bridge(network_id)}").exists())
@@ -49,11 +54,11 @@ async def test_a_port_gets_its_address_and_its_metadata(tmp_path: Path) -> None:
     assert not list((tmp_path / "dhcp").iterdir())
 
 
-def fetch(path: str) -> tuple[int, bytes]:
-    """From inside a guest, without the host's proxies."""
+def fetch(path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """From inside a guest, without the host's proxies; body: it is posted."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://169.254.169.254{path}", timeout=3) as answer:
+        with opener.open(f"http://169.254.169.254{path}", body, timeout=3) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
