@@ -329,6 +329,7 @@ ROUTERS = Collection(
     indexes={
         "node": lambda router: (router.node,),
         "flavor": lambda router: (router.spec.flavor_id,) if router.spec.flavor_id else (),
+        "qos_policy": lambda router: {g.qos_policy_id for g in router.spec.external_gateways} - {""},
     },
     node=lambda router: router.node,
     want=router_pb2.RouterWant,
@@ -355,6 +356,7 @@ FLOATING_IPS = Collection(
         "address": lambda floating: (floating.spec.floating_ip_address,),
         "port": lambda floating: (floating.spec.port_id,) if floating.spec.port_id else (),
         "router": lambda floating: (floating.spec.router_id,) if floating.spec.router_id else (),
+        "qos_policy": lambda floating: (floating.spec.qos_policy_id,) if floating.spec.qos_policy_id else (),
     },
     output_only=("status", "port", "port_forwardings"),
 )

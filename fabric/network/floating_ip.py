@@ -19,6 +19,7 @@ from fabric.network.grant import EXTERNAL, rely
 from fabric.network.network import Networks
 from fabric.network.own_port import Plug, Plugs
 from fabric.network.port import Ports
+from fabric.network.qos_policy import QosPolicies, attach
 from fabric.network.record import NetworkResource, is_external
 from fabric.network.router_path import fixed_of, path
 from fabric.network.translation import disconnect
@@ -57,6 +58,7 @@ class FloatingIps(NetworkResource[pb.FloatingIp]):
     def __init__(self, store: Store, policy: Policy, plugs: Plugs, networks: Networks, ports: Ports) -> None:
         super().__init__(store, policy)
         self._plugs, self._networks, self._ports = plugs, networks, ports
+        self._qos = QosPolicies(store, policy)
 
     def candidates(self, caller: Caller, asked: Query) -> list[pb.FloatingIp]:
         found = super().candidates(caller, asked)
@@ -99,6 +101,7 @@ class FloatingIps(NetworkResource[pb.FloatingIp]):
             new.spec.floating_ip_address = port.spec.fixed_ips[0].ip_address
             new.spec.subnet_id = ""
             self._lead(caller, plug, new)
+            attach(self._qos, caller, new, None, plug.txn)
             plug.txn.create(FLOATING_IPS, new)
             return new
 
@@ -127,6 +130,7 @@ class FloatingIps(NetworkResource[pb.FloatingIp]):
                 self._lead(caller, plug, new)
             elif "spec.fixed_ip_address" in paths:
                 raise _bad("fixed_ip_address cannot be specified without a port_id", "fixed_ip_address")
+            attach(self._qos, caller, new, old, plug.txn)
             plug.txn.update(FLOATING_IPS, new)
             return new
 

@@ -82,7 +82,8 @@ def _leading_out_by(store: Store, id_: str) -> Iterable[Any]:
 
 
 def _limited_by(store: Store, id_: str) -> Iterable[Any]:
-    return (*store.table(NETWORKS).by("qos_policy", id_), *store.table(PORTS).by("qos_policy", id_))
+    tables = (store.table(collection) for collection in (NETWORKS, PORTS, FLOATING_IPS, ROUTERS))
+    return (record for table in tables for record in table.by("qos_policy", id_))
 
 
 KINDS: Mapping[str, Kind] = {

@@ -7,11 +7,19 @@ from google.protobuf.json_format import MessageToDict
 
 from fabric.network import qos
 from fabric.network.binding import KIND
-from fabric.network.collection import NETWORKS, PORTS, QOS_POLICIES, QOS_RULES, marked
+from fabric.network.collection import (
+    FLOATING_IPS,
+    NETWORKS,
+    PORTS,
+    QOS_POLICIES,
+    QOS_RULES,
+    ROUTERS,
+    marked,
+)
 from fabric.network.grant import rely
-from fabric.network.record import Asked, NetworkResource
+from fabric.network.record import Asked, NetworkResource, plain
 from fabric.network.sharing import SharedResource, close_to_all, open_to_all, withdraw_all
-from fabric.network.v1 import network_pb2, port_pb2
+from fabric.network.v1 import floating_ip_pb2, network_pb2, port_pb2
 from fabric.network.v1 import qos_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import (
@@ -23,7 +31,7 @@ from fabric.runtime.errors import (
 )
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
-from fabric.runtime.store import Store, Transaction
+from fabric.runtime.store import Collection, Store, Transaction
 
 
 class QosPolicyRemoval:
@@ -219,13 +227,23 @@ def rules_of(store: Store, policy_id: str) -> list[pb.QosRule]:
     return sorted(found, key=lambda r: (r.meta.create_time.ToNanoseconds(), r.meta.id))
 
 
+def want_of(store: Store, policy_id: str) -> pb.QosPolicyWant | None:
+    """What a node is told of the policy; None: there is none."""
+    policy = store.find(QOS_POLICIES, policy_id) if policy_id else None
+    if policy is None:
+        return None
+    rules = [plain(rule) for rule in rules_of(store, policy_id)]
+    return pb.QosPolicyWant(qos_policy=plain(policy), rules=rules)
+
+
 def users(store: Store, policy_id: str) -> list[tuple[str, str]]:
     """What names the policy: a noun and an id each."""
-    found = [
-        ("network", n.meta.id) for n in store.table(NETWORKS).by("qos_policy", policy_id) if not marked(n)
-    ]
-    return found + [
-        ("port", p.meta.id) for p in store.table(PORTS).by("qos_policy", policy_id) if not marked(p)
+    named: tuple[Collection[Any], ...] = (NETWORKS, PORTS, FLOATING_IPS, ROUTERS)
+    return [
+        (record.DESCRIPTOR.name.lower(), record.meta.id)
+        for collection in named
+        for record in store.table(collection).by("qos_policy", policy_id)
+        if not marked(record)
     ]
 
 
@@ -244,19 +262,30 @@ def find(policies: NetworkResource[pb.QosPolicy], caller: Caller, policy_id: str
 def attach(
     policies: NetworkResource[pb.QosPolicy],
     caller: Caller,
-    new: network_pb2.Network | port_pb2.Port,
-    old: network_pb2.Network | port_pb2.Port | None,
+    new: network_pb2.Network | port_pb2.Port | floating_ip_pb2.FloatingIp,
+    old: network_pb2.Network | port_pb2.Port | floating_ip_pb2.FloatingIp | None,
     txn: Transaction,
 ) -> None:
-    """Let a port or a network name the policy that its new spec names.
+    """Let a port, a network or a floating IP name the policy that its new spec names. Raises as name."""
+    before = old.spec.qos_policy_id if old is not None else ""
+    name(policies, caller, new, before, new.spec.qos_policy_id, txn)
+
+
+def name(
+    policies: NetworkResource[pb.QosPolicy],
+    caller: Caller,
+    user: Any,
+    before: str,
+    after: str,
+    txn: Transaction,
+) -> None:
+    """Let a record that named one policy (empty: none) name another.
 
     Raises NotFound, PermissionDenied (an administrator's policy is not taken off) and FailedPrecondition.
     """
-    before = old.spec.qos_policy_id if old is not None else ""
-    after = new.spec.qos_policy_id
     if after == before:
         return
-    store, noun = policies.store, "port" if isinstance(new, port_pb2.Port) else "network"
+    store, noun = policies.store, user.DESCRIPTOR.name.lower()
     known = store.find(QOS_POLICIES, before) if before else None
     if known is not None and not policies.visible(caller, known):
         raise PermissionDenied(
@@ -267,9 +296,9 @@ def attach(
         return
     policy = find(policies, caller, after)
     if kind := qos.impossible(rules_of(store, after)):
-        raise unsupported(kind, noun, new.meta.id)
+        raise unsupported(kind, noun, user.meta.id)
     txn.expect(QOS_POLICIES, policy)
-    rely(store, txn, after, policy.meta.project_id, new.meta.project_id)
+    rely(store, txn, after, policy.meta.project_id, user.meta.project_id)
 
 
 def default_of(store: Store, project_id: str) -> str:

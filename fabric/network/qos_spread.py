@@ -6,11 +6,9 @@ from datetime import timedelta
 from fabric.network.collection import NETWORKS, PORTS, QOS_POLICIES, QOS_RULES, marked
 from fabric.network.following import following
 from fabric.network.qos import policy_of
-from fabric.network.qos_policy import rules_of
-from fabric.network.record import plain
+from fabric.network.qos_policy import want_of
 from fabric.network.telling import Telling
 from fabric.network.v1 import port_pb2
-from fabric.network.v1 import qos_pb2 as pb
 from fabric.runtime.reconcile import Loop
 from fabric.runtime.store import Store
 
@@ -41,12 +39,8 @@ class QosSpread:
 
     async def reconcile(self, policy_id: str) -> timedelta | None:
         """The policy with its rules on each node that has a port which goes by it."""
-        policy = self._store.find(QOS_POLICIES, policy_id)
-        nodes = set(self._nodes.get(policy_id, ())) if policy is not None else set()
-        want = None
-        if policy is not None and nodes:
-            rules = [plain(rule) for rule in rules_of(self._store, policy_id)]
-            want = pb.QosPolicyWant(qos_policy=plain(policy), rules=rules)
+        want = want_of(self._store, policy_id)
+        nodes = set(self._nodes.get(policy_id, ())) if want is not None else set()
         await self._telling.tell(policy_id, dict.fromkeys(nodes, want))
         return None
 

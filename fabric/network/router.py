@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from fabric.network import flavor, router_interface, router_placing
+from fabric.network import flavor, qos_policy, router_interface, router_placing
 from fabric.network.agent import DEFAULT_ZONE
 from fabric.network.collection import AGENTS, INTERFACE_OWNER, ROUTERS, agent_id
 from fabric.network.grant import EXTERNAL, rely
@@ -13,7 +13,7 @@ from fabric.network.network import check_zones
 from fabric.network.own_port import Plug, Plugs
 from fabric.network.port import Ports
 from fabric.network.record import NetworkResource, is_external
-from fabric.network.router_gateway import Networks, differs, named, set_gateways, shown
+from fabric.network.router_gateway import Networks, differs, named, pair, set_gateways, shown
 from fabric.network.router_link import bad, check_routes, ports_of
 from fabric.network.subnet import Subnets
 from fabric.network.v1 import network_pb2, subnet_pb2
@@ -49,6 +49,7 @@ class Routers(NetworkResource[pb.Router]):
         super().__init__(store, policy)
         self._zone = config.node.availability_zone
         self._plugs, self._ports, self._subnets = plugs, ports, subnets
+        self._qos = qos_policy.QosPolicies(store, policy)
 
     def present(self, caller: Caller, message: pb.Router) -> pb.Router:
         full = copy_of(message)
@@ -179,6 +180,9 @@ class Routers(NetworkResource[pb.Router]):
             on = networks[gateway.network_id] = self._external(caller, gateway.network_id)
             rely(self.store, plug.txn, on.meta.id, on.meta.project_id, router.meta.project_id, EXTERNAL)
         self.require(caller, router, (f"{verb}_router:{rule}" for rule in gateway_rules(asked, had)))
+        for gateway, old in pair(asked, had):
+            before = old.qos_policy_id if old is not None else ""
+            qos_policy.name(self._qos, caller, router, before, gateway.qos_policy_id, plug.txn)
         set_gateways(plug, router, asked, networks)
 
     def _external(self, caller: Caller, network_id: str) -> network_pb2.Network:

@@ -16,12 +16,14 @@ from fabric.network.collection import (
     NETWORKS,
     PORT_FORWARDINGS,
     PORTS,
+    QOS_POLICIES,
     ROUTER_OWNERS,
     ROUTERS,
     SUBNETS,
     marked,
 )
 from fabric.network.port_forwarding import with_address
+from fabric.network.qos_policy import want_of
 from fabric.network.record import plain
 from fabric.network.router_link import ports_of, subnets_of
 from fabric.network.v1 import port_pb2, router_pb2
@@ -54,6 +56,7 @@ class RouterSpread:
             ),
             table(NETWORKS).subscribe(self._network_changed),
             table(SUBNETS).subscribe(self._subnet_changed),
+            table(QOS_POLICIES).subscribe(self._policy_changed),
             self._store.on_life(self._life_changed),
         ]
 
@@ -146,6 +149,13 @@ class RouterSpread:
         if subnet is not None:
             self._network_changed(subnet.spec.network_id)
 
+    def _policy_changed(self, policy_id: str) -> None:
+        table = self._store.table
+        routers = {router.meta.id for router in table(ROUTERS).by("qos_policy", policy_id)}
+        routers |= {floating.spec.router_id for floating in table(FLOATING_IPS).by("qos_policy", policy_id)}
+        for router_id in routers - {""}:
+            self.loop.wake(router_id)
+
     def _life_changed(self, node: str) -> None:
         if life_of(self._store, node) is not None:
             self._gone.pop(node, None)
@@ -183,6 +193,9 @@ def wanted(store: Store, router: router_pb2.Router) -> router_pb2.RouterWant:
     want.port_forwardings.extend(
         sorted((plain(with_address(store, f)) for f in forwardings), key=lambda f: f.meta.id)
     )
+    named = {gateway.qos_policy_id for gateway in router.spec.external_gateways}
+    named |= {floating.spec.qos_policy_id for floating in want.floating_ips}
+    want.qos_policies.extend(filter(None, (want_of(store, policy_id) for policy_id in sorted(named))))
     return want
 
 

@@ -208,6 +208,16 @@ _EXTENSIONS = {  # alias: name, description, updated
         "A policy for new networks of a project",
         "2017-04-06T10:00:00-00:00",
     ),
+    "qos-fip": (
+        "Floating IP QoS",
+        "The floating IP Quality of Service extension",
+        "2017-07-20T00:00:00-00:00",
+    ),
+    "qos-gateway-ip": (
+        "Gateway IP QoS",
+        "The gateway IP Quality of Service extension",
+        "2018-09-17T00:00:00-00:00",
+    ),
     "qos-port-network-policy": (
         "QoS port network policy ID",
         "Shows the policy of a port's network with the port",

@@ -51,6 +51,7 @@ FLOATING_IPS = Table(
         shown("status", "status.state", codec=STATUS),
         shown("dns_name", "spec.dns_name", write="create"),
         shown("dns_domain", "spec.dns_domain", write="create", codec=Text(255)),
+        shown("qos_policy_id", "spec.qos_policy_id", write=BOTH, codec=Text(36, nullable=True)),
         Field("port_details", compute=port_details),
         Field(
             "port_forwardings",

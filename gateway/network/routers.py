@@ -23,6 +23,7 @@ GATEWAY = Object(
         Field("network_id", "network_id", write=BOTH, required=True, codec=Uuid),
         Field("enable_snat", "enable_snat", write=BOTH, codec=BOOL, default=True),
         Field("external_fixed_ips", "external_fixed_ips", write=BOTH, codec=FIXED_IPS),
+        Field("qos_policy_id", "qos_policy_id", write=BOTH, codec=Text(36, nullable=True)),
     ],
 )
 GATEWAYS = List(GATEWAY, max=16)

@@ -10,6 +10,8 @@ from fabric.runtime.codec import Codec
 from fabric.runtime.node import Life
 from fabric.type.v1 import node_pb2
 from tests.functional.network.harness import Cloud, until
+from tests.functional.network.nodes import begin, told
+from tests.functional.network.outside import a_way_out
 
 POLICIES = "/qos/policies"
 
@@ -198,3 +200,34 @@ async def test_types_are_what_living_nodes_can_do(cloud: Cloud) -> None:
     finally:
         alive.cancel()
         await asyncio.gather(alive, return_exceptions=True)
+
+
+async def test_floating_ips_and_gateways_go_by_policies(cloud: Cloud) -> None:
+    await begin(cloud, "n1")
+    out = await a_way_out(cloud)
+    policy = await a_policy(cloud, shared=True)
+    rule = await a_rule(cloud, policy, "bandwidth_limit", max_kbps=1000)
+    gateway = {"network_id": out.public["id"], "qos_policy_id": policy["id"]}
+    router = await cloud.put("router", out.router["id"], external_gateway_info=gateway)
+    assert router["external_gateway_info"]["qos_policy_id"] == policy["id"]
+    port = await cloud.make("port", network_id=out.inner["id"])
+    floating = await cloud.make(
+        "floatingip", floating_network_id=out.public["id"], port_id=port["id"], qos_policy_id=policy["id"]
+    )
+    assert floating["qos_policy_id"] == policy["id"]
+
+    def limits() -> list[int]:
+        want = told(cloud, "n1", out.router["id"])
+        return [rule.spec.max_kbps for known in want.qos_policies for rule in known.rules] if want else []
+
+    await until(lambda: limits() == [1000])
+    path = f"{POLICIES}/{policy['id']}"
+    body = {"bandwidth_limit_rule": {"max_kbps": 2000}}
+    await cloud.call("PUT", f"{path}/bandwidth_limit_rules/{rule['id']}", body, token="p1.admin")
+    await until(lambda: limits() == [2000])
+    await cloud.refused(409, "QosPolicyInUse", "DELETE", path, token="p1.admin")
+    await cloud.put("router", out.router["id"], external_gateway_info={"network_id": out.public["id"]})
+    await cloud.refused(409, "QosPolicyInUse", "DELETE", path, token="p1.admin")
+    await cloud.put("floatingip", floating["id"], qos_policy_id=None)
+    await until(lambda: limits() == [])
+    assert (await cloud.call("DELETE", path, token="p1.admin")).status_code == 204

@@ -11,7 +11,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 
 from agents.network.name import shaper, tap
-from tests.system.network.lab import Cloud, Guest, eventually, running, until
+from tests.system.network.lab import Cloud, Guest, Host, eventually, running, until
 from tests.unit.agents.network.wants import a_network, a_policy, a_port, a_subnet
 
 KBPS = 4000
@@ -46,11 +46,11 @@ async def pair(state_dir: Path, **rules: dict[str, object]) -> AsyncIterator[tup
             yield it, one, two
 
 
-async def kbps(sender: Guest, receiver: Guest, address: str) -> float:
+async def kbps(sender: Host, receiver: Host, address: str) -> float:
     """What a TCP transfer carries, in kbit/s of its data, after its first half second."""
 
     def listen() -> socket.socket:
-        handle = socket.create_server((address, 5001))
+        handle = socket.create_server(("", 5001))
         handle.settimeout(10)
         return handle
 

@@ -1,0 +1,65 @@
+"""What passes a router's gateway is limited by the policies of the gateway and of its floating IPs."""
+
+import contextlib
+import uuid
+from pathlib import Path
+
+from fabric.network.v1 import router_pb2
+from tests.system.network.lab import Cloud, Guest, Host, running, until
+from tests.system.network.test_qos import kbps
+from tests.system.network.test_router import ACTIVE, HERE, a_site, an_internet, an_outside, state
+from tests.unit.agents.network.wants import a_policy, a_router, a_router_port, translate
+
+OUT, INTO, OF_THE_GATEWAY = 4000, 2000, 8000
+
+
+async def test_limits_of_a_floating_ip_and_of_a_gateway_hold(tmp_path: Path) -> None:
+    cloud, outside = Cloud(), an_outside()
+    inside, port = a_site(cloud, 1)
+    cloud.networks.bind(outside.network.meta.id, outside)
+    gateway = a_router_port(outside, "203.0.113.10", gateway=True)
+    router = a_router(a_router_port(inside, "10.0.1.1"), gateway)
+    router_id = router.router.meta.id
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(running(cloud, tmp_path))
+        cloud.routers.bind(router_id, router)
+        await cloud.active(port.meta.id)
+        await until(lambda: state(cloud, router_id) == ACTIVE)
+        guest = stack.enter_context(contextlib.closing(Guest(port)))
+        await guest.address("10.0.1.5/24", routes={"0.0.0.0/0": "10.0.1.1"})
+        internet = stack.enter_context(an_internet())
+
+        of_gateway = a_policy(str(uuid.uuid4()), bandwidth_limit__egress={"max_kbps": OF_THE_GATEWAY})
+        router.qos_policies.append(of_gateway)
+        router.router.spec.external_gateways[0].qos_policy_id = of_gateway.qos_policy.meta.id
+        await settled(cloud, router)
+        assert OF_THE_GATEWAY / 2 < await kbps(guest, internet, "198.51.100.9") < 1.1 * OF_THE_GATEWAY
+
+        of_address = a_policy(
+            str(uuid.uuid4()),
+            bandwidth_limit__egress={"max_kbps": OUT},
+            bandwidth_limit__ingress={"max_kbps": INTO},
+        )
+        translate(router, gateway, "203.0.113.20", "10.0.1.5")
+        router.qos_policies.append(of_address)
+        router.floating_ips[0].spec.qos_policy_id = of_address.qos_policy.meta.id
+        await settled(cloud, router)
+        assert OUT / 2 < await kbps(guest, internet, "198.51.100.9") < 1.1 * OUT
+        assert INTO / 2 < await kbps(Host(HERE), guest, "203.0.113.20") < 1.1 * INTO
+
+        del router.qos_policies[:]
+        await settled(cloud, router)
+        assert await kbps(guest, internet, "198.51.100.9") > 1.5 * OF_THE_GATEWAY
+
+
+async def settled(cloud: Cloud, router: router_pb2.RouterWant) -> None:
+    """Return when the agent has made the router as it is now."""
+    router.router.meta.generation += 1
+    cloud.routers.bind(router.router.meta.id, router)
+    generation = router.router.meta.generation
+
+    def done() -> bool:
+        status = cloud.routers.status(router.router.meta.id)
+        return status is not None and status.observed_generation == generation
+
+    await until(done)
