@@ -16,6 +16,7 @@ from agents.compute.image_cache import ImageCache, touch
 from agents.compute.node import Node
 from agents.compute.patience import Buttons, Failures
 from agents.compute.settings import ComputeSettings
+from agents.compute.snapshot import SendCopy, Snapshots
 from agents.compute.step import (
     Around,
     Step,
@@ -54,6 +55,7 @@ _QUIET = (  # logged when they act
     Step.PRESS_BUTTON,
     Step.UNPLUG,
     Step.REPORT_TRANSFER,
+    Step.WAIT_FOR_COPY,
 )
 
 
@@ -61,6 +63,11 @@ async def no_files(server_id: str, transfer: pb.Transfer) -> AsyncIterator[Piece
     """For agents without a way to others."""
     raise Unavailable("there is no way to other nodes", server=server_id)
     yield
+
+
+async def no_images(snapshot: pb.SnapshotWant, size_bytes: int, pieces: AsyncIterator[bytes]) -> None:
+    """For agents without a way to image agents."""
+    raise Unavailable("there is no way to image agents", image=snapshot.image_id)
 
 
 class Servers(Protocol):
@@ -90,6 +97,7 @@ class ComputeAgent:
         settings: ComputeSettings,
         node: Node | None = None,
         fetch_files: FetchFiles = no_files,
+        send_copy: SendCopy = no_images,
         fence: Fence | None = None,
     ) -> None:
         self._store = store
@@ -102,6 +110,7 @@ class ComputeAgent:
         self.passwords = GuestPasswords(store, self._loop.wake)
         self._work = Work(self._loop.wake)
         self._transfers = Transfers(driver, self._work, fetch_files)
+        self._snapshots = Snapshots(driver, self._work, send_copy)
         self._buttons = Buttons(
             self._node.clock, 2 * max(settings.stop_timeout, settings.soft_reboot_timeout) + _GUEST_POLL
         )
@@ -161,11 +170,11 @@ class ComputeAgent:
         match step:
             case Step.FORGET:
                 self._forget(server_id)
-                await self._report(
-                    server_id, pb.ServerStatus(released=True, observed_generation=server.meta.generation)
-                )
+                released = pb.ServerStatus(released=True, observed_generation=server.meta.generation)
+                await self._report(want, None, released)
                 return None
             case Step.REMOVE:
+                await self._snapshots.stop(server_id)
                 await self._driver.remove(server_id)
                 return AGAIN
             case Step.FETCH:
@@ -189,6 +198,19 @@ class ComputeAgent:
             case Step.SEND:
                 self._transfers.send(want)
                 return _SOON
+            case Step.COPY_DISK:
+                await self._snapshots.copy(want)
+                await self._report(want, found, observed(server, found, settled=False))
+                return None  # woken when it is done
+            case Step.WAIT_FOR_COPY:
+                await self._report(want, found, observed(server, found, settled=False))
+                return None
+            case Step.SEND_COPY:
+                self._snapshots.send(want)
+            case Step.CLEAN:
+                if not want.snapshot.image_id:
+                    await self._snapshots.stop(server_id)
+                await self._driver.clean(server_id, want.snapshot.image_id)
             case Step.STOP_SENDING:
                 await self._driver.stop_sending(server_id)
                 return _SOON
@@ -231,9 +253,7 @@ class ComputeAgent:
         key = f"fetch for {want.server.meta.id}"
         self._work.raise_failure(key)
         self._work.start(key, want.server.meta.id, lambda: self._ensured(want.image))
-        await self._report(
-            want.server.meta.id, observed(want.server, found, settled=False, reason="FETCHING_IMAGE")
-        )
+        await self._report(want, found, observed(want.server, found, settled=False, reason="FETCHING_IMAGE"))
         return None  # woken when it is done
 
     async def _ensured(self, source: pb.ImageSource) -> None:
@@ -260,9 +280,7 @@ class ComputeAgent:
         if not has_base:
             return AGAIN
         self._transfers.receive(want, base)
-        await self._report(
-            want.server.meta.id, observed(want.server, None, settled=False, reason="RECEIVING_DISKS")
-        )
+        await self._report(want, None, observed(want.server, None, settled=False, reason="RECEIVING_DISKS"))
         return None  # woken when it is done
 
     async def _report_transfer(
@@ -271,7 +289,7 @@ class ComputeAgent:
         status = observed(want.server, found, settled=False)
         status.transfer.CopyFrom(transfer_status(want, found, around))
         status.transfer.directory = await self._driver.directory(want.server.meta.id)
-        await self._report(want.server.meta.id, status)
+        await self._report(want, found, status)
         prepared = status.transfer.state == pb.TransferStatus.STATE_PREPARED
         return _SOON if prepared and want.transfer.role == pb.Transfer.ROLE_RECEIVE else None
 
@@ -327,7 +345,8 @@ class ComputeAgent:
             if not surplus_ports(server, found):
                 return AGAIN
         self._failures.forget(server_id)
-        await self._report(server_id, observed(server, found, settled=True, reason=reason, message=message))
+        status = observed(server, found, settled=True, reason=reason, message=message)
+        await self._report(want, found, status)
         return _UNPLUG_EVERY if surplus else None
 
     async def _leave(self, server_id: str) -> timedelta | None:
@@ -366,15 +385,17 @@ class ComputeAgent:
         if want.transfer.role:
             status.transfer.migration_id = want.transfer.migration_id
             status.transfer.state, status.transfer.message = status.transfer.STATE_FAILED, error.message
-        await self._report(server.meta.id, status)
+        await self._report(want, found, status)
         return retry
 
     async def _report_waiting(self, want: pb.ServerWant, found: Found, reason: str, message: str) -> None:
-        await self._report(
-            want.server.meta.id, observed(want.server, found, settled=False, reason=reason, message=message)
-        )
+        status = observed(want.server, found, settled=False, reason=reason, message=message)
+        await self._report(want, found, status)
 
-    async def _report(self, server_id: str, status: pb.ServerStatus) -> None:
+    async def _report(self, want: pb.ServerWant, found: Found | None, status: pb.ServerStatus) -> None:
+        server_id = want.server.meta.id
+        if (snapshot := self._snapshots.status(want, found)) is not None:
+            status.snapshot.CopyFrom(snapshot)
         before = self._store.status(server_id)
         self.passwords.put_into(server_id, status)
         if before is not None:
@@ -408,6 +429,9 @@ class ComputeAgent:
             fenced=self._fence is not None and self._fence.was_ended(server.meta.id),
             sending=self._transfers.sending(server.meta.id),
             send_failed=self._transfers.failed(want),
+            copying=self._snapshots.copying(want),
+            copy_failed=self._snapshots.failed(want),
+            copy_unsent=self._snapshots.unsent(want),
         )
 
     def _image_ready(self, want: pb.ServerWant) -> bool:
@@ -419,6 +443,7 @@ class ComputeAgent:
         self._buttons.forget(server_id)
         self._failures.forget(server_id)
         self._transfers.forget(server_id)
+        self._snapshots.forget(server_id)
         self._waits.pop(server_id, None)
         self._orphans.pop(server_id, None)
 

@@ -1,5 +1,6 @@
 """Domain XML: what libvirt is told about a server, and what it says of one. No I/O."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
@@ -88,6 +89,15 @@ def moved(xml: str, folder: str, transfer: pb.Transfer) -> str:
     if (element_ := tree.find(f"metadata/{_MARK}")) is not None:
         element_.set("node", transfer.node)
     return ET.tostring(tree, encoding="unicode")
+
+
+def disk_files(domain: ET.Element) -> Mapping[str, str]:
+    """The files of its disks, by what libvirt calls them."""
+    return {
+        target.get("dev", ""): source.get("file", "")
+        for disk in domain.iterfind("devices/disk")
+        if (target := disk.find("target")) is not None and (source := disk.find("source")) is not None
+    }
 
 
 def writable_disks(domain: ET.Element) -> list[str]:

@@ -66,6 +66,8 @@ class Found:
     in_between: bool = False  # the hypervisor is about to change it: not yet up, not yet off
     halted: bool = False  # its guest does not run, for a live migration comes or goes, or was broken off
     sending: migration_pb2.Progress | None = None  # it goes to another node just now
+    copies: tuple[str, ...] = ()  # the whole copies of its root disk
+    has_rest: bool = False  # there is something half made or half removed beside
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,26 @@ class ComputeDriver(Protocol):
 
     async def hurry(self, server_id: str) -> None:
         """Pause the guest that is being sent, so that it changes no more memory."""
+        ...
+
+    async def ensure_copy(self, server_id: str, copy: str) -> None:
+        """Have a copy of the root disk as it was at one moment, a qcow2 of its own; a running guest goes on.
+
+        A domain that is off stays off meanwhile. Raises HypervisorRefused, PoolFull, ImageUnusable;
+        ChangedMeanwhile: the domain started or ended. Cancelled: perhaps a part is left, see clean().
+        """
+        ...
+
+    async def copy_size_bytes(self, server_id: str, copy: str) -> int:
+        """How long the copy's file is. Raises NotFound."""
+        ...
+
+    def read_copy(self, server_id: str, copy: str) -> AsyncIterator[bytes]:
+        """The copy's file, in pieces. Raises NotFound."""
+        ...
+
+    async def clean(self, server_id: str, copy: str = "") -> None:
+        """Make copies but for the one not exist, nor what is half made or half removed; nothing is being made."""
         ...
 
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
+from agents.compute import disk
 from agents.compute.driver import (
     NO_DOMAIN,
     PAUSED,
@@ -26,6 +27,7 @@ from fabric.compute.v1 import migration_pb2, node_pb2, server_pb2
 from fabric.runtime.errors import NotFound
 
 _DISK = "disk"
+_COPY = disk.empty_qcow2()  # of which image agents make an image
 
 
 @dataclass
@@ -95,6 +97,7 @@ class FakeDriver:
         found = Found(
             power=STOPPED,
             build=domain.found.build,
+            copies=domain.found.copies,
             marks=marks,
             nics=nics,
             domain_name=f"instance-{server.meta.id}",
@@ -142,17 +145,17 @@ class FakeDriver:
     async def ensure_received(
         self, want: server_pb2.ServerWant, base: Path | None, pieces: AsyncIterator[Piece]
     ) -> None:
-        disk = b"".join([piece.data async for piece in pieces])
+        received = b"".join([piece.data async for piece in pieces])
         server_id, build = want.server.meta.id, want.server.spec.rebuild_generation
         if server_id not in self.domains:
-            self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN, build=build), disk=disk)
+            self.domains[server_id] = FakeDomain(Found(power=NO_DOMAIN, build=build), disk=received)
 
     async def read_files(self, server_id: str, *, fixed_only: bool) -> AsyncIterator[Piece]:
         if server_id not in self.domains:
             raise NotFound("no such domain on this node", server=server_id)
-        disk = self.domains[server_id].disk
+        held = self.domains[server_id].disk
         if not fixed_only:
-            yield Piece(_DISK, len(disk), 0, disk)
+            yield Piece(_DISK, len(held), 0, held)
 
     async def directory(self, server_id: str) -> str:
         return str(self.settings.directory or "")
@@ -187,6 +190,24 @@ class FakeDriver:
         if server_id in self._sending:
             self._sending[server_id].set()
 
+    async def ensure_copy(self, server_id: str, copy: str) -> None:
+        domain = self._domain(server_id)
+        if copy not in domain.found.copies:
+            self._put(server_id, domain, copies=(*domain.found.copies, copy))
+
+    async def copy_size_bytes(self, server_id: str, copy: str) -> int:
+        self._check_copy(server_id, copy)
+        return len(_COPY)
+
+    async def read_copy(self, server_id: str, copy: str) -> AsyncIterator[bytes]:
+        self._check_copy(server_id, copy)
+        yield _COPY
+
+    async def clean(self, server_id: str, copy: str = "") -> None:
+        if (domain := self.domains.get(server_id)) is not None:
+            kept = tuple(found for found in domain.found.copies if found == copy)
+            self._put(server_id, domain, copies=kept)
+
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:
         if server_id not in self.domains:
             raise NotFound("no such domain on this node", server=server_id)
@@ -208,6 +229,11 @@ class FakeDriver:
         if server_id not in self.domains:
             raise ChangedMeanwhile("the domain is gone", server=server_id)
         return self.domains[server_id]
+
+    def _check_copy(self, server_id: str, copy: str) -> None:
+        domain = self.domains.get(server_id)
+        if domain is None or copy not in domain.found.copies:
+            raise NotFound("no such copy on this node", server=server_id, copy=copy)
 
     def _has_room_for(self, domain: FakeDomain) -> None:
         up = (RUNNING, PAUSED)

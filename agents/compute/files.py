@@ -17,6 +17,8 @@ from fabric.runtime.errors import NotFound
 
 _ROOT, _EPHEMERAL, _SWAP, _CONFIG = "disk.qcow2", "ephemeral.qcow2", "swap.raw", "config.iso"
 _BUILD = "build"  # which rebuild_generation the files are of; absent: the first
+_COPY, _PART = "copy.", ".part"  # of the root disk, for images
+_CHUNK_BYTES = 1 << 20
 _MAKING = ".making"
 _REMOVING = ".removing"
 
@@ -149,6 +151,43 @@ class ServerFiles:
         """Where the server's files are, or would be."""
         return self._of(server_id)
 
+    def root(self, server_id: str) -> Path:
+        return self._of(server_id) / _ROOT
+
+    def copies(self, server_id: str) -> tuple[str, ...]:
+        """The whole ones."""
+        names = [path.name for path in self._of(server_id).glob(f"{_COPY}*")]
+        return tuple(name.removeprefix(_COPY) for name in names if not name.endswith(_PART))
+
+    @asynccontextmanager
+    async def copying(self, server_id: str, copy: str) -> AsyncIterator[Path | None]:
+        """A file name that becomes the copy's at the end; None: it is here. Raises NotFound."""
+        path = self._of(server_id) / f"{_COPY}{copy}"
+        part = path.with_name(path.name + _PART)
+        if not self.root(server_id).exists():
+            raise NotFound("no such server on this node", server=server_id)
+        if path.exists():
+            yield None
+            return
+        part.unlink(missing_ok=True)
+        try:
+            yield part
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def copy_size_bytes(self, server_id: str, copy: str) -> int:
+        path = self._of(server_id) / f"{_COPY}{copy}"
+        if not path.exists():
+            raise NotFound("no such copy on this node", server=server_id, copy=copy)
+        return path.stat().st_size
+
+    async def read_copy(self, server_id: str, copy: str) -> AsyncIterator[bytes]:
+        self.copy_size_bytes(server_id, copy)
+        with (self._of(server_id) / f"{_COPY}{copy}").open("rb") as file:
+            while piece := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                yield piece
+
     def console_log(self, server_id: str) -> Path:
         return self._of(server_id) / "console.log"
 
@@ -173,10 +212,18 @@ class ServerFiles:
         for path in self._variants(server_id):
             shutil.rmtree(self._put_aside(path, server_id))
 
-    def clean(self, server_id: str) -> None:
-        """Remove what is half made or half removed."""
+    def has_rest(self, server_id: str) -> bool:
+        """Whether there is what clean() removes, beside whole copies."""
+        parts = self._of(server_id).glob(f"{_COPY}*{_PART}")
+        return any(self._directory.glob(f"{server_id}.*")) or any(parts)
+
+    def clean(self, server_id: str, copy: str = "") -> None:
+        """Remove what is half made or half removed, and copies but for the one."""
         for path in self._directory.glob(f"{server_id}.*"):
             shutil.rmtree(path)
+        for path in self._of(server_id).glob(f"{_COPY}*"):
+            if path.name != f"{_COPY}{copy}":
+                path.unlink()
 
     def _put_aside(self, path: Path, server_id: str) -> Path:
         return path.rename(self._directory / f"{server_id}{_REMOVING}{uuid.uuid4().hex[:8]}")

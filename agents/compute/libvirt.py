@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import libvirt  # type: ignore[import-untyped]
 
-from agents.compute import cpu, domain, live_migration, stray
+from agents.compute import backup_job, cpu, disk, domain, live_migration, stray
 from agents.compute.connection import Connection
 from agents.compute.driver import (
     NO_DOMAIN,
@@ -26,7 +27,7 @@ from agents.compute.files import ServerFiles
 from agents.compute.libvirtd import client_parameters, domain_log_directory, seen_from_outside
 from agents.compute.settings import ComputeSettings
 from fabric.compute.v1 import node_pb2, server_pb2
-from fabric.runtime.errors import NotFound, Unavailable
+from fabric.runtime.errors import FabricError, NotFound, Unavailable
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -50,6 +51,7 @@ _OFF = {
     libvirt.VIR_DOMAIN_SHUTOFF_DAEMON: "DAEMON",
 }
 _RECONNECT_EVERY_S = 1.0
+_LOOK_AT_JOB_EVERY_S = 0.2
 
 
 class LibvirtDriver:
@@ -235,6 +237,27 @@ class LibvirtDriver:
 
         await self._connection.run(pause)
 
+    async def ensure_copy(self, server_id: str, copy: str) -> None:
+        async with self._files.copying(server_id, copy) as part:
+            if part is None:
+                return
+            root = self._files.root(server_id)
+            await self._end_job(server_id)
+            if await self._connection.run(lambda found: self._begin_job(found, server_id, root, part)):
+                await self._follow_job(server_id)
+            else:
+                await disk.copy(root, part)
+
+    async def copy_size_bytes(self, server_id: str, copy: str) -> int:
+        return self._files.copy_size_bytes(server_id, copy)
+
+    def read_copy(self, server_id: str, copy: str) -> AsyncIterator[bytes]:
+        return self._files.read_copy(server_id, copy)
+
+    async def clean(self, server_id: str, copy: str = "") -> None:
+        await self._end_job(server_id)
+        await asyncio.to_thread(self._files.clean, server_id, copy)
+
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:
         if not self._files.exist(server_id):
             raise NotFound("no such domain on this node", server=server_id)
@@ -269,7 +292,13 @@ class LibvirtDriver:
         if dom is None:
             if not self._files.any_left(server_id):
                 return None
-            return Found(NO_DOMAIN, self._files.exist(server_id), self._files.build(server_id))
+            return Found(
+                NO_DOMAIN,
+                self._files.exist(server_id),
+                self._files.build(server_id),
+                copies=self._files.copies(server_id),
+                has_rest=self._files.has_rest(server_id),
+            )
         tree = ET.fromstring(dom.XMLDesc())
         marked = domain.parse_mark(tree)
         power, why, in_between = _power(dom)
@@ -284,7 +313,53 @@ class LibvirtDriver:
             in_between=in_between,
             halted=live_migration.is_halted(dom),
             sending=live_migration.progress(dom),
+            copies=self._files.copies(server_id),
+            has_rest=self._files.has_rest(server_id),
         )
+
+    def _begin_job(self, connection: libvirt.virConnect, server_id: str, root: Path, part: Path) -> bool:
+        """False: the domain is off."""
+        dom = self._lookup(connection, server_id)
+        if dom is None or not dom.isActive():
+            return False
+        backup_job.begin(dom, root, part)
+        return True
+
+    async def _follow_job(self, server_id: str) -> None:
+        """Return when the disk is copied."""
+
+        def is_over(connection: libvirt.virConnect) -> bool:
+            dom = self._existing(connection, server_id)
+            if backup_job.is_running(dom):
+                return False
+            backup_job.check_result(dom)
+            return True
+
+        try:
+            await self._until(is_over)
+        except asyncio.CancelledError:
+            with suppress(FabricError):
+                await self._end_job(server_id)
+            raise
+
+    async def _end_job(self, server_id: str) -> None:
+        """Have no backup job of it under way: one of an earlier agent is of no use to this one."""
+
+        def abort(connection: libvirt.virConnect) -> bool:
+            dom = self._lookup(connection, server_id)
+            if dom is None or not backup_job.is_running(dom):
+                return True
+            dom.abortJob()
+            return False
+
+        await self._until(abort)
+
+    async def _until(self, is_so: Callable[[libvirt.virConnect], bool]) -> None:
+        """Ask again and again: libvirt has no event for the end of a job."""
+        while True:
+            if await self._connection.run(is_so):
+                return
+            await asyncio.sleep(_LOOK_AT_JOB_EVERY_S)
 
     async def _grow(self, server: server_pb2.Server) -> None:
         """A domain that is off, or not there yet, may have larger disks than before."""

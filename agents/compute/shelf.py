@@ -71,6 +71,7 @@ def _parsed(raw: dict[str, Any]) -> FakeDomain:
     found, marks = raw["found"], raw["found"]["marks"]
     launched = marks["launch_time"]
     found["marks"] = Marks(**marks | {"launch_time": datetime.fromisoformat(launched) if launched else None})
+    found["copies"] = tuple(found.get("copies", ()))
     found["nics"] = tuple(FoundNic(**nic) for nic in found["nics"])
     return FakeDomain(
         Found(**found), raw["ram_mib"], base64.b64decode(raw["console"]), base64.b64decode(raw["disk"])

@@ -39,6 +39,10 @@ class Step(enum.Enum):
     SEND = enum.auto()
     STOP_SENDING = enum.auto()
     REPORT_TRANSFER = enum.auto()  # what transfer_state says
+    COPY_DISK = enum.auto()  # for a snapshot
+    WAIT_FOR_COPY = enum.auto()
+    SEND_COPY = enum.auto()  # to the image agent
+    CLEAN = enum.auto()  # what a crash, or a snapshot that is over, has left
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class Around:
     fenced: bool = False  # it is off because the node had lost its lease
     sending: bool = False  # we are at it
     send_failed: str = ""  # why the present migration could not be sent
+    copying: bool = False  # the disk, for the snapshot that is wanted
+    copy_failed: bool = False
+    copy_unsent: bool = False  # it has a place to go to, and we have not begun
 
 
 def next_step(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
@@ -68,12 +75,24 @@ def next_step(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
         return Step.DEFINE
     if found.in_between:
         return Step.WAIT
-    step = _power_step(server, found, around) or _nic_step(server, found, around)
+    step = _snapshot_step(want, found, around)
+    step = step or _power_step(server, found, around) or _nic_step(server, found, around)
     if step is not None and step is not Step.UNPLUG:
         return step
     if marks_reached(server, found, around) != found.marks:
         return Step.MARK
+    if found.has_rest or set(found.copies) - {want.snapshot.image_id}:
+        return Step.CLEAN
     return step or Step.SETTLE
+
+
+def _snapshot_step(want: pb.ServerWant, found: Found, around: Around) -> Step | None:
+    """While the disk is copied nothing else is done: who is off must stay off."""
+    if not want.snapshot.image_id or around.copy_failed:
+        return None
+    if want.snapshot.image_id not in found.copies:
+        return Step.WAIT_FOR_COPY if around.copying else Step.COPY_DISK
+    return Step.SEND_COPY if around.copy_unsent else None
 
 
 def _disk_step(found: Found | None, around: Around) -> Step:

@@ -15,6 +15,7 @@ from agents.compute.libvirt import LibvirtDriver
 from agents.compute.libvirtd import seen_from_outside
 from agents.compute.node import Node
 from agents.compute.rpc import ComputeNode
+from agents.compute.send_copy import send_copy
 from agents.compute.settings import ComputeSettings
 from agents.image.fetch import fetch
 from agents.running import Running, Servers, first_of
@@ -87,7 +88,14 @@ class Compute:
         self._life = life
         files = partial(fetch_files, identity=self._running.identity)
         self._agent = ComputeAgent(
-            servers, self._driver, self._images(), self._settings, self._node(), files, self._fence
+            servers,
+            self._driver,
+            self._images(),
+            self._settings,
+            self._node(),
+            fetch_files=files,
+            send_copy=partial(send_copy, identity=self._running.identity),
+            fence=self._fence,
         )
         self._running.passwords = self._agent.passwords
         return [wants.cache]

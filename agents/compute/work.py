@@ -31,6 +31,13 @@ class Work:
             del self._tasks[key]
             task.result()
 
+    async def stop(self, key: str) -> None:
+        """Cancel it, and forget how it ended."""
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def close(self) -> None:
         """Cancel all of it."""
         for task in self._tasks.values():
@@ -39,7 +46,7 @@ class Work:
         self._tasks.clear()
 
     def _ended(self, key: str, task: asyncio.Task[Any]) -> None:
-        if task.cancelled() or task.exception() is None:
-            self._tasks.pop(key, None)
+        if (task.cancelled() or task.exception() is None) and self._tasks.get(key) is task:
+            del self._tasks[key]
         for waiting in self._waiting.pop(key, ()):
             self._wake(waiting)

@@ -17,6 +17,7 @@ from fabric.compute.nic import Nics
 from fabric.compute.node import AGENT, NODES
 from fabric.compute.node_registry import NodeRegistry
 from fabric.compute.server import SERVERS
+from fabric.compute.snapshots import Snapshots
 from fabric.compute.want import Wants
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
@@ -42,7 +43,7 @@ def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[]
 async def _servers(store: Store, config: Config, client: Client, signer: Signer) -> None:
     absences = Absences(store, timedelta(seconds=config.compute.evacuate_after_s))
     wants = Wants(store, ImageSources(store, signer), signer)
-    lifecycle = Lifecycle(store, config, Nics(client), wants, absences)
+    lifecycle = Lifecycle(store, config, Nics(client), Snapshots(store, client), wants, absences)
     table = store.table(SERVERS)
     loop = Loop("compute-servers", lifecycle.reconcile, table.ids, concurrency=_SERVERS_AT_ONCE)
     stop = table.subscribe(loop.wake)

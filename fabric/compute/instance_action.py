@@ -52,6 +52,15 @@ def note_failure(store: Store, txn: Transaction, server_id: str, request_id: str
         txn.update(ACTIONS, failed)
 
 
+def end(store: Store, txn: Transaction, server_id: str, request_id: str, message: str) -> None:
+    """Note that what outlives its call is over; message: why it failed, empty: it went well."""
+    action = store.find(ACTIONS, f"{server_id}:{request_id}")
+    if action is not None:
+        ended = copy_of(action)
+        ended.message = message
+        txn.update(ACTIONS, ended)
+
+
 def _age(action: pb.InstanceAction) -> tuple[int, int]:
     return action.meta.create_time.seconds, action.meta.create_time.nanos
 

@@ -14,6 +14,8 @@ from fabric.compute.network_view import has_old_addresses
 from fabric.compute.nic import Nics
 from fabric.compute.node import NODES, lives
 from fabric.compute.server import SERVERS, nics_ready
+from fabric.compute.snapshot import is_under_way
+from fabric.compute.snapshots import Snapshots
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.want import Wants
 from fabric.runtime.config import Config
@@ -30,10 +32,19 @@ _LOOK_AGAIN = timedelta(seconds=1)
 class Lifecycle:
     """Takes one step at a time; each can be repeated, and each is one transaction."""
 
-    def __init__(self, store: Store, config: Config, nics: Nics, wants: Wants, absences: Absences) -> None:
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        nics: Nics,
+        snapshots: Snapshots,
+        wants: Wants,
+        absences: Absences,
+    ) -> None:
         self._store = store
         self._config = config
         self._nics = nics
+        self._snapshots = snapshots
         self._candidates = Candidates(store, config.compute)
         self._wants = wants
         self._moves = Moves(store, config.compute, wants, absences, self._choose)
@@ -54,9 +65,13 @@ class Lifecycle:
         if server.releasing and await self._release_nics(server):
             return timedelta(0)
         if is_moving(server):
+            if is_under_way(server) and await self._snapshots.step(server) is None:
+                return timedelta(0)
             return await self._moves.step(server)
         if not server.HasField("fault"):
             await self._wants.tell(server)
+        if is_under_way(server):
+            return await self._snapshots.step(server)
         return None
 
     # -- placing
@@ -162,6 +177,8 @@ class Lifecycle:
         holders = [node for node in SERVERS.nodes(server) if node == server.node or node in alive]
         if not await self._wants.let_go(server, holders):
             return None
+        if is_under_way(server):
+            await self._snapshots.drop(server)
         # Also those that were made just before a crash, and so are only asked for.
         asked = (pb.Nic(port_id=request.port_id, owned=request.owned) for request in server.spec.networks)
         for nic in {nic.port_id: nic for nic in (*asked, *server.nics, *server.releasing)}.values():

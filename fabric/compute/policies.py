@@ -104,6 +104,8 @@ _RULES: Mapping[str, str] = {
     f"{_API}:servers:confirm_resize": OWNER_WRITE,
     f"{_API}:servers:revert_resize": OWNER_WRITE,
     f"{_API}:servers:rebuild": OWNER_WRITE,
+    f"{_API}:servers:create_image": OWNER_WRITE,
+    f"{_API}:os-create-backup": OWNER_WRITE,
     f"{_API}:os-admin-actions:reset_state": ADMIN,
     f"{_API}:os-server-diagnostics": ADMIN,
     "placement:resource_providers:list": _PLACEMENT,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fabric.compute import guest_password, migration
+from fabric.compute import guest_password, migration, snapshot
 from fabric.compute.demand import demand
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.errors import FailedPrecondition
@@ -170,6 +170,8 @@ def _task_state(server: pb.Server, vm_state: str) -> str:
         return _MOVING.get((move.kind, move.phase), _MOVING.get((move.kind, 0), ""))
     if is_rebuilding(server):
         return "rebuilding"
+    if snapshot.is_under_way(server):
+        return snapshot.task_state(server)
     if vm_state == "building":
         if not server.node:
             return "scheduling"
@@ -228,10 +230,12 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "revertResize": ("resized",),
     "evacuate": ("active", "stopped", "error"),
     "rebuild": ("active", "stopped", "error"),
+    "createImage": ("active", "stopped", "paused", "suspended"),
+    "createBackup": ("active", "stopped", "paused", "suspended"),
 }
 _HURRIED = {
     "hard reboot": ("rebooting", "rebooting_hard", "pausing", "unpausing", "suspending", "resuming"),
-    "evacuate": ("rebuilding",),
+    "evacuate": ("rebuilding", *snapshot.TASK_STATES),
 }
 
 

@@ -196,6 +196,7 @@ class ServerCreation:
             node=image.node,
             sha512=image.view.hash_value,
             properties=image.spec.properties,
+            min_ram_mib=image.spec.min_ram_mib,
         )
 
     def fill_key(self, spec: pb.ServerSpec, caller: Caller) -> None:

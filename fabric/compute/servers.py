@@ -13,6 +13,8 @@ from fabric.compute.rebuild import Rebuilds
 from fabric.compute.server import SERVERS
 from fabric.compute.server_create import ServerCreation, check_metadata
 from fabric.compute.server_ports import PORT_ACTIONS, ServerPorts
+from fabric.compute.snapshots import NAMES as SNAPSHOT_NAMES
+from fabric.compute.snapshots import Snapshots
 from fabric.compute.v1 import migration_pb2, node_pb2, node_pb2_grpc
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.network.v1 import port_pb2, port_pb2_grpc
@@ -63,6 +65,8 @@ _RULES = {
     "evacuate": "os-evacuate",
     "rebuild": "servers:rebuild",
     "clear_password": "os-server-password:clear",
+    "create_image": "servers:create_image",
+    "create_backup": "os-create-backup",
 }
 _ACTION_NAMES = {"attach_port": "attach_interface", "detach_port": "detach_interface"}  # as Nova records them
 _ACTION_NAMES |= server_move.NAMES
@@ -88,6 +92,7 @@ class Servers(Resource[pb.Server]):
         self._agents = agents
         self._creation = ServerCreation(store, client)
         self._rebuilds = Rebuilds(store, self._creation)
+        self._snapshots = Snapshots(store, client)
         self._ports = ServerPorts(client)
 
     async def CreateServer(self, request: pb.CreateServerRequest, caller: Caller) -> pb.CreateServerResponse:
@@ -177,6 +182,9 @@ class Servers(Resource[pb.Server]):
             raise InvalidArgument("No action is named.", field="action")
         server = self.find(request.id, caller)
         self.policy.enforce(caller, f"{_API}:{_RULES[action]}", self.target(server))
+        if action in SNAPSHOT_NAMES:  # it changes nothing of the server: also of one that is locked
+            asked = getattr(request, action)
+            return await self._snapshots.begin(server, action, asked, caller)
         if action not in ("lock", "unlock"):
             rules.check_unlocked(server, override=caller.is_admin)
         name = _ACTION_NAMES.get(action, action)

@@ -89,12 +89,27 @@ class Wants:
         SERVERS.strip(want.server)
         want.server.node = node
         want.server.spec.ClearField("admin_password")  # sealed: agents have no key for it
+        want.server.ClearField("snapshot")
+        self._complete_snapshot(want, server, node)
         want.fenced = wants_it(server) and len(self._store.table(NODES)) > 1  # else there is nowhere to go
         if want.server.spec.image.id:
             want.image.CopyFrom(self._images.find(want.server))
         if want.transfer.role:
             self._complete_transfer(want.transfer, server, node)
         return want
+
+    def _complete_snapshot(self, want: pb.ServerWant, server: pb.Server, node: str) -> None:
+        """While it copies and sends; a node that the server has left has nothing to do with it."""
+        snapshot = server.snapshot
+        if want.server.meta.HasField("delete_time") or want.transfer.role or node != snapshot.node:
+            return
+        if snapshot.phase not in (pb.Snapshot.PHASE_COPYING, pb.Snapshot.PHASE_UPLOADING):
+            return
+        want.snapshot.image_id = snapshot.image_id
+        if snapshot.upload_id:
+            claims = {"image": snapshot.image_id, "may": "write", "upload": snapshot.upload_id}
+            want.snapshot.upload_id, want.snapshot.address = snapshot.upload_id, snapshot.address
+            want.snapshot.ticket = self._signer.sign(claims)
 
     def _complete_transfer(self, transfer: pb.Transfer, server: pb.Server, node: str) -> None:
         """While the other node is away, it is where it was."""

@@ -128,6 +128,12 @@ _BY_CODE: dict[grpc.StatusCode, type[FabricError]] = {
 _BY_CODE[grpc.StatusCode.DEADLINE_EXCEEDED] = Unavailable
 
 
+def of_code(number: int, message: str, reason: str) -> FabricError:
+    """The error that an answer names by gRPC's number."""
+    code = next((code for code in grpc.StatusCode if code.value[0] == number), grpc.StatusCode.UNKNOWN)
+    return _BY_CODE.get(code, FabricError)(message, reason=reason)
+
+
 def to_status(error: FabricError) -> status_pb2.Status:
     """The google.rpc.Status with an ErrorInfo that tells of the error."""
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts)

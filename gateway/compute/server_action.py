@@ -4,7 +4,7 @@ from typing import Any
 
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
-from gateway.compute import body, floating_ips, server_move, server_rebuild, servers
+from gateway.compute import body, floating_ips, server_image, server_move, server_rebuild, servers
 from gateway.compute.acting import Act, Known, plain, run
 from gateway.compute.body import refuse
 from gateway.compute.reading import only_admins
@@ -131,17 +131,11 @@ ACTIONS: dict[str, Known] = {
     "resetNetwork": (_network_again, body.null, "", ""),
     **server_move.ACTIONS,
     **server_rebuild.ACTIONS,
+    **server_image.ACTIONS,
     # Known, and not offered yet.
     "changePassword": (
         _nothing("active"),
         body.Obj({"adminPass": body.text()}, required=["adminPass"]),
-        "",
-        "",
-    ),
-    "createBackup": (_nothing("active", "stopped", "paused", "suspended"), body.Obj(open=True), "", ""),
-    "createImage": (
-        _nothing("active", "stopped", "paused", "suspended"),
-        body.Obj({"name": body.label(), "metadata": body.METADATA}, required=["name"]),
         "",
         "",
     ),

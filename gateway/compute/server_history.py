@@ -14,6 +14,7 @@ from gateway.core.http import Request, Response
 from gateway.core.route import Route
 
 _TIME = Timestamp("nova")
+_SNAPSHOTS = ("createImage", "createBackup")  # they are over when their record says so
 _EVENTS = {"create": "compute__do_build_and_run_instance", "delete": "compute_terminate_instance"}
 
 
@@ -83,10 +84,14 @@ async def _event(request: Request, action: pb.InstanceAction, is_admin: bool) ->
             raise
         server = None
     done = server is None or server.status.observed_generation >= action.generation
+    if action.action in _SNAPSHOTS:
+        done = server is None or server.snapshot.request_id != action.meta.request_id
+        result = "Error" if action.message else "Success"
     never_built = server is not None and server.view.status == "ERROR" and action.action == "create"
     if never_built or action.message:
         done, result = True, "Error"
-    if server is not None and server.status.HasField("observe_time") and done:
+    is_seen = server is not None and server.status.HasField("observe_time")
+    if server is not None and is_seen and done and action.action not in _SNAPSHOTS:
         finish = max(finish, server.status.observe_time, key=lambda time: (time.seconds, time.nanos))
     event: dict[str, JsonValue] = {
         "event": _EVENTS.get(action.action, f"compute_{action.action}_instance"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.compute import disk
 from agents.compute.driver import (
     NO_DOMAIN,
     PAUSED,
@@ -273,3 +274,39 @@ async def test_disks_of_a_later_build_replace_those_of_the_first_once(
     assert len(await asyncio.to_thread(files_of, server_id, tmp_path)) <= 1
     await driver.ensure_power(server_id, RUNNING)
     assert (await found(driver, want)).build == 5
+
+
+@pytest.mark.parametrize("power", [STOPPED, RUNNING, PAUSED, SUSPENDED])
+async def test_a_copy_of_the_disk_is_whole_and_the_guest_stays_as_it_is(
+    driver: ComputeDriver, want: pb.ServerWant, power: int, tmp_path: Path
+) -> None:
+    server_id = await defined(driver, want)
+    if power != STOPPED:
+        await driver.ensure_power(server_id, RUNNING)
+        await driver.ensure_power(server_id, pb.ServerSpec.Power.ValueType(power))
+    for _ in range(2):
+        await driver.ensure_copy(server_id, "image-1")
+        seen = await found(driver, want)
+        assert (seen.power, seen.copies, seen.has_rest) == (power, ("image-1",), False)
+    copied = b"".join([piece async for piece in driver.read_copy(server_id, "image-1")])
+    assert len(copied) == await driver.copy_size_bytes(server_id, "image-1")
+    copy = tmp_path / "copy.qcow2"
+    await asyncio.to_thread(copy.write_bytes, copied)
+    assert await disk.inspect(copy, "qcow2")  # and it has no backing file
+    await driver.clean(server_id)
+    assert (await found(driver, want)).copies == ()
+    with pytest.raises(NotFound):
+        await driver.copy_size_bytes(server_id, "image-1")
+
+
+async def test_a_copy_that_is_broken_off_is_begun_again(driver: ComputeDriver, want: pb.ServerWant) -> None:
+    server_id = await started(driver, want)
+    copying = asyncio.create_task(driver.ensure_copy(server_id, "image-1"))
+    await asyncio.sleep(0)
+    copying.cancel()
+    await asyncio.gather(copying, return_exceptions=True)
+    await driver.clean(server_id, "image-2")
+    seen = await found(driver, want)
+    assert (seen.copies, seen.has_rest) == ((), False)
+    await driver.ensure_copy(server_id, "image-2")
+    assert (await found(driver, want)).copies == ("image-2",)

@@ -61,6 +61,18 @@ class Compute:
         """An action."""
         return self.call("POST", f"/servers/{id_}/action", {name: value}, version=version)
 
+    def actions(self, id_: str) -> list[dict[str, Any]]:
+        """What was asked of the server, the latest first, with events."""
+        path = f"/servers/{id_}/os-instance-actions"
+        found = self.call("GET", path)["instanceActions"]
+        ids = [action["request_id"] for action in found]
+        return [self.call("GET", f"{path}/{one}", version="2.51")["instanceAction"] for one in ids]
+
+    def image_of(self, id_: str) -> dict[str, Any]:
+        """An image."""
+        found: dict[str, Any] = self.http.call("GET", f"/image/v2/images/{id_}")
+        return found
+
     def settle(self, id_: str, status: str) -> None:
         """Return when the server has the status and nothing goes on."""
 

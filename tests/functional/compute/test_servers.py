@@ -283,3 +283,65 @@ def test_what_cannot_be_rebuilt_is_left_as_it_is(demo: Compute) -> None:
     demo.act(id_, "lock")
     assert demo.refused("POST", path, {"rebuild": fine})[0] == 409
     demo.act(id_, "unlock")
+
+
+@pytest.mark.parametrize("before", [[], ["os-stop"], ["pause"]])
+def test_an_image_of_a_server_boots_another(demo: Compute, before: list[str]) -> None:
+    id_ = demo.boot()
+    for action in before:
+        demo.act(id_, action)
+        demo.settle(id_, {"os-stop": "SHUTOFF", "pause": "PAUSED"}[action])
+    status = demo.show(id_)["status"]
+    body = {"name": "made of it", "metadata": {"key": "value"}}
+    image_id = demo.act(id_, "createImage", body, version="2.45")["image_id"]
+    wait_for(lambda: demo.image_of(image_id)["status"] == "active", 20, "the image")
+    demo.settle(id_, status)
+    image = demo.image_of(image_id)
+    assert (image["image_type"], image["instance_uuid"], image["key"]) == ("snapshot", id_, "value")
+    assert (image["base_image_ref"], image["visibility"], image["min_disk"]) == (demo.image, "private", 1)
+    demo.boot(imageRef=image_id)
+    (made,) = [action for action in demo.actions(id_) if action["action"] == "createImage"]
+    assert (made["message"], made["events"][0]["result"]) == (None, "Success")
+    demo.http.call("DELETE", f"/image/v2/images/{image_id}")
+
+
+def test_only_so_many_backups_of_a_type_are_kept(demo: Compute) -> None:
+    id_, made = demo.boot(), []
+    for kind, kept in (("daily", 2), ("weekly", 1), ("daily", 2), ("daily", 1)):
+        body = {"name": "backup", "backup_type": kind, "rotation": kept}
+        made.append(demo.act(id_, "createBackup", body, version="2.45")["image_id"])
+        demo.settle(id_, "ACTIVE")
+    left = {i["id"] for i in demo.http.call("GET", "/image/v2/images?name=backup")["images"]}
+    assert left == {made[1], made[3]}
+    for image_id in left:
+        demo.http.call("DELETE", f"/image/v2/images/{image_id}")
+
+
+def test_an_image_that_is_deleted_meanwhile_ends_its_snapshot(demo: Compute) -> None:
+    id_ = demo.boot()
+    image_id = demo.act(id_, "createImage", {"name": "short"}, version="2.45")["image_id"]
+    demo.http.call("DELETE", f"/image/v2/images/{image_id}")
+    demo.settle(id_, "ACTIVE")
+    assert demo.http.exchange("GET", f"/image/v2/images/{image_id}")[0] == 404
+
+
+def test_a_server_that_goes_takes_its_unfinished_image_along(demo: Compute) -> None:
+    id_ = demo.boot()
+    image_id = demo.act(id_, "createImage", {"name": "short"}, version="2.45")["image_id"]
+    demo.call("DELETE", f"/servers/{id_}")
+    demo.gone(id_)
+    status, _, _ = demo.http.exchange("GET", f"/image/v2/images/{image_id}")
+    assert status == 404 or demo.image_of(image_id)["status"] == "active"
+
+
+def test_what_no_image_is_made_of(demo: Compute) -> None:
+    id_ = demo.boot()
+    path = f"/servers/{id_}/action"
+    assert demo.refused("POST", path, {"createImage": {"name": "x" * 256}})[0] == 400
+    assert demo.refused("POST", path, {"createImage": {"name": "x", "metadata": {"k": "v" * 256}}})[0] == 400
+    many = {str(number): "x" for number in range(129)}
+    assert demo.refused("POST", path, {"createImage": {"name": "x", "metadata": many}})[0] == 403
+    assert demo.refused("POST", path, {"createBackup": {"name": "x", "backup_type": "d"}})[0] == 400
+    demo.act(id_, "os-stop")
+    assert demo.refused("POST", path, {"createImage": {"name": "x"}})[0] == 409
+    demo.settle(id_, "SHUTOFF")

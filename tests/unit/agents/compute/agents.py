@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from agents.compute.agent import ComputeAgent
+from agents.compute.agent import ComputeAgent, no_images
 from agents.compute.driver import ComputeDriver
 from agents.compute.fake import FakeDriver
 from agents.compute.image_cache import ImageCache
 from agents.compute.node import Node
 from agents.compute.settings import ComputeSettings
+from agents.compute.snapshot import SendCopy
 from fabric.compute.v1 import server_pb2 as pb
 from tests.unit.agents.node_store import MemoryNodeStore
 
@@ -52,6 +53,7 @@ class Bench:
     settings: ComputeSettings = field(default_factory=ComputeSettings)
     images: ImageCache | None = None
     driver: ComputeDriver | None = None
+    send_copy: SendCopy = no_images
 
     def __post_init__(self) -> None:
         self.restart()
@@ -59,7 +61,12 @@ class Bench:
     def restart(self) -> None:
         """The agent forgets all that it only remembers."""
         self.agent = ComputeAgent(
-            self.store, self.driver or self.fake, self.images, self.settings, self.machine.node()
+            self.store,
+            self.driver or self.fake,
+            self.images,
+            self.settings,
+            self.machine.node(),
+            send_copy=self.send_copy,
         )
 
     async def settle(
