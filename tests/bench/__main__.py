@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from tests.bench import guests, paper, span
+from tests.bench import guests, migration, paper, span
 from tests.bench.load import Connection, Target, run, simple
 from tests.bench.scale import NODES, SIZES, Scale, crowd
 from tests.http_client import Http, login
@@ -254,7 +254,9 @@ def _cloud() -> Iterator[ProcessCloud]:
 def main() -> None:
     """Start a cloud with fake drivers in a temporary directory, measure, and stop it."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--only", default="", help="tokens,projects,ports,servers,scale,guests,span")
+    parser.add_argument(
+        "--only", default="", help="tokens,projects,ports,servers,scale,guests,span,migration"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of operations")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--report", action="store_true", help="write docs/performance.md")
@@ -276,6 +278,12 @@ def main() -> None:
         report.add("two guests' taps: one TCP connection over VXLAN", figures["vxlan"], "Gbit/s")
         report.add("the same namespaces, directly", figures["bare"], "Gbit/s")
         report.add("security group of 2,000: one more is let in", figures["member_s"], "s", most=1)
+    if os.geteuid() == 0 and (not arguments.only or "migration" in arguments.only.split(",")):
+        figures = migration.measure()
+        report.add("live migration of a guest of 128 MiB: pause, p50", figures["pause_ms"], "ms", most=1000)
+        report.add(
+            "live migration of a guest of 128 MiB: from the call to its end, p50", figures["total_s"], "s"
+        )
     if arguments.report:
         paper.write(report.rows)
     if arguments.json:
