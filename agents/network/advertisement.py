@@ -4,6 +4,7 @@ import ipaddress
 import struct
 from collections.abc import Iterator
 
+from agents.network.mtu import mtu_of
 from fabric.network.v1 import router_pb2, subnet_pb2
 
 SOLICITATION, ADVERTISEMENT = 133, 134
@@ -26,7 +27,7 @@ def advertisement(port: router_pb2.RouterPort) -> bytes | None:
     leads = any(subnet.spec.gateway_ip in own for subnet in subnets)
     head = struct.pack("!BBHBBHII", ADVERTISEMENT, 0, 0, _HOP_LIMIT, flags, _LIFETIME_S if leads else 0, 0, 0)
     mac = bytes.fromhex(port.port.spec.mac_address.replace(":", ""))
-    mtu = struct.pack("!BBHI", 5, 1, 0, port.network.spec.mtu or 1500)
+    mtu = struct.pack("!BBHI", 5, 1, 0, mtu_of(port.network))
     return b"".join([head, b"\x01\x01" + mac, mtu, *map(_prefix, subnets), *_resolvers(subnets)])
 
 

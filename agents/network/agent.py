@@ -38,6 +38,7 @@ from agents.network.dns_relay import DnsRelay
 from agents.network.driver import Drivers
 from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.meter import Meters
+from agents.network.mtu import mtu_of
 from agents.network.neighbor import Neighbors
 from agents.network.packet_log import PacketLog
 from agents.network.policy import Policies
@@ -196,7 +197,7 @@ class NetworkAgent:
         network_id = want.network.meta.id
         await self._switch.ensure_network(want)
         await self.filter.ensure_network(want)
-        known = (_mtu(want), want.network.spec.qos_policy_id)
+        known = (mtu_of(want.network), want.network.spec.qos_policy_id)
         if self._ready.get(network_id) != known:
             self._ready[network_id] = known
             self._waiting[network_id].update(port.meta.id for port in self._directory.of_network(network_id))
@@ -273,7 +274,7 @@ class NetworkAgent:
                     tasks.create_task(self.filter.ensure_group(group))
             tasks.create_task(self.filter.ensure_port(port))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._switch.ensure_port(port, _mtu(want)))
+            tasks.create_task(self._switch.ensure_port(port, mtu_of(want.network)))
             tasks.create_task(self._serve(port.spec.network_id))
         await self._policies.ensure(port)
 
@@ -392,7 +393,3 @@ def _first(errors: BaseExceptionGroup[FabricError]) -> FabricError:
         error = error.exceptions[0]
     assert isinstance(error, FabricError)
     return error
-
-
-def _mtu(want: network_pb2.NetworkWant) -> int:
-    return want.network.spec.mtu or 1500

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from agents.network import name
+from agents.network.mtu import mtu_of
 from fabric.network.v1 import network_pb2, port_pb2, subnet_pb2
 
 _OPTION_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -133,7 +134,7 @@ def _configuration(
         mode = {"slaac": "ra-only", "dhcpv6-stateless": "ra-stateless"}.get(modes[0] or modes[1], "static")
         yield f"dhcp-range={tag},{network.network_address},{mode},{network.prefixlen},{lease_seconds}s"
     if advertise:
-        mtu = want.network.spec.mtu or 1500
+        mtu = mtu_of(want.network)
         yield "enable-ra"
         yield f"ra-param={name.INNER},mtu:{mtu},0,0"  # prefixes and MTU; a router announces itself
 

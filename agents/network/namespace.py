@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from agents.network import name, rtnl
 from agents.network.links import write_once
+from agents.network.mtu import mtu_of
 from fabric.network.v1 import network_pb2
 
 _SIOCETHTOOL = 0x8946
@@ -64,8 +65,8 @@ def configure(want: network_pb2.NetworkWant) -> None:
         changes: dict[str, Any] = {}
         if link.mac != want.dhcp_port.spec.mac_address:
             changes["address"] = want.dhcp_port.spec.mac_address
-        if link.mtu != (want.network.spec.mtu or 1500):
-            changes["mtu"] = want.network.spec.mtu or 1500
+        if link.mtu != mtu_of(want.network):
+            changes["mtu"] = mtu_of(want.network)
         if not link.up:
             _fill_checksums()
             changes["state"] = "up"

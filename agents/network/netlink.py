@@ -14,6 +14,7 @@ from agents.network import links, name, netns, rtnl
 from agents.network.batch import Batch
 from agents.network.driver import Holding
 from agents.network.links import Links
+from agents.network.mtu import mtu_of
 from agents.network.namespace import configure
 from agents.network.uplink import Uplinks
 from agents.network.vxlan import VxlanTunnels
@@ -88,7 +89,7 @@ class NetlinkSwitch:
         await self._links.close()
 
     def _ensure_bridge(self, want: network_pb2.NetworkWant) -> None:
-        network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
+        network_id, mtu = want.network.meta.id, mtu_of(want.network)
         device = name.bridge(network_id)
         if links.index(device) is None:
             self._links.ip.link(
@@ -99,7 +100,7 @@ class NetlinkSwitch:
         self._links.settle(device, mtu=mtu, up=up, alias=name.mark("network", network_id))
 
     def _ensure_namespace(self, want: network_pb2.NetworkWant) -> None:
-        network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
+        network_id, mtu = want.network.meta.id, mtu_of(want.network)
         namespace, device = name.namespace(network_id), name.link(network_id)
         self._names_dir.mkdir(parents=True, exist_ok=True)
         (self._names_dir / namespace).touch()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agents.network import name
 from agents.network.limit import Limits, limits
+from agents.network.mtu import mtu_of
 from agents.network.ruleset import Key, SetType, Wanted
 from fabric.network.v1 import router_pb2
 
@@ -95,7 +96,7 @@ def _leg(want: router_pb2.RouterWant, port: router_pb2.RouterPort) -> Leg:
         port_id=port.port.meta.id,
         network_id=port.port.spec.network_id,
         mac=port.port.spec.mac_address,
-        mtu=port.network.spec.mtu or 1500,
+        mtu=mtu_of(port.network),
         up=port.port.spec.admin_state_up,
         addresses=tuple(dict.fromkeys([*own, *floating])),
     )

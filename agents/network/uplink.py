@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from agents.network import links, name, rtnl, segment
 from agents.network.links import Links
+from agents.network.mtu import mtu_of
 from agents.network.namespace import settle_addresses
 from agents.network.segment import Interface, Outlet
 from fabric.network.v1 import network_pb2
@@ -53,7 +54,7 @@ class Uplinks:
                 links.write_once(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6", "0")
 
     def _ensure_interface(self, device: str, want: network_pb2.NetworkWant) -> None:
-        network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
+        network_id, mtu = want.network.meta.id, mtu_of(want.network)
         link, alias = self._found(device, mtu), name.mark(_KIND, want.network.meta.id)
         if link.master and link.master != links.index(name.bridge(network_id)):
             raise FailedPrecondition(
@@ -73,7 +74,7 @@ class Uplinks:
         self._links.settle(device, mtu=link.mtu, up=True, alias=alias, master=name.bridge(network_id))
 
     def _ensure_vlan(self, device: str, vlan: int, want: network_pb2.NetworkWant) -> None:
-        network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
+        network_id, mtu = want.network.meta.id, mtu_of(want.network)
         link, own = self._found(device, mtu), name.uplink(network_id)
         if links.index(own) is None:
             try:
@@ -104,7 +105,7 @@ class Uplinks:
         return link
 
     def _ensure_outlet(self, outlet: Outlet, want: network_pb2.NetworkWant) -> None:
-        network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
+        network_id, mtu = want.network.meta.id, mtu_of(want.network)
         own, member = name.outlet(network_id), name.uplink(network_id)
         if links.index(own) is None:
             self._check_free(outlet)

@@ -21,6 +21,7 @@ from agents.network import links, name, rtnl
 from agents.network.batch import Batch
 from agents.network.forwarding import ANSWER, FLOOD, FORWARD, Entries, Forwarding, Key
 from agents.network.links import Links
+from agents.network.mtu import mtu_of
 from fabric.network.v1 import neighbor_pb2, network_pb2
 from fabric.runtime.errors import FailedPrecondition, NotFound
 
@@ -136,7 +137,7 @@ class VxlanTunnels:
 
     def _ensure_device(self, want: network_pb2.NetworkWant) -> bool:
         """True: it is a new one."""
-        network_id, mtu = want.network.meta.id, want.network.spec.mtu or 1500
+        network_id, mtu = want.network.meta.id, mtu_of(want.network)
         device, vni = name.tunnel(network_id), want.network.spec.segmentation_id
         link = rtnl.find(device)
         if link is not None and _facts(link) != (vni, self._local):

@@ -101,7 +101,8 @@ KINDS: Mapping[str, Kind] = {
 def check_unneeded(store: Store, policy: pb.RbacPolicy, target: str = "") -> None:
     """Raise FailedPrecondition when something that is there needs this policy: no other one lets it.
 
-    target: whom the policy is for afterwards; empty: it is gone.
+    target: whom the policy is for afterwards; empty: it is gone. As in the reference implementation what is no
+    network needs its policy for all also for what its owner has, and has no other target in its place.
     """
     kind, spec = KINDS[policy.spec.object_type], policy.spec
     owned = store.find(kind.collection, spec.object_id)
@@ -109,11 +110,14 @@ def check_unneeded(store: Store, policy: pb.RbacPolicy, target: str = "") -> Non
         return
     if spec.action == EXTERNAL and spec.target == ANYBODY != target and owned.spec.is_default:
         raise _in_use(policy, "it is the default external network")
+    is_network = kind.collection is NETWORKS
     for user in kind.users[spec.action](store, spec.object_id):
         project_id = user.meta.project_id
-        if marked(user) or project_id == owned.meta.project_id or spec.target not in (ANYBODY, project_id):
+        spared = is_network and project_id == owned.meta.project_id
+        if marked(user) or spared or spec.target not in (ANYBODY, project_id):
             continue
-        if target not in (ANYBODY, project_id) and not _lets(store, policy, project_id):
+        stays = target == ANYBODY or (is_network and target == project_id)
+        if not stays and not _lets(store, policy, project_id):
             raise _in_use(policy, f"{project_id} uses it with {user.meta.id}")
 
 

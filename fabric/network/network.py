@@ -34,7 +34,8 @@ from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 
-MIN_MTU, LEAST_IPV6_MTU, MAX_MTU = 68, 1280, 65535
+LEAST_MTU = {4: 68, 6: 1280}  # of subnets, by IP version
+MAX_MTU = 65535
 _GUARDED = {
     "spec.shared": "shared",
     "spec.external": "router:external",
@@ -192,10 +193,9 @@ class Networks(SharedResource[pb.Network]):
             open_to_all(txn, self.object_type, new, EXTERNAL)
 
     def _check(self, new: pb.Network) -> None:
-        if not MIN_MTU <= new.spec.mtu <= MAX_MTU:
+        if new.spec.mtu > MAX_MTU:
             raise InvalidArgument(
-                f"Invalid input for operation: '{new.spec.mtu}' is not in valid range "
-                f"{MIN_MTU} to {MAX_MTU}.",
+                f"Invalid input for operation: '{new.spec.mtu}' is not in valid range 0 to {MAX_MTU}.",
                 reason="INVALID_INPUT",
                 field="mtu",
             )
@@ -205,11 +205,13 @@ class Networks(SharedResource[pb.Network]):
                 reason="INVALID_INPUT",
                 field="mtu",
             )
-        subnets = self.store.table(SUBNETS).by("network", new.meta.id)
-        if new.spec.mtu < LEAST_IPV6_MTU and any(subnet.spec.ip_version == 6 for subnet in subnets):
+        for subnet in self.store.table(SUBNETS).by("network", new.meta.id):
+            least = LEAST_MTU[subnet.spec.ip_version]
+            if new.spec.mtu >= least:
+                continue
             raise FailedPrecondition(
                 f"Request to change network MTU for network {new.meta.id} to {new.spec.mtu} conflicts with "
-                f"its IPv6 subnets, which need {LEAST_IPV6_MTU}.",
+                f"its IPv{subnet.spec.ip_version} subnets, which need {least}.",
                 reason="NETWORK_MTU_SUBNET_CONFLICT",
                 field="mtu",
             )

@@ -8,7 +8,7 @@ from typing import Any
 from fabric.network import address
 from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNET_POOLS, SUBNETS, marked
 from fabric.network.grant import grant, granted
-from fabric.network.network import LEAST_IPV6_MTU, touch
+from fabric.network.network import LEAST_MTU, touch
 from fabric.network.pool_allocation import allocate
 from fabric.network.record import Asked, NetworkResource, changed
 from fabric.network.v1 import port_pb2, subnet_pool_pb2
@@ -128,10 +128,10 @@ class Subnets(NetworkResource[pb.Subnet]):
         spec = new.spec
         if spec.service_types:
             self.require(caller, new, ["create_subnet:service_types"])
-        if spec.ip_version == 6 and network.spec.mtu < LEAST_IPV6_MTU:
+        if network.spec.mtu < LEAST_MTU.get(spec.ip_version, 0):
             raise FailedPrecondition(
-                f"The MTU of network {network.meta.id}, {network.spec.mtu}, conflicts with IPv6 subnets, which "
-                f"need {LEAST_IPV6_MTU}.",
+                f"The MTU of network {network.meta.id}, {network.spec.mtu}, conflicts with IPv{spec.ip_version} "
+                f"subnets, which need {LEAST_MTU[spec.ip_version]}.",
                 reason="NETWORK_MTU_SUBNET_CONFLICT",
                 field="ip_version",
             )

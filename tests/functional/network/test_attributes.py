@@ -158,6 +158,9 @@ async def test_a_rule_shows_the_prefix_as_it_was_given(cloud: Cloud) -> None:
 
 
 async def test_what_does_not_go_together(cloud: Cloud) -> None:
+    narrow = await cloud.make("network", name="n", mtu=67)
+    subnet = {"network_id": narrow["id"], "ip_version": 4, "cidr": "10.9.0.0/24"}
+    await cloud.refused(409, "NetworkMTUSubnetConflict", "POST", "/subnets", {"subnet": subnet})
     narrow = await cloud.make("network", name="n", mtu=1279)
     subnet = {"network_id": narrow["id"], "ip_version": 6, "cidr": "2001:db8::/64"}
     await cloud.refused(409, "NetworkMTUSubnetConflict", "POST", "/subnets", {"subnet": subnet})

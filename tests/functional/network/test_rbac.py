@@ -236,3 +236,20 @@ async def test_everybody_sees_the_subnets_of_what_is_external(cloud: Cloud) -> N
     public = await a_public_network(cloud, "198.18.7.0/24")
     (subnet,) = await cloud.find("subnet", f"network_id={public['id']}", token=GUEST)
     assert (await cloud.show("subnet", subnet["id"], token=GUEST))["router:external"] is True
+
+
+async def test_a_qos_policy_for_all_stays_while_anything_goes_by_it(cloud: Cloud) -> None:
+    asked = {"policy": {"name": "p", "shared": True}}
+    policy = (await cloud.call("POST", "/qos/policies", asked, token=ADMIN)).json()["policy"]
+    theirs = await cloud.make("network", name="n", qos_policy_id=policy["id"], token=GUEST)
+    found = (await cloud.call("GET", f"/rbac-policies?object_id={policy['id']}", token=ADMIN)).json()
+    path = f"/rbac-policies/{found['rbac_policies'][0]['id']}"
+    await cloud.refused(409, "RbacPolicyInUse", "DELETE", path, token=ADMIN)
+    moved = {"rbac_policy": {"target_tenant": "p2"}}
+    await cloud.refused(409, "RbacPolicyInUse", "PUT", path, moved, token=ADMIN)
+    own = await cloud.make("network", name="n", qos_policy_id=policy["id"], token=ADMIN)
+    await cloud.delete("network", theirs["id"], token=GUEST)
+    closed = {"policy": {"shared": False}}
+    await cloud.refused(409, "RbacPolicyInUse", "PUT", f"/qos/policies/{policy['id']}", closed, token=ADMIN)
+    await cloud.delete("network", own["id"], token=ADMIN)
+    assert (await cloud.call("PUT", f"/qos/policies/{policy['id']}", closed, token=ADMIN)).status_code == 200
