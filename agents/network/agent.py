@@ -63,6 +63,8 @@ from fabric.runtime.reconcile import Loop
 
 log = structlog.get_logger(__name__)
 
+_RENAMED_EVERY = timedelta(milliseconds=200)  # what other nodes' ports are called is written at most so often
+
 Network = network_pb2.NetworkStatus
 Port = port_pb2.PortStatus
 
@@ -114,7 +116,8 @@ class NetworkAgent:
         self._routers = Routers(
             stores.routers, drivers.router, self._meters, self._ready.keys(), self._advertiser
         )
-        self._neighbors = Neighbors(stores.neighbors, drivers.switch, self._serve)
+        self._names = Loop("network names", self._serve, list, rest=_RENAMED_EVERY)
+        self._neighbors = Neighbors(stores.neighbors, drivers.switch, self._names.wake)
         self._policies = Policies(
             stores.qos, stores.networks, drivers.qos, self._local_ports, self._waker("ports")
         )
@@ -150,7 +153,7 @@ class NetworkAgent:
             getattr(self._stores, collection).on_change(loop.wake)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for loop in self._loops.values():
+                for loop in (*self._loops.values(), self._names):
                     tasks.create_task(loop.run())
                 tasks.create_task(self._resync())
                 tasks.create_task(self._meters.run(self._settings.meter))

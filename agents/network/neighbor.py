@@ -1,6 +1,6 @@
 """Ports of other nodes: where frames to them go, and what they are called."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 from agents.network.directory import PortDirectory
@@ -16,7 +16,7 @@ class Neighbors:
         self,
         store: Wanted[neighbor_pb2.Neighbor],
         switch: SwitchDriver,
-        renamed: Callable[[str], Awaitable[None]],
+        renamed: Callable[[str], None],
     ) -> None:
         """renamed: is called with the id of a network whose names have changed."""
         self._store = store
@@ -49,7 +49,7 @@ class Neighbors:
         after = self._names.get(port_id)
         if before is not after:
             for network_id in {port.spec.network_id for port in (before, after) if port is not None}:
-                await self._renamed(network_id)
+                self._renamed(network_id)
         return None
 
 

@@ -72,6 +72,7 @@ async def serve(
         revision=store.revision,
         identity=identity(config.tls),
         peer=CONTROLLER,
+        here=server,
     )
     for service in SERVICES:
         service.register(server, store, policy, config, client)

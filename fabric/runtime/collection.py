@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar, cast
 from urllib.parse import quote
 
@@ -72,7 +73,7 @@ class Collection(Generic[M]):
         """The path above the records."""
         return f"{ROOT}/{self.service}/{self.name}"
 
-    @property
+    @cached_property
     def noun(self) -> str:
         """What to call one of them in a message."""
         return (

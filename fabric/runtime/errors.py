@@ -134,6 +134,13 @@ def of_code(number: int, message: str, reason: str) -> FabricError:
     return _BY_CODE.get(code, FabricError)(message, reason=reason)
 
 
+def as_told(error: FabricError) -> FabricError:
+    """The error as a caller has it who was told over the wire."""
+    told = _BY_CODE.get(error.code, FabricError)(error.message, reason=error.reason)
+    told.facts = error.facts
+    return told
+
+
 def to_status(error: FabricError) -> status_pb2.Status:
     """The google.rpc.Status with an ErrorInfo that tells of the error."""
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts)

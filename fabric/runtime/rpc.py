@@ -1,5 +1,6 @@
 """The gRPC server of every process: who calls, what they must see, errors, logs, health, reflection."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
@@ -8,13 +9,15 @@ from typing import Any, Protocol
 import grpc
 import structlog
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from fabric.runtime.caller import ANONYMOUS, Caller, set_current
-from fabric.runtime.errors import FabricError, Unauthenticated, abort
+from fabric.runtime.collection import copy_of
+from fabric.runtime.errors import FabricError, Unauthenticated, Unavailable, abort, as_told
 from fabric.runtime.log import REQUEST_ID
 
 log = structlog.get_logger(__name__)
@@ -34,6 +37,8 @@ OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
     ("grpc.max_concurrent_streams", 1000),
 ]
+
+_BROKEN = "An unexpected error prevented the server from fulfilling your request."
 
 Method = Callable[[Any, Caller], Any]
 
@@ -68,6 +73,7 @@ class Server:
         self._credentials = credentials
         self._peer_check = peer_check
         self._names: list[str] = []
+        self._unary_methods: dict[str, tuple[Method, bool]] = {}  # by full name; whether it is public
         self._server = aio.server(options=OPTIONS)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -105,6 +111,31 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
 
+    async def answer(
+        self, name: str, request: Message, metadata: Mapping[str, str], timeout_s: float
+    ) -> Message:
+        """A unary call ("fabric.x.v1.Service/Method") from this process, by the same rules and with the same errors.
+
+        Neither side keeps a message of the other's.
+        """
+        method, public = self._unary_methods[name]
+
+        async def call() -> Message:  # as a task: the caller's context stays what it is
+            caller = await self._admit(metadata, public)
+            reply: Message = await method(copy_of(request), caller)
+            return copy_of(reply)
+
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.create_task(call())
+        except FabricError as error:
+            raise as_told(error) from error
+        except TimeoutError as error:
+            raise Unavailable("The call took too long.", rpc=name) from error
+        except Exception as error:
+            log.error("call broke", rpc=name, exc_info=error)
+            raise FabricError(_BROKEN) from error
+
     def _handler(self, service: ServiceDescriptor, rpc: MethodDescriptor, method: Method) -> Any:
         name = f"{service.full_name}/{rpc.name}"
         public = self._authenticate is None or name in self._public
@@ -114,6 +145,8 @@ class Server:
             (False, True): (grpc.unary_stream_rpc_method_handler, self._stream),
             (True, True): (grpc.stream_stream_rpc_method_handler, self._stream),
         }
+        if not (rpc.client_streaming or rpc.server_streaming):
+            self._unary_methods[name] = method, public
         make, wrap = kinds[rpc.client_streaming, rpc.server_streaming]
         return make(
             wrap(name, method, public),
@@ -160,7 +193,9 @@ class Server:
 
     async def _enter(self, context: Any, public: bool) -> Caller:
         self._peer_check(context)
-        metadata = dict(context.invocation_metadata() or ())
+        return await self._admit(dict(context.invocation_metadata() or ()), public)
+
+    async def _admit(self, metadata: Mapping[str, str], public: bool) -> Caller:
         request_id = metadata.get(REQUEST, "")
         structlog.contextvars.bind_contextvars(**{REQUEST_ID: request_id})
         if self._freshness is not None:
@@ -190,6 +225,4 @@ async def _broken(name: str, context: Any, error: Exception) -> None:
     if isinstance(error, aio.AbortError):
         raise error
     log.error("call broke", rpc=name, exc_info=error)
-    await abort(
-        context, FabricError("An unexpected error prevented the server from fulfilling your request.")
-    )
+    await abort(context, FabricError(_BROKEN))

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,9 @@ NODES = 100
 STORM = 1000
 SIZES = (1000, 10_000)
 _AT_ONCE = 500  # what fits into one transaction
+_LONGEST_S = 240  # that servers may take until they run
+_POLL_S = 0.2  # the machine is left to what is measured
+_TELL_S = 5
 _AUTO_NETWORKS = {"OpenStack-API-Version": "compute 2.37"}
 _PLACED = re.compile(r'"event":"server placed".*"timestamp":"([^"]+)"')
 
@@ -42,6 +45,7 @@ class Scale:
     def __init__(self, cloud: ProcessCloud, network: str, image: str, flavor: str) -> None:
         self._cloud = cloud
         self._network = network
+        self._made = 0  # servers
         self._body = {"name": "bench", "imageRef": image, "flavorRef": flavor}
         self.http = Http(cloud.url)
         self.http.login("admin", PASSWORD, "admin")
@@ -50,36 +54,47 @@ class Scale:
     async def measure(self) -> dict[str, float]:
         """All figures, by what they are of."""
         wait_for(lambda: self._up() > NODES, 120, "the simulated nodes")
-        found = dict(await self._storm())
-        made = {"ports": STORM, "servers": STORM}
-        for size in SIZES:
-            self._ports(size - made["ports"])
-            self._servers(size - made["servers"])
-            made = {"ports": size, "servers": size}
-            wait_for(lambda size=size: self._active(size), 240, f"{size} servers")  # type: ignore[misc]
-            for what, path in (
-                ("ports", "/network/v2.0/ports"),
-                ("servers", "/compute/v2.1/servers/detail"),
-            ):
-                for page in (100, 1000):
-                    key = f"page of {page} of {size} {what}"
-                    found[key] = await self._p50(f"{path}?limit={page}")
-                one = path.removesuffix("/detail")
-                found[f"one of {size} {what}"] = await self._p50(f"{one}/{self._some(one)}")
+        found = await self._storm("", self._ask_together)
+        found |= await self._pages(SIZES[0])
+        found |= await self._storm(", asked one by one", self._ask_one_by_one)
+        self._ports(SIZES[1] - self._made)
+        while self._made < SIZES[1]:
+            self._servers(min(STORM, SIZES[1] - self._made))
+            await self._settled()
+        return found | await self._pages(SIZES[1])
+
+    async def _pages(self, size: int) -> dict[str, float]:
+        found = {}
+        for what, path in (("ports", "/network/v2.0/ports"), ("servers", "/compute/v2.1/servers/detail")):
+            for page in (100, 1000):
+                found[f"page of {page} of {size} {what}"] = await self._p50(f"{path}?limit={page}")
+            one = path.removesuffix("/detail")
+            found[f"one of {size} {what}"] = await self._p50(f"{one}/{self._some(one)}")
         return found
 
-    async def _storm(self) -> Mapping[str, float]:
-        started = time.perf_counter()
-        self._servers(STORM, networks=[{"uuid": self._network}])
-        while not self._active(STORM):
-            await asyncio.sleep(0.2)
-        active = time.perf_counter() - started
-        log = (self._cloud.logs / "controller.log").read_text()
-        placed = sorted(datetime.fromisoformat(at) for at in _PLACED.findall(log))
+    async def _storm(self, how: str, ask: Callable[[], Awaitable[None]]) -> dict[str, float]:
+        """How many are placed a second, and when the last one runs."""
+        before, started = len(self._placed()), time.perf_counter()
+        await ask()
+        await self._settled()
+        placed = self._placed()[before:]
         return {
-            "placed": (len(placed) - 1) / (placed[-1] - placed[0]).total_seconds(),
-            "active_s": active,
+            f"storm{how}: placed": (len(placed) - 1) / (placed[-1] - placed[0]).total_seconds(),
+            f"storm{how}: active": time.perf_counter() - started,
         }
+
+    async def _ask_together(self) -> None:
+        self._servers(STORM, networks=[{"uuid": self._network}])
+
+    async def _ask_one_by_one(self) -> None:
+        body = {"server": self._body | {"networks": [{"uuid": self._network}]}}
+        asked = simple(self._target.request("POST", "/compute/v2.1/servers", body))
+        await run(self._target, asked, concurrency=16, count=STORM)
+        self._made += STORM
+
+    def _placed(self) -> list[datetime]:
+        log = (self._cloud.logs / "controller.log").read_text()
+        return sorted(datetime.fromisoformat(at) for at in _PLACED.findall(log))
 
     async def _p50(self, path: str) -> float:
         asked = await run(self._target, simple(self._target.request("GET", path)), concurrency=1, count=15)
@@ -97,15 +112,27 @@ class Scale:
             body = self._body | {"networks": networks, "min_count": some, "max_count": some}
             self.http.call("POST", "/compute/v2.1/servers", {"server": body}, _AUTO_NETWORKS)
             count -= some
+            self._made += some
+
+    async def _settled(self) -> None:
+        """Until all run that were asked for; says how far they are now and then."""
+        async with asyncio.timeout(_LONGEST_S):
+            told = time.perf_counter()
+            while not self._active(self._made):
+                await asyncio.sleep(_POLL_S)
+                if time.perf_counter() - told > _TELL_S:
+                    told = time.perf_counter()
+                    print(f"  {self._running()} of {self._made} servers", flush=True)
 
     def _up(self) -> int:
         services = self._get("/compute/v2.1/os-services?binary=nova-compute")["services"]
         return sum(service["state"] == "up" for service in services)
 
     def _active(self, count: int) -> bool:
-        """Whether so many run: the allocations say how many are placed, the newest page that none is built."""
-        building = self._get("/compute/v2.1/servers?limit=1&status=BUILD")["servers"]
-        return not building and self._running() >= count
+        """Whether so many run: the allocations say how many are placed, a list that none is built."""
+        if self._running() < count:
+            return False
+        return not self._get("/compute/v2.1/servers?limit=1&status=BUILD")["servers"]
 
     def _running(self) -> int:
         found = self._get("/compute/v2.1/os-hypervisors/statistics")["hypervisor_statistics"]

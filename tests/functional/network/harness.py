@@ -142,7 +142,9 @@ async def a_cloud(endpoint: str) -> AsyncIterator[Cloud]:
     store = Store(etcd, Codec(), service.COLLECTIONS, limits=service.LIMITS)
     server = Server(authenticate=authenticate, freshness=store)
     rpc_port = free_port()
-    client = Client(f"127.0.0.1:{rpc_port}", service_token=lambda: "service.service", revision=store.revision)
+    client = Client(
+        f"127.0.0.1:{rpc_port}", service_token=lambda: "service.service", revision=store.revision, here=server
+    )
     service.register(server, store, Policy(policies.RULES), config, client)
     running: list[asyncio.Future[Any]] = [asyncio.create_task(store.run())]
     await store.cache.ready.wait()

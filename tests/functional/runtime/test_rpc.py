@@ -1,6 +1,6 @@
 """The gRPC server and client: who calls, what they see, and errors as they were raised."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from fabric.network.v1 import network_pb2, network_pb2_grpc
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
-from fabric.runtime.errors import FabricError, NotFound, QuotaExceeded, Unauthenticated
+from fabric.runtime.errors import Exhausted, FabricError, NotFound, QuotaExceeded, Unauthenticated
 from fabric.runtime.resource import methods
 from fabric.runtime.rpc import PROJECT, REVISION, ROLES, Server
 
@@ -71,6 +71,12 @@ async def server() -> AsyncIterator[tuple[Server, Fresh]]:
     await server.stop(0)
 
 
+@pytest.fixture(params=["over the wire", "in the process"])
+def connect(request: pytest.FixtureRequest, server: tuple[Server, Fresh]) -> Callable[..., Client]:
+    here = server[0] if request.param == "in the process" else None
+    return lambda token="": Client(f"127.0.0.1:{server[0].port}", service_token=lambda: token, here=here)
+
+
 async def get(client: Client, id_: str, caller: Caller | None = None) -> network_pb2.Network:
     request = network_pb2.GetNetworkRequest(id=id_)
     found: network_pb2.Network = await client.call(
@@ -79,22 +85,22 @@ async def get(client: Client, id_: str, caller: Caller | None = None) -> network
     return found
 
 
-async def test_the_caller_and_the_request_id_reach_the_method(server: tuple[Server, Fresh]) -> None:
-    client = Client(f"127.0.0.1:{server[0].port}")
+async def test_the_caller_and_the_request_id_reach_the_method(connect: Callable[..., Client]) -> None:
+    client = connect()
     found = await get(client, "n1", Caller(token="good", request_id="req-1"))
     assert (found.meta.project_id, found.meta.request_id) == ("p", "req-1")
     await client.close()
 
 
-async def test_without_a_token_nothing_is_told(server: tuple[Server, Fresh]) -> None:
-    client = Client(f"127.0.0.1:{server[0].port}", service_token=lambda: "bad")
+async def test_without_a_token_nothing_is_told(connect: Callable[..., Client]) -> None:
+    client = connect("bad")
     with pytest.raises(Unauthenticated):
         await get(client, "n1")
     await client.close()
 
 
-async def test_errors_arrive_as_they_were_raised(server: tuple[Server, Fresh]) -> None:
-    client = Client(f"127.0.0.1:{server[0].port}", service_token=lambda: "good")
+async def test_errors_arrive_as_they_were_raised(connect: Callable[..., Client]) -> None:
+    client = connect("good")
     with pytest.raises(NotFound, match="no such network") as absent:
         await get(client, "absent")
     assert (absent.value.reason, absent.value.facts) == ("NETWORK_NOT_FOUND", {"id": "absent"})
@@ -104,13 +110,14 @@ async def test_errors_arrive_as_they_were_raised(server: tuple[Server, Fresh]) -
         )
     assert full.value.code.value[0] == code_pb2.RESOURCE_EXHAUSTED
     assert full.value.facts["limit"] == "1"
+    assert type(full.value) is Exhausted
     await client.close()
 
 
 async def test_a_bug_is_told_without_its_details(
-    server: tuple[Server, Fresh], capsys: pytest.CaptureFixture[str]
+    connect: Callable[..., Client], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client = Client(f"127.0.0.1:{server[0].port}", service_token=lambda: "good")
+    client = connect("good")
     with pytest.raises(FabricError) as caught:
         await get(client, "bug")
     assert "secret" not in caught.value.message
@@ -154,8 +161,8 @@ async def test_a_service_with_a_missing_method_does_not_start() -> None:
         Server().add(SERVICE, {})
 
 
-async def test_a_fact_may_have_any_name(server: tuple[Server, Fresh]) -> None:
-    client = Client(f"127.0.0.1:{server[0].port}", service_token=lambda: "good")
+async def test_a_fact_may_have_any_name(connect: Callable[..., Client]) -> None:
+    client = connect("good")
     with pytest.raises(NotFound) as caught:
         await get(client, "odd facts")
     assert caught.value.facts == {"cause": "x", "rpc": "y", "event": "z"}
