@@ -13,12 +13,13 @@ from typing import Any
 import structlog
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agents.network import conntrack, links, name, netns, router_plan, rtnl
+from agents.network import conntrack, links, name, netns, return_path, router_plan, rtnl
 from agents.network.announce import announce
 from agents.network.driver import Holding
 from agents.network.libnftables import Nftables
 from agents.network.links import Links, write_once
 from agents.network.namespace import settle_addresses
+from agents.network.return_path import ReturnPath
 from agents.network.router_plan import TABLE, Leg, Route
 from agents.network.ruleset import Ruleset, Wanted, listed, transaction
 from fabric.network.v1 import router_pb2
@@ -58,7 +59,9 @@ class NamespaceRouters:
         legs = router_plan.legs(want)
         await self._links.do(self._ensure_links, router_id, legs)
         namespace = name.router_namespace(router_id)
-        new = await netns.run(namespace, lambda: _configure(legs, router_plan.routes(want)))
+        new = await netns.run(
+            namespace, lambda: _configure(legs, router_plan.routes(want), router_plan.return_paths(want))
+        )
         changed = await netns.run(namespace, lambda: _translate(router_plan.translations(want)))
         if changed:
             log.info("router translates anew", router=router_id, flows_cut=changed - 1)
@@ -119,7 +122,7 @@ class NamespaceRouters:
         return found
 
 
-def _configure(legs: list[Leg], routes: list[Route]) -> Arrivals:
+def _configure(legs: list[Leg], routes: list[Route], returns: list[ReturnPath]) -> Arrivals:
     """Runs inside the namespace; returns what is new."""
     for path, value in _FORWARDING:
         write_once(f"/proc/sys/net/{path}", value)
@@ -132,8 +135,10 @@ def _configure(legs: list[Leg], routes: list[Route]) -> Arrivals:
             if device.startswith(name.ROUTER_PORT) and device not in wanted:
                 writer.ip.link("del", index=link.index)
         arrivals = {device: _settle_leg(writer, found[device], leg) for device, leg in wanted.items()}
+        devices = {device: found[device].index for device in wanted}
         for family in (socket.AF_INET, socket.AF_INET6):
-            _settle_routes(writer, family, routes, {d: found[d].index for d in wanted})
+            _settle_routes(writer, family, routes, devices)
+        return_path.settle(writer, returns, devices, _OURS)
     return {device: addresses for device, addresses in arrivals.items() if addresses}
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from agents.network import name
 from agents.network.limit import Limits, limits
 from agents.network.mtu import mtu_of
+from agents.network.return_path import ReturnPath
 from agents.network.ruleset import Key, SetType, Wanted
 from fabric.network.v1 import router_pb2
 
 TABLE = "inet fabric_router"
 _FROM_OUTSIDE = 1  # a mark
+_FIRST_RETURN = 100  # marks, and numbers of tables
 _PASSING = "type filter hook forward priority 10; policy accept;"
 _LARGEST_BURST = 1 << 17  # at least: frames of guests come joined, of up to 64 KiB
 
@@ -24,12 +26,19 @@ _SETS = {
     (TABLE, "forward_tcp"): SetType("type ipv4_addr . inet_service : ipv4_addr . inet_service;", is_map=True),
     (TABLE, "forward_udp"): SetType("type ipv4_addr . inet_service : ipv4_addr . inet_service;", is_map=True),
     (TABLE, "forward_icmp"): SetType("type ipv4_addr : ipv4_addr;", is_map=True),
+    (TABLE, "returning"): SetType(
+        "type ifname : mark;", is_map=True, quoted=True
+    ),  # marks of further gateways
     (TABLE, "translated"): SetType("type ipv4_addr;"),  # fixed addresses that have a floating one
 }
 _CHAINS = {
     (TABLE, "arriving"): (
         "type filter hook prerouting priority -150; policy accept;",
-        (f"iifname @gateway meta mark set {_FROM_OUTSIDE}",),
+        (
+            f"iifname @gateway meta mark set {_FROM_OUTSIDE}",
+            "iifname @gateway ct state new ct mark set iifname map @returning",
+            "iifname != @gateway ct mark != 0 meta mark set ct mark",
+        ),
     ),
     (TABLE, "destination"): (
         "type nat hook prerouting priority -100; policy accept;",
@@ -112,9 +121,7 @@ def _floating(want: router_pb2.RouterWant, port: router_pb2.RouterPort) -> Itera
 def routes(want: router_pb2.RouterWant) -> list[Route]:
     """The way out by the first gateway, and the extra routes."""
     found: dict[str, Route] = {}
-    order = {gateway.port_id: at for at, gateway in enumerate(want.router.spec.external_gateways)}
-    gateways = [port for port in want.ports if port.gateway]
-    for port in sorted(gateways, key=lambda port: order.get(port.port.meta.id, len(order))):
+    for port in _gateways(want):
         for subnet in port.subnets:
             if subnet.spec.gateway_ip:
                 default = "0.0.0.0/0" if subnet.spec.ip_version == 4 else "::/0"
@@ -123,6 +130,22 @@ def routes(want: router_pb2.RouterWant) -> list[Route]:
     for extra in want.router.spec.routes:
         found[extra.destination] = Route(extra.destination, extra.nexthop)
     return list(found.values())
+
+
+def return_paths(want: router_pb2.RouterWant) -> list[ReturnPath]:
+    """Those of the gateways but the first, which has the default route."""
+    return [
+        ReturnPath(mark, subnet.spec.gateway_ip, name.router_port(port.port.meta.id))
+        for mark, port in enumerate(_gateways(want)[1:], _FIRST_RETURN)
+        for subnet in [s for s in port.subnets if s.spec.ip_version == 4 and s.spec.gateway_ip][:1]
+    ]
+
+
+def _gateways(want: router_pb2.RouterWant) -> list[router_pb2.RouterPort]:
+    """In the order in which the router names them."""
+    order = {gateway.port_id: at for at, gateway in enumerate(want.router.spec.external_gateways)}
+    gateways = [port for port in want.ports if port.gateway]
+    return sorted(gateways, key=lambda port: order.get(port.port.meta.id, len(order)))
 
 
 def translations(want: router_pb2.RouterWant) -> Wanted:
@@ -134,6 +157,8 @@ def translations(want: router_pb2.RouterWant) -> Wanted:
     elements: dict[Key, dict[str, str]] = {key: {} for key in _SETS}
     for port in gateways:
         _add_gateway(elements, want, port)
+    for path in return_paths(want):
+        elements[TABLE, "returning"][path.device] = str(path.mark)
     for forwarding in want.port_forwardings:
         spec, outside = forwarding.spec, forwarding.floating_ip_address
         if spec.protocol == "icmp":

@@ -16,12 +16,13 @@ from pyroute2 import IPRoute
 
 from agents.network import nlmsg
 
-_GET_LINK, _GET_ADDRESS, _GET_ROUTE = 18, 22, 26
+_GET_LINK, _GET_ADDRESS, _GET_ROUTE, _GET_RULE = 18, 22, 26, 34
 _LINK_ADDRESS, _NAME, _MTU, _QDISC, _MASTER, _LINK_INFO, _ALIAS, _MASK = 1, 3, 4, 6, 10, 18, 20, 29
 _INFO_DATA, _INFO_MEMBER = 2, 5
 _NO_STATISTICS = struct.pack("=I", 8)
 _UP = 0x1
-_MAIN, _UNICAST = 254, 1
+MAIN, _UNICAST = 254, 1
+_PRIORITY, _MARK, _SUPPRESSED = 6, 10, 14
 _DESTINATION, _INTERFACE, _GATEWAY = 1, 4, 5
 
 
@@ -78,6 +79,16 @@ class Route:
     interface: int
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which table is asked for what has the mark (0: for all); links_only: its default route does not count."""
+
+    priority: int
+    mark: int
+    table: int
+    links_only: bool = False
+
+
 def find(device: str) -> Link | None:
     """None: there is no such device."""
     asked = nlmsg.attribute(_NAME, device.encode() + b"\0") + nlmsg.attribute(_MASK, _NO_STATISTICS)
@@ -107,16 +118,29 @@ def addresses(index: int | None = None) -> list[tuple[int, str]]:
     return found
 
 
-def routes(family: int, protocol: int | None = None) -> Iterator[Route]:
-    """Unicast routes of the main table; protocol: only those that were made by this one."""
+def routes(family: int, protocol: int | None = None, table: int = MAIN) -> Iterator[Route]:
+    """Unicast routes of a table; protocol: only those that were made by this one."""
     for payload in _ask(_GET_ROUTE, nlmsg.DUMP, struct.pack("=B11x", family)):
-        _, length, _, _, table, origin, _, kind = struct.unpack_from("=8B", payload)
-        if (table, kind) != (_MAIN, _UNICAST) or protocol not in (None, origin):
+        _, length, _, _, number, origin, _, kind = struct.unpack_from("=8B", payload)
+        if (number, kind) != (table, _UNICAST) or protocol not in (None, origin):
             continue
         found = nlmsg.attributes(payload, 12)
         destination = f"{_text(found[_DESTINATION])}/{length}" if _DESTINATION in found else "default"
-        interface = int.from_bytes(found.get(_INTERFACE, b""), sys.byteorder)
-        yield Route(destination, _text(found.get(_GATEWAY, b"")), interface)
+        yield Route(destination, _text(found.get(_GATEWAY, b"")), _number(found, _INTERFACE))
+
+
+def rules(family: int) -> list[Rule]:
+    """Which tables are asked."""
+    found = []
+    for payload in _ask(_GET_RULE, nlmsg.DUMP, struct.pack("=B11x", family)):
+        parts = nlmsg.attributes(payload, 12)
+        suppressed = parts.get(_SUPPRESSED, b"\xff" * 4) == bytes(4)
+        found.append(Rule(_number(parts, _PRIORITY), _number(parts, _MARK), payload[4], suppressed))
+    return found
+
+
+def _number(parts: dict[int, bytes], kind: int) -> int:
+    return int.from_bytes(parts.get(kind, b""), sys.byteorder)
 
 
 def _ask(kind: int, flags: int, body: bytes) -> list[bytes]:
@@ -133,9 +157,9 @@ def _link(payload: bytes) -> Link:
         name=found[_NAME].rstrip(b"\0").decode(),
         up=bool(flags & _UP),
         mac=found.get(_LINK_ADDRESS, b"").hex(":"),
-        mtu=int.from_bytes(found[_MTU], sys.byteorder),
+        mtu=_number(found, _MTU),
         qdisc=found.get(_QDISC, b"").rstrip(b"\0").decode(),
-        master=int.from_bytes(found.get(_MASTER, b""), sys.byteorder),
+        master=_number(found, _MASTER),
         alias=found.get(_ALIAS, b"").rstrip(b"\0").decode(),
         info=found.get(_LINK_INFO, b""),
     )

@@ -240,7 +240,9 @@ def _open_tap(device: str) -> int:
     return handle
 
 
-async def reaches(sender: Host, address: str, port: int, *, tries: int = 3, size: int = 5) -> bool:
+async def reaches(
+    sender: Host, address: str, port: int, *, tries: int = 3, size: int = 5, source: str = ""
+) -> bool:
     """Whether a datagram to the address is answered by its echo server; it is not fragmented."""
     message = b"." * size
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -249,6 +251,7 @@ async def reaches(sender: Host, address: str, port: int, *, tries: int = 3, size
         with socket.socket(family, socket.SOCK_DGRAM) as handle:
             handle.settimeout(0.3)
             handle.setsockopt(*_DO_NOT_FRAGMENT[family])
+            handle.bind((source, 0))
             for _ in range(tries):
                 with contextlib.suppress(OSError):
                     handle.sendto(message, (address, port))

@@ -101,6 +101,53 @@ async def test_a_router_leads_between_networks_and_out(tmp_path: Path) -> None:
         assert not await reaches(guests[0], "10.0.2.5", 7)
 
 
+async def test_answers_leave_by_the_gateway_by_which_was_asked(tmp_path: Path) -> None:
+    cloud = Cloud()
+    inside, port = a_site(cloud, 1)
+    first, second = an_outside(), an_outside("203.0.112.0/24", "203.0.112.1")
+    for want in (first, second):
+        cloud.networks.bind(want.network.meta.id, want)
+    gateways = [
+        a_router_port(first, "203.0.113.10", gateway=True),
+        a_router_port(second, "203.0.112.10", gateway=True),
+    ]
+    router = a_router(a_router_port(inside, "10.0.1.1"), *gateways)
+    translate(router, gateways[1], "203.0.112.20", "10.0.1.5")
+    router_id, namespace = router.router.meta.id, name.router_namespace(router.router.meta.id)
+    cloud.routers.bind(router_id, router)
+
+    def sent() -> list[int]:
+        devices = [name.router_port(gateway.port.meta.id) for gateway in gateways]
+        counts = dict(
+            line.split(":") for line in Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
+        )
+        return [int(counts[device.rjust(6)].split()[9]) for device in devices]
+
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(running(cloud, tmp_path))
+        await cloud.active(port.meta.id)
+        await until(lambda: state(cloud, router_id) == ACTIVE)
+        guest = stack.enter_context(contextlib.closing(Guest(port)))
+        await guest.address("10.0.1.5/24", routes={"0.0.0.0/0": "10.0.1.1"})
+        await stack.enter_async_context(echo(guest, 7))
+        stack.enter_context(an_internet())
+        far = "198.51.100.1"  # an address of the node that is on no link of the router
+        assert await eventually(lambda: reaches(Host(HERE), "203.0.112.20", 7, source=far))
+        before = netns.call(namespace, sent)
+        for _ in range(20):
+            assert await reaches(Host(HERE), "203.0.112.20", 7, source=far)
+        by_first, by_second = (
+            after - was for after, was in zip(netns.call(namespace, sent), before, strict=True)
+        )
+        assert by_second >= 20 > by_first
+
+        tables = netns.call(namespace, translated)
+        router.router.meta.generation += 1
+        cloud.routers.bind(router_id, router)
+        await until(lambda: bool((s := cloud.routers.status(router_id)) and s.observed_generation == 2))
+        assert netns.call(namespace, translated) == tables
+
+
 async def test_hosts_make_their_addresses_from_what_the_router_says(tmp_path: Path) -> None:
     cloud, network_id = Cloud(), str(uuid.uuid4())
     modes = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac", "enable_dhcp": True}
