@@ -174,10 +174,7 @@ class Snapshots:
         asked.filters.add(path="spec.properties.instance_uuid", values=[target.meta.id])
         listed = await self._images("ListImages", image_pb2.ListImagesRequest(query=asked, visibility="all"))
         for image in snapshot.surplus(listed.images, target.meta.id, target.snapshot.rotation):
-            try:
-                await self._delete_image(image.meta.id)
-            except PermissionDenied as error:  # somebody has protected it
-                log.warning("backup not deleted", image=image.meta.id, cause=error.message)
+            await self._delete_image(image.meta.id)
 
     # -- the image service
 
@@ -194,6 +191,8 @@ class Snapshots:
             await self._images("DeleteImage", image_pb2.DeleteImageRequest(id=image_id))
         except NotFound:
             return
+        except PermissionDenied as error:  # somebody has protected it: so it stays
+            log.warning("image not deleted", image=image_id, cause=error.message)
 
     async def _images(self, rpc: str, request: Any, caller: Caller | None = None) -> Any:
         return await self._client.call(image_pb2_grpc.ImageServiceStub, rpc, request, caller)

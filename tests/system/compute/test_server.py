@@ -89,6 +89,34 @@ async def test_a_reboot_boots_it_once_more(machine: Machine, want: pb.ServerWant
     await machine.says(want, READY, times=2)
 
 
+async def test_a_rebuild_boots_from_new_disks_and_a_copy_of_them_boots_too(
+    machine: Machine, want: pb.ServerWant
+) -> None:
+    server_id = want.server.meta.id
+    await machine.reaches(want, ACTIVE)
+    await machine.says(want, READY)
+    want.server.spec.rebuild_generation = want.server.meta.generation + 1
+    await machine.reaches(asked(want, RUNNING), ACTIVE)
+    await machine.says(want, READY)
+    assert (await machine.driver.console_log(server_id, 0)).count(READY) == 1  # the log is as new as the disk
+
+    await machine.driver.ensure_copy(server_id, "copy")
+    image = machine.directory / "copy.qcow2"
+    with image.open("wb") as file:
+        async for piece in machine.driver.read_copy(server_id, "copy"):
+            file.write(piece)
+    assert (await disk.inspect(image, "qcow2")).virtual_size_bytes == 1 << 30
+    await machine.driver.clean(server_id)
+    machine.image = image
+    other = a_want(str(uuid.uuid4()))
+    other.server.spec.image.id = other.image.image_id = "copy"
+    await machine.reaches(other, ACTIVE)
+    await machine.says(other, READY)
+    for gone in (want, other):
+        await machine.delete(gone)
+    assert machine.leftovers() == []
+
+
 @pytest.mark.parametrize("model", ["pc", "q35"])
 async def test_nics_are_plugged_in_and_out_of_the_running_guest(
     machine: Machine, want: pb.ServerWant, nics: list[pb.Nic], model: str
