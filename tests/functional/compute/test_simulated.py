@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.functional.compute.api import Compute
-from tests.functional.compute.conftest import furnished
+from tests.functional.compute.tenants import furnished
 from tests.http_client import Http
 from tests.processes import DEMO_PASSWORD, PASSWORD, ROOT, ProcessCloud, wait_for
 

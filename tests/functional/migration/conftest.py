@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.functional.compute.api import Compute
-from tests.functional.compute.conftest import Furniture, furnished
+from tests.functional.compute.tenants import admin, demo, furniture
 from tests.functional.migration.nodes import Nodes
 from tests.http_client import Http
-from tests.processes import DEMO_PASSWORD, PASSWORD, ProcessCloud, wait_for
+from tests.processes import PASSWORD, ProcessCloud, wait_for
+
+__all__ = ["admin", "demo", "furniture"]
 
 _FAST = """
 [compute]
@@ -29,8 +31,10 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessCloud]:
             cloud.add_node(name)
         with Http(cloud.url) as http:
             http.login("admin", PASSWORD, "admin")
-            admin = Compute(http)
-            wait_for(lambda: len(admin.call("GET", "/os-hypervisors")["hypervisors"]) == 3, 30, "three nodes")
+            compute = Compute(http)
+            wait_for(
+                lambda: len(compute.call("GET", "/os-hypervisors")["hypervisors"]) == 3, 30, "three nodes"
+            )
         yield cloud
 
 
@@ -40,24 +44,3 @@ def nodes(cloud: ProcessCloud) -> Iterator[Nodes]:
     found = Nodes(cloud)
     yield found
     found.heal()
-
-
-@pytest.fixture
-def admin(cloud: ProcessCloud) -> Iterator[Compute]:
-    with Http(cloud.url) as http:
-        http.login("admin", PASSWORD, "admin")
-        yield Compute(http)
-
-
-@pytest.fixture(scope="package")
-def furniture(cloud: ProcessCloud) -> Furniture:
-    return furnished(cloud)
-
-
-@pytest.fixture
-def demo(cloud: ProcessCloud, furniture: Furniture) -> Iterator[Compute]:
-    with Http(cloud.url) as http:
-        http.login("demo", DEMO_PASSWORD, "demo")
-        compute = Compute(http, furniture.image, furniture.network, furniture.flavor)
-        yield compute
-        compute.clean()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.functional.compute.api import Compute
-from tests.functional.compute.conftest import Furniture
+from tests.functional.compute.tenants import Furniture
 from tests.functional.migration.nodes import Nodes
 from tests.functional.migration.test_migrations import host, live, migrations
 from tests.processes import ROOT, ProcessCloud, wait_for
