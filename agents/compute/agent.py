@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from agents.compute.base_image import BaseImages
 from agents.compute.driver import RUNNING, ComputeDriver, Found, HypervisorRefused, ImageUnusable, Piece
 from agents.compute.fence import Fence
 from agents.compute.guest_password import GuestPasswords
-from agents.compute.image_cache import ImageCache, touch
+from agents.compute.image_cache import ImageCache
 from agents.compute.node import Node
+from agents.compute.orphan import Orphans
 from agents.compute.patience import Buttons, Failures
+from agents.compute.report import Reports
 from agents.compute.settings import ComputeSettings
 from agents.compute.snapshot import SendCopy, Snapshots
 from agents.compute.step import (
@@ -102,21 +104,22 @@ class ComputeAgent:
     ) -> None:
         self._store = store
         self._driver = driver
-        self._images = images
         self._settings = settings
         self._node = node or Node()
         self._fence = fence
         self._loop = Loop("compute", self.reconcile, self._ids, concurrency=settings.concurrency)
         self.passwords = GuestPasswords(store, self._loop.wake)
         self._work = Work(self._loop.wake)
+        self._bases = BaseImages(images, self._work)
         self._transfers = Transfers(driver, self._work, fetch_files)
         self._snapshots = Snapshots(driver, self._work, send_copy)
+        self._reports = Reports(store, self.passwords, self._snapshots)
         self._buttons = Buttons(
             self._node.clock, 2 * max(settings.stop_timeout, settings.soft_reboot_timeout) + _GUEST_POLL
         )
         self._failures = Failures(self._node.clock)
         self._waits: dict[str, float] = {}
-        self._orphans: dict[str, float] = {}  # found without a want, since when
+        self._orphans = Orphans(driver, self._node.clock, settings.orphan_grace)
 
     async def run(self) -> None:
         """Reconcile until cancelled or until the lease is lost."""
@@ -131,8 +134,7 @@ class ComputeAgent:
             raise lost.exceptions[0] from None
         finally:
             await self._work.close()
-            if self._images is not None:
-                await self._images.close()
+            await self._bases.close()
 
     async def reconcile(self, server_id: str) -> timedelta | None:
         """Take one step. Returns when to look again; None: at the next change.
@@ -141,8 +143,11 @@ class ComputeAgent:
         """
         want = self._store.get(server_id)
         if want is None:
-            return await self._leave(server_id)
-        self._orphans.pop(server_id, None)
+            again = await self._orphans.leave(server_id)
+            if again is None:
+                self._forget(server_id)
+            return again
+        self._orphans.forget(server_id)
         if (pause := self._failures.pause_left(want.server.meta)) is not None:
             return pause
         found = await self._driver.find(server_id)
@@ -171,7 +176,7 @@ class ComputeAgent:
             case Step.FORGET:
                 self._forget(server_id)
                 released = pb.ServerStatus(released=True, observed_generation=server.meta.generation)
-                await self._report(want, None, released)
+                await self._reports.say(want, None, released)
                 return None
             case Step.REMOVE:
                 await self._snapshots.stop(server_id)
@@ -200,10 +205,10 @@ class ComputeAgent:
                 return _SOON
             case Step.COPY_DISK:
                 await self._snapshots.copy(want)
-                await self._report(want, found, observed(server, found, settled=False))
+                await self._reports.say(want, found, observed(server, found, settled=False))
                 return None  # woken when it is done
             case Step.WAIT_FOR_COPY:
-                await self._report(want, found, observed(server, found, settled=False))
+                await self._reports.say(want, found, observed(server, found, settled=False))
                 return None
             case Step.SEND_COPY:
                 self._snapshots.send(want)
@@ -249,38 +254,25 @@ class ComputeAgent:
         return AGAIN  # look again: believe what is found, not what was asked
 
     async def _fetch(self, want: pb.ServerWant, found: Found | None) -> timedelta | None:
-        assert self._images is not None
-        key = f"fetch for {want.server.meta.id}"
-        self._work.raise_failure(key)
-        self._work.start(key, want.server.meta.id, lambda: self._ensured(want.image))
-        await self._report(want, found, observed(want.server, found, settled=False, reason="FETCHING_IMAGE"))
+        self._bases.fetch(want)
+        await self._reports.say(
+            want, found, observed(want.server, found, settled=False, reason="FETCHING_IMAGE")
+        )
         return None  # woken when it is done
 
-    async def _ensured(self, source: pb.ImageSource) -> None:
-        assert self._images is not None
-        await self._images.ensure(source)
-
     async def _make_disk(self, want: pb.ServerWant) -> None:
-        has_base, base = self._base(want)
+        has_base, base = self._bases.find(want)
         if has_base:
             await self._driver.ensure_disk(want, base)
 
-    def _base(self, want: pb.ServerWant) -> tuple[bool, Path | None]:
-        """Whether the image is here, and which one (None: none is needed)."""
-        if self._images is None or not want.image.image_id:
-            return True, None
-        base = self._images.find(want.image.image_id)
-        if base is None:
-            return False, None  # evicted in between: the next look fetches it again
-        touch(base)
-        return True, base
-
     async def _receive(self, want: pb.ServerWant) -> timedelta | None:
-        has_base, base = self._base(want)
+        has_base, base = self._bases.find(want)
         if not has_base:
             return AGAIN
         self._transfers.receive(want, base)
-        await self._report(want, None, observed(want.server, None, settled=False, reason="RECEIVING_DISKS"))
+        await self._reports.say(
+            want, None, observed(want.server, None, settled=False, reason="RECEIVING_DISKS")
+        )
         return None  # woken when it is done
 
     async def _report_transfer(
@@ -289,7 +281,7 @@ class ComputeAgent:
         status = observed(want.server, found, settled=False)
         status.transfer.CopyFrom(transfer_status(want, found, around))
         status.transfer.directory = await self._driver.directory(want.server.meta.id)
-        await self._report(want, found, status)
+        await self._reports.say(want, found, status)
         prepared = status.transfer.state == pb.TransferStatus.STATE_PREPARED
         return _SOON if prepared and want.transfer.role == pb.Transfer.ROLE_RECEIVE else None
 
@@ -346,22 +338,8 @@ class ComputeAgent:
                 return AGAIN
         self._failures.forget(server_id)
         status = observed(server, found, settled=True, reason=reason, message=message)
-        await self._report(want, found, status)
+        await self._reports.say(want, found, status)
         return _UNPLUG_EVERY if surplus else None
-
-    async def _leave(self, server_id: str) -> timedelta | None:
-        """What to do about a server that is not wanted here: after a time of grace it goes."""
-        if await self._driver.find(server_id) is None:
-            self._forget(server_id)
-            return None
-        now = self._node.clock()
-        left = self._orphans.setdefault(server_id, now) + self._settings.orphan_grace.total_seconds() - now
-        if left > 0:
-            log.warning("a server that nobody wants is here", server=server_id, removed_in_s=round(left))
-            return timedelta(seconds=left)
-        log.warning("a server that nobody wants is removed", server=server_id)
-        await self._driver.remove(server_id)
-        return AGAIN
 
     async def _fail(self, want: pb.ServerWant, found: Found | None, error: FabricError) -> timedelta:
         server = want.server
@@ -385,36 +363,12 @@ class ComputeAgent:
         if want.transfer.role:
             status.transfer.migration_id = want.transfer.migration_id
             status.transfer.state, status.transfer.message = status.transfer.STATE_FAILED, error.message
-        await self._report(want, found, status)
+        await self._reports.say(want, found, status)
         return retry
 
     async def _report_waiting(self, want: pb.ServerWant, found: Found, reason: str, message: str) -> None:
         status = observed(want.server, found, settled=False, reason=reason, message=message)
-        await self._report(want, found, status)
-
-    async def _report(self, want: pb.ServerWant, found: Found | None, status: pb.ServerStatus) -> None:
-        server_id = want.server.meta.id
-        if (snapshot := self._snapshots.status(want, found)) is not None:
-            status.snapshot.CopyFrom(snapshot)
-        before = self._store.status(server_id)
-        self.passwords.put_into(server_id, status)
-        if before is not None:
-            if not status.observed_generation and not status.released:
-                status.observed_generation = before.observed_generation
-            status.observe_time.CopyFrom(before.observe_time)
-            if status == before:  # a write is a watch event: rewriting the same status would never end
-                return
-        status.observe_time.GetCurrentTime()
-        await self._store.report(server_id, status)
-        self.passwords.reported(server_id, status)
-        log.info(
-            "server reported",
-            server=server_id,
-            state=pb.ServerStatus.State.Name(status.state),
-            reason=status.reason,
-            released=status.released,
-            generation=status.observed_generation,
-        )
+        await self._reports.say(want, found, status)
 
     def _around(self, want: pb.ServerWant, found: Found | None) -> Around:
         server = want.server
@@ -422,7 +376,7 @@ class ComputeAgent:
         limit = self._settings.soft_reboot_timeout if soft_reboot else self._settings.stop_timeout
         return Around(
             boot_id=self._node.boot_id,
-            image_ready=self._image_ready(want),
+            image_ready=self._bases.ready(want),
             taps=self._node.existing_taps(nic.tap for nic in server.nics),
             button_pressed=self._buttons.pressed(server.meta.id),
             patience_over=self._buttons.ignored(server, limit),
@@ -434,21 +388,20 @@ class ComputeAgent:
             copy_unsent=self._snapshots.unsent(want),
         )
 
-    def _image_ready(self, want: pb.ServerWant) -> bool:
-        if self._images is None or not want.image.image_id:
-            return True
-        return self._images.find(want.image.image_id) is not None
-
     def _forget(self, server_id: str) -> None:
         self._buttons.forget(server_id)
         self._failures.forget(server_id)
         self._transfers.forget(server_id)
         self._snapshots.forget(server_id)
         self._waits.pop(server_id, None)
-        self._orphans.pop(server_id, None)
+        self._orphans.forget(server_id)
+        self.passwords.forget(server_id)
 
     def _ids(self) -> list[str]:
-        return [*self._store.ids(), *(orphan for orphan in self._orphans if self._store.get(orphan) is None)]
+        return [
+            *self._store.ids(),
+            *(orphan for orphan in self._orphans.ids() if self._store.get(orphan) is None),
+        ]
 
     async def _follow_driver(self) -> None:
         async for server_id in self._driver.events():
@@ -467,8 +420,7 @@ class ComputeAgent:
         while True:
             try:
                 found = await self._driver.ids()
-                if self._images is not None:
-                    await asyncio.to_thread(self._images.sweep)
+                await self._bases.sweep()
             except FabricError as error:
                 log.warning("sweep failed", reason=error.reason, cause=error.message)
                 found = []

@@ -74,3 +74,7 @@ class GuestPasswords:
         if new is not None and new.password == status.guest_password:
             new.reported.set()
             del self._new[server_id]
+
+    def forget(self, server_id: str) -> None:
+        """The server is gone."""
+        self._new.pop(server_id, None)
