@@ -152,11 +152,11 @@ class Networks(SharedResource[pb.Network]):
             if f"spec.{name}" not in given:
                 setattr(spec, name, True)
         new.ClearField("status")
-        spec.mtu = spec.mtu or self._config.mtu
-        self._check(new)
         self._check_default(new)
         check_zones(self.store, self._zone, new.spec.availability_zone_hints)
         segment.choose(self.store, self._config, new, {n.spec.segmentation_id for n in earlier}, txn)
+        spec.mtu = spec.mtu or segment.mtu(self._config, spec)
+        self._check(new)
         if "spec.qos_policy_id" not in given:
             spec.qos_policy_id = spec.qos_policy_id or default_of(self.store, new.meta.project_id)
         attach(self._qos, caller, new, None, txn)
@@ -175,7 +175,7 @@ class Networks(SharedResource[pb.Network]):
                 reason="INVALID_INPUT",
                 field="provider:network_type",
             )
-        new.spec.mtu = new.spec.mtu or self._config.mtu
+        new.spec.mtu = new.spec.mtu or segment.mtu(self._config, new.spec)
         self._check(new)
         attach(self._qos, caller, new, old, txn)
         self._check_default(new)
@@ -199,7 +199,7 @@ class Networks(SharedResource[pb.Network]):
                 reason="INVALID_INPUT",
                 field="mtu",
             )
-        if new.spec.mtu > self._config.mtu and new.spec.network_type in ("", "vxlan"):
+        if new.spec.mtu > self._config.mtu and new.spec.network_type == "vxlan":
             raise InvalidArgument(
                 f"Invalid input for operation: Requested MTU is too big, maximum is {self._config.mtu}.",
                 reason="INVALID_INPUT",

@@ -34,6 +34,11 @@ def choose(store: Store, config: Network, new: pb.Network, taken: set[int], txn:
         spec.segmentation_id = _free_vni(store, config, new.meta.project_id, taken, txn)
 
 
+def mtu(config: Network, spec: pb.NetworkSpec) -> int:
+    """What fits the segment, where nothing else is asked for."""
+    return config.physical_mtu if spec.network_type in ("flat", "vlan") else config.mtu
+
+
 def _free_vni(store: Store, config: Network, project_id: str, taken: set[int], txn: Transaction) -> int:
     for ranges in _choices(store, project_id, (config.vni_first, config.vni_last)):
         for vni in _shuffled([bounds for bounds, _ in ranges]):

@@ -153,7 +153,8 @@ class Network:
     """Networks on this node."""
 
     driver: str = opt("linux", "linux, or fake: ports that are only remembered, for scale tests.")
-    mtu: int = opt(1450, "MTU of new networks.")
+    mtu: int = opt(1450, "MTU of new networks between nodes; none of them may have more.")
+    physical_mtu: int = opt(1500, "MTU of new flat and vlan networks.")
     dns_domain: str = opt("fabric.internal", "Domain of the names that the DHCP service answers.")
     dns_servers: list[str] = opt([], "Resolvers for names outside; empty: those of the node.")
     vni_first: int = opt(1, "First VXLAN network identifier that is given out.")

@@ -97,6 +97,7 @@ async def test_a_router_needs_a_node_with_its_physical_network(cloud: Cloud) -> 
     public = await a_public_network(cloud)
     shown = await cloud.show("network", public["id"], token=ADMIN)
     assert (shown["provider:network_type"], shown["provider:physical_network"]) == ("flat", "public")
+    assert shown["mtu"] == 1500
     second = await cloud.make("network", token=ADMIN, name="second", **{"router:external": True})
     assert second["provider:network_type"] == "vxlan"
     plain = await cloud.make("router")
