@@ -34,7 +34,7 @@ class Choice:
             lacking.setdefault(removal.shortfall, []).append(removal.node)
         told = [
             f"{name} removed "
-            + ", ".join(f"{', '.join(nodes)} ({shortfall})" for shortfall, nodes in lacking.items())
+            + ", ".join(f"{', '.join(sorted(nodes))} ({shortfall})" for shortfall, nodes in lacking.items())
             for name, lacking in by_filter.items()
         ]
         return "; ".join(told) or "there is no compute node"
