@@ -78,6 +78,7 @@ class Fence:
         self._fence_after_s = fence_after_s
         self._hypervisor = hypervisor
         self._guard: subprocess.Popen[bytes] | None = None
+        self._may_guard = True  # an earlier process may have written servers down
 
     def begin(self) -> None:
         """Have a guard for what an earlier process has written down, before there is a lease."""
@@ -87,7 +88,11 @@ class Fence:
     async def keep(self, renewed: Callable[[], float], servers: Callable[[], list[str]]) -> None:
         """Write down the servers and the lease until cancelled."""
         while True:
-            await asyncio.to_thread(self._write, renewed(), sorted(servers()))
+            fenced = sorted(servers())
+            if fenced or self._may_guard:
+                self._may_guard = True
+                await asyncio.to_thread(self._write, renewed(), fenced)
+                self._may_guard = bool(fenced)
             await asyncio.sleep(_EVERY_S)
 
     def was_ended(self, server_id: str) -> bool:
