@@ -42,7 +42,12 @@ class Rebuilds:
         def change(changed: pb.Server) -> None:
             rules.check_rebuild(changed)
             _copy(asked, changed)
-            self._creation.fill_key(changed.spec, caller)
+            if (
+                "spec.key_name" in asked.update_mask.paths
+            ):  # else it stays, be it another user's or gone by now
+                changed.spec.ClearField("public_key")
+                changed.spec.ClearField("key_type")
+                self._creation.fill_key(changed.spec, caller)
             check_plain(changed, limit)
             changed.spec.image.CopyFrom(image)
             rules.rebuild(changed)
@@ -62,6 +67,3 @@ def _copy(asked: pb.ActOnServerRequest.Rebuild, changed: pb.Server) -> None:
         part, _, name = path.partition(".")
         getattr(changed, part).ClearField(name)
     changed.MergeFrom(clean)
-    if "spec.key_name" in asked.update_mask.paths:
-        changed.spec.ClearField("public_key")
-        changed.spec.ClearField("key_type")

@@ -261,6 +261,16 @@ def test_a_rebuild_keeps_all_but_the_disk(demo: Compute) -> None:
     assert [action["action"] for action in actions] == ["rebuild", "create"]
 
 
+def test_a_rebuild_keeps_a_key_that_is_gone_by_now_until_another_is_named(demo: Compute) -> None:
+    demo.call("POST", "/os-keypairs", {"keypair": {"name": "first"}})
+    id_ = demo.boot(key_name="first")
+    demo.call("DELETE", "/os-keypairs/first")
+    for more, left in (({}, "first"), ({"key_name": None}, None)):
+        rebuild = {"imageRef": demo.image} | more
+        assert demo.act(id_, "rebuild", rebuild, version="2.54")["server"]["key_name"] == left
+        demo.settle(id_, "ACTIVE")
+
+
 def test_a_server_that_is_off_is_rebuilt_and_stays_off(demo: Compute) -> None:
     id_ = demo.boot()
     demo.act(id_, "os-stop")
