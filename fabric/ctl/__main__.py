@@ -13,9 +13,13 @@ from fabric.runtime.config import ConfigError
 COMMANDS = {
     "up": "start the cloud on this machine, or find it running",
     "down": "stop it; --wipe: leave nothing",
+    "restart": "its processes anew, for a new release; guests and networks stay as they are",
     "join": "make this machine a node of a cloud that runs elsewhere",
     "node": "the nodes of the cloud: tokens to join, list, drain, remove",
     "lab": "a cloud of several nodes on this machine",
+    "backup": "what etcd holds, in a file",
+    "restore": "etcd as a backup has it",
+    "renew": "make the certificates of this machine anew before they end",
     "status": "its processes, nodes and contents",
     "sweep": "whether anything is leaked, lost or claimed twice",
     "why": "how a resource came to stand as it does",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fabric.runtime.config import Config
+
 TIMEOUT_S = 30.0
 Body = dict[str, Any]
 
@@ -59,6 +61,12 @@ class Cloud:
 
     def _headers(self) -> dict[str, str]:
         return {"X-Auth-Token": self.token, "Accept": "application/json"}
+
+
+def api_url(config: Config) -> str:
+    """This machine's own gateway, if it has one that knows its URL."""
+    own = config.gateway.public_url if "gateway" in config.node.roles else ""
+    return own or config.bootstrap.public_url
 
 
 def login(url: str, user: str, password: str, project: str) -> Cloud:

@@ -31,7 +31,8 @@ class Shape:
     """What a lab is made of; it is kept beside the nodes."""
 
     nodes: int = 3
-    controllers: int = 1  # the first nodes; each has a gateway too
+    controls: int = 1  # the first nodes: each has an etcd, a controller and a gateway
+    controllers: int = 1  # the first nodes; each has a gateway too, and those beyond controls no etcd
     underlay: str = "100.64.0.0/24"
     public: str = "203.0.113.0/24"
     compute_driver: str = "libvirt"
@@ -62,6 +63,12 @@ class Lab:
     @property
     def shape(self) -> Shape:
         return Shape(**json.loads((self.directory / "lab.json").read_text()))
+
+    @property
+    def control(self) -> str:
+        """The first node that is on and has a controller."""
+        holders = self.shape.names[: self.shape.controls]
+        return next((name for name in holders if self.machine(name).process is not None), holders[0])
 
     def machine(self, name: str) -> Machine:
         """A node, or what is outside."""
@@ -165,10 +172,13 @@ class Lab:
         return self.place(name).config.exists()
 
     def _join(self, name: str) -> None:
-        controls = int(name.removeprefix("node")) <= self.shape.controllers
-        token = self.fabricctl("node1", "node", "token", *(["--controller"] if controls else []))
-        roles = ["agent", "controller", "gateway"] if controls else ["agent"]
-        options = [word for role in roles for word in ("--role", role)]
+        number = int(name.removeprefix("node"))
+        options = ["--role", "agent"]
+        if number <= self.shape.controls:
+            options = ["--control"]
+        elif number <= self.shape.controllers:
+            options += ["--role", "controller", "--role", "gateway"]
+        token = self.fabricctl("node1", "node", "token", *(["--controller"] if len(options) != 2 else []))
         self.fabricctl(name, *token.split()[1:], *options, *self._options(name))
 
     def _wire_outside(self) -> None:

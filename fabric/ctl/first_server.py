@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from fabric.ctl import outside
-from fabric.ctl.api import ApiError, Body, Cloud, login
+from fabric.ctl.api import ApiError, Body, Cloud, api_url, login
 from fabric.ctl.place import Place
 from fabric.ctl.progress import Progress
 from fabric.ctl.reach import ssh_banner
@@ -110,7 +110,7 @@ def _wait_for_answer(progress: Progress, way: str, address: str, network_id: str
 
 def login_admin(config: Config, progress: Progress) -> Cloud:
     """As the administrator. Raises TookTooLong."""
-    return _login(config.bootstrap.public_url, "admin", config.bootstrap.admin_password, progress)
+    return _login(api_url(config), "admin", config.bootstrap.admin_password, progress)
 
 
 def _login(url: str, user: str, password: str, progress: Progress) -> Cloud:

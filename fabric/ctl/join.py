@@ -5,22 +5,22 @@ import asyncio
 import socket
 import ssl
 import sys
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
-from fabric.ctl import settings
+from fabric.ctl import etcd_member, settings
 from fabric.ctl.place import Place
 from fabric.ctl.progress import Progress, TookTooLong
-from fabric.ctl.up import start
-from fabric.node.member import ROLES
+from fabric.ctl.up import mark_founded, start
+from fabric.node.member import CONTROL, ETCD, ROLES
 from fabric.node.token import Token
 from fabric.node.v1 import node_pb2 as pb
 from fabric.node.v1.node_pb2_grpc import JoinServiceStub
 from fabric.runtime.certificate import KeyPair, fingerprint, make_request, write_private
 from fabric.runtime.client import Client
-from fabric.runtime.config import load
+from fabric.runtime.config import Config, load, parse
 from fabric.runtime.errors import FabricError, Unavailable
 from fabric.runtime.tls import CONTROLLER, Stranger
 
@@ -39,6 +39,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=ROLES,
         help="what to run here; may be repeated (default: agent)",
     )
+    parser.add_argument(
+        "--control",
+        action="store_true",
+        help="all of them: also one of several etcds, and what lets machines join",
+    )
     settings.add_options(parser)
 
 
@@ -50,9 +55,8 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
         place.make()
         wish = settings.wish(arguments, address=_address_towards(arguments.cloud))
         with progress.stage("joining"):
-            _become_member(
-                place, wish, arguments.cloud, Token.parse(arguments.token), arguments.roles or ["agent"]
-            )
+            roles = list(CONTROL) if arguments.control else arguments.roles or ["agent"]
+            _become_member(place, wish, arguments.cloud, Token.parse(arguments.token), roles)
         config = load(place.config)
         start(place, config, progress)
     except FabricError as error:
@@ -69,7 +73,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
 
 def _become_member(place: Place, wish: settings.Wish, cloud: str, token: Token, roles: list[str]) -> None:
     """Keys, certificates and the configuration; nothing stays behind when the cloud refuses."""
-    controller, agent, *_ = settings.free_addresses(wish.address)
+    ports = settings.free_addresses(wish.address)
     listen = settings.gateway_address(wish) if "gateway" in roles else ""
     request = pb.JoinRequest(
         token=str(token),
@@ -79,12 +83,12 @@ def _become_member(place: Place, wish: settings.Wish, cloud: str, token: Token, 
         signing_request=make_request(KeyPair.at(place.keys, "node").key),
     )
     if CONTROLLER in roles:
-        request.controller = controller
+        request.controller = ports.controller
         request.controller_signing_request = make_request(KeyPair.at(place.keys, "controller").key)
     authority, welcome = asyncio.run(_ask(cloud, token, request))
     write_private(place.keys / "ca.pem", authority)
     write_private(place.keys / "node.pem", welcome.certificate)
-    sections = dict(settings.node_sections(place, wish, agent, roles))
+    sections = dict(settings.node_sections(place, wish, ports.agent, roles))
     sections["etcd"] = {
         "endpoints": list(welcome.etcd_endpoints),
         "ca_file": str(place.keys / "ca.pem"),
@@ -94,20 +98,45 @@ def _become_member(place: Place, wish: settings.Wish, cloud: str, token: Token, 
     if CONTROLLER in roles:
         write_private(place.keys / "controller.pem", welcome.controller_certificate)
         write_private(place.keys / "master.key", welcome.master_keys)
-        sections |= _controller_sections(place, sections, controller)
+        sections |= _controller_sections(place, sections, ports.controller)
     if "gateway" in roles:
-        sections["gateway"] = {"listen": listen, "public_url": f"http://{listen}"}
+        sections["gateway"] = {
+            "listen": listen,
+            "public_url": f"http://{listen}",
+            "catalog_url": welcome.public_url,
+        }
+    if ETCD in roles:
+        write_private(place.keys / "ca.key", welcome.authority_key)
+        sections |= _control_sections(place, sections, ports, welcome)
     write_private(place.config, settings.render(sections).encode())
 
 
-def _controller_sections(
-    place: Place, sections: Mapping[str, Mapping[str, Any]], listen: str
-) -> dict[str, dict[str, Any]]:
+def _controller_sections(place: Place, sections: settings.Sections, listen: str) -> settings.Sections:
     files = settings.tls_files(place.keys / "ca.pem", KeyPair.at(place.keys, "controller"))
     return {
         "etcd": {**sections["etcd"], **files},
         "controller": {"listen": listen, "master_key_file": str(place.keys / "master.key")},
     }
+
+
+def _control_sections(
+    place: Place, sections: settings.Sections, ports: settings.Ports, welcome: pb.Welcome
+) -> settings.Sections:
+    """What the first machine of a cloud has too. The etcd of this machine is expected by the others from here on."""
+    joining = {"join_listen": ports.join, "authority_dir": str(place.keys)}
+    passwords = {"admin_password": welcome.admin_password, "demo_password": welcome.demo_password}
+    found = {
+        **sections,
+        "controller": {**sections["controller"], **joining},
+        "bootstrap": {**sections["bootstrap"], **passwords},
+    }
+    config = parse(Config, found, "")
+    settings.certify(place, config.node.name, config.node.address, config.node.roles)
+    cluster = etcd_member.ensure(config, ports.etcd)
+    others = list(welcome.etcd_endpoints)
+    write_private(Path(config.etcd.members_file), "\n".join(others).encode())  # who serves already
+    mark_founded(place)
+    return {**found, "etcd": {**sections["etcd"], "endpoints": [ports.etcd, *others], "cluster": cluster}}
 
 
 async def _ask(cloud: str, token: Token, request: pb.JoinRequest) -> tuple[bytes, pb.Welcome]:

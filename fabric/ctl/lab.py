@@ -19,6 +19,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--controllers", type=int, default=1, help="how many of them run a controller and a gateway"
     )
     up.add_argument(
+        "--controls",
+        type=int,
+        default=DEFAULT.controls,
+        help="how many of them run an etcd, a controller and a gateway; 3 survive the loss of one",
+    )
+    up.add_argument(
         "--underlay", default=DEFAULT.underlay, help=f"of the nodes (default: {DEFAULT.underlay})"
     )
     up.add_argument("--public", default=DEFAULT.public, help=f"for floating IPs (default: {DEFAULT.public})")
@@ -70,7 +76,7 @@ def _do(lab: Lab, arguments: argparse.Namespace) -> int:
         case "status":
             _status(lab)
         case "openrc":
-            print(lab.fabricctl("node1", "openrc"), end="")
+            print(lab.fabricctl(lab.control, "openrc"), end="")
         case "exec":
             lab.machine(arguments.node).replace(arguments.argv)
         case verb:
@@ -80,9 +86,11 @@ def _do(lab: Lab, arguments: argparse.Namespace) -> int:
 
 
 def _up(lab: Lab, arguments: argparse.Namespace) -> int:
+    controls = max(1, min(arguments.controls, arguments.nodes))
     shape = Shape(
         arguments.nodes,
-        max(1, min(arguments.controllers, arguments.nodes)),
+        controls,
+        max(controls, min(arguments.controllers, arguments.nodes)),
         arguments.underlay,
         arguments.public,
         arguments.compute_driver,
@@ -105,4 +113,4 @@ def _status(lab: Lab) -> None:
     for name in lab.shape.names:
         state = "off" if lab.machine(name).process is None else "cut off" if lab.is_cut(name) else "on"
         print(f"{name:<10} {lab.shape.address(name):<16} {state}")
-    print(f"\n{lab.fabricctl('node1', 'status')}", end="")
+    print(f"\n{lab.fabricctl(lab.control, 'status')}", end="")

@@ -9,22 +9,24 @@ from pathlib import Path
 from fabric.compute.node import NODES, node_id
 from fabric.compute.server import SERVERS
 from fabric.ctl import drain
-from fabric.ctl.api import ApiError, Cloud, login
+from fabric.ctl.api import ApiError, Cloud, api_url, login
 from fabric.ctl.cloud_state import cloud_state
 from fabric.ctl.holding import wanted
 from fabric.ctl.place import Place
 from fabric.ctl.progress import Progress
-from fabric.node.access import access
-from fabric.node.member import MEMBERS, TOKENS
+from fabric.node.access import access, as_root
+from fabric.node.member import ETCD, MEMBERS, TOKENS
 from fabric.node.service import withdraw
 from fabric.node.token import Token, issued
 from fabric.node.v1 import node_pb2 as pb
 from fabric.runtime.certificate import fingerprint
 from fabric.runtime.config import Config, load
 from fabric.runtime.errors import FabricError, FailedPrecondition
+from fabric.runtime.etcd_members import Members
 from fabric.runtime.store import ROOT, Store
 
 DRAIN_S = 600.0
+REMOVE_S = 10.0
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +35,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     token.add_argument("--ttl", type=float, default=3600, metavar="SECONDS", help="default: an hour")
     token.add_argument("--uses", type=int, default=1, help="how many machines it lets in (default: 1)")
     token.add_argument(
-        "--controller", action="store_true", help="also as controllers: they are given the master key"
+        "--controller",
+        action="store_true",
+        help="also as controllers (they are given the master key), or with --control (the authority's key too)",
     )
     verbs.add_parser("list", help="all of them, a line each")
     for verb, summary in (
@@ -85,7 +89,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
 
 def _cloud(config: Config) -> Cloud:
     bootstrap = config.bootstrap
-    return login(bootstrap.public_url, "admin", bootstrap.admin_password, "admin")
+    return login(api_url(config), "admin", bootstrap.admin_password, "admin")
 
 
 async def _token(config: Config, arguments: argparse.Namespace) -> None:
@@ -156,8 +160,9 @@ async def _remove(config: Config, name: str, *, alive: bool) -> None:
         member = store.get(MEMBERS, name)
         if _agents(store, name) and not alive:
             raise FailedPrecondition(f"{name} is alive: `fabricctl down` there comes first (or --alive)")
-        if "etcd" in member.roles:
-            raise FailedPrecondition(f"{name} holds the records of the cloud")
+        if ETCD in member.roles:
+            async with as_root(config) as etcd:
+                await Members(etcd, patience_s=REMOVE_S).remove(name)
         await _shut_out(config, store, member)
         if work := wanted(store, name):
             left = ", ".join(f"{count} {what}" for what, count in work.items())

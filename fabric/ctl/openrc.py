@@ -3,6 +3,7 @@
 import argparse
 import shlex
 
+from fabric.ctl.api import api_url
 from fabric.ctl.place import Place
 from fabric.runtime.config import Config, load
 
@@ -40,7 +41,7 @@ def lines(config: Config, user: str) -> str:
     password = {"admin": bootstrap.admin_password, "demo": bootstrap.demo_password}[user]
     wanted = {
         "OS_AUTH_TYPE": "password",
-        "OS_AUTH_URL": f"{bootstrap.public_url}{config.gateway.identity_path}/v3",
+        "OS_AUTH_URL": f"{api_url(config)}{config.gateway.identity_path}/v3",
         "OS_IDENTITY_API_VERSION": "3",
         "OS_USERNAME": user,
         "OS_PASSWORD": password,

@@ -28,6 +28,12 @@ class Place:
         """Of the libvirtd that only this cloud uses."""
         return self.state / "libvirt"
 
+    @property
+    def options(self) -> list[str]:
+        """By which another fabricctl finds this place again."""
+        top = ["--state-dir", str(self.state.parent)] if self.state.name == "state" else []
+        return [*top, "--config", str(self.config)]
+
     def make(self) -> None:
         for path in (self.state, self.logs, self.run, self.config.parent):
             path.mkdir(parents=True, exist_ok=True, mode=0o755)

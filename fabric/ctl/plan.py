@@ -5,8 +5,9 @@ from pathlib import Path
 
 from agents.compute.libvirtd import PrivateLibvirtd
 from fabric.ctl.place import Place
-from fabric.ctl.program import Program, answers_tcp, answers_unix
+from fabric.ctl.program import Program, answers_unix, any_answers
 from fabric.runtime.config import Config
+from fabric.runtime.etcd import endpoints
 
 SUPERVISOR = "supervisor"
 ETCD = "etcd"
@@ -14,7 +15,7 @@ ETCD = "etcd"
 
 def programs(place: Place, config: Config) -> list[Program]:
     """What the supervisor keeps running."""
-    has_etcd = answers_tcp(config.etcd.endpoints[0])
+    has_etcd = any_answers(endpoints(config.etcd))
     agent_needs = [has_etcd]
     roles = config.node.roles
     found = [_etcd(place, config)] if "etcd" in roles else []
@@ -50,10 +51,15 @@ def _own(place: Place, script: str) -> tuple[str, ...]:
     return (str(python), str(python.parent / script), "--config", str(place.config))
 
 
+def etcd_peer(client: str) -> str:
+    """Where the member that serves clients at host:port is reached by the others."""
+    host, _, port = client.rpartition(":")
+    return f"{host}:{int(port) + 1}"
+
+
 def _etcd(place: Place, config: Config) -> Program:
     client = config.etcd.endpoints[0]
-    host, _, port = client.rpartition(":")
-    peer = f"{host}:{int(port) + 1}"
+    peer = etcd_peer(client)
     scheme, security = "http", []
     if config.etcd.ca_file:
         scheme = "https"
@@ -72,7 +78,8 @@ def _etcd(place: Place, config: Config) -> Program:
         f"--advertise-client-urls={scheme}://{client}",
         f"--listen-peer-urls={scheme}://{peer}",
         f"--initial-advertise-peer-urls={scheme}://{peer}",
-        f"--initial-cluster={config.node.name}={scheme}://{peer}",
+        f"--initial-cluster={config.etcd.cluster or f'{config.node.name}={scheme}://{peer}'}",
+        f"--initial-cluster-state={'existing' if config.etcd.cluster else 'new'}",
         *security,
         "--max-txn-ops=4096",  # a bulk create is one transaction
         "--logger=zap",

@@ -3,7 +3,7 @@
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -100,6 +100,12 @@ def answers_tcp(address: str) -> Ready:
         return True
 
     return ready
+
+
+def any_answers(addresses: Sequence[str]) -> Ready:
+    """Whether something listens at any host:port of these."""
+    found = [answers_tcp(address) for address in addresses]
+    return lambda: any(ready() for ready in found)
 
 
 def answers_unix(path: Path) -> Ready:

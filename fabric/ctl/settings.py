@@ -12,7 +12,7 @@ from typing import Any
 from cryptography.fernet import Fernet
 
 from fabric.ctl.place import Place
-from fabric.node.member import alternatives, controller_user, node_user
+from fabric.node.member import CONTROL, alternatives, controller_user, node_user
 from fabric.runtime.certificate import Authority, KeyPair, write_private
 from fabric.runtime.config import Config, load
 from fabric.runtime.etcd import MEMBER
@@ -22,7 +22,6 @@ PORTS = range(9400, 9500)
 LOOPBACK = "127.0.0.1"
 GATEWAY_PORT = 8780
 PUBLIC = "public"  # the physical network that leads outside, and the first external network
-ROLES = ("etcd", "controller", "gateway", "agent")
 _MIGRATION_PORT = 16514  # libvirt's own for TLS
 Sections = Mapping[str, Mapping[str, Any]]
 
@@ -47,6 +46,16 @@ class Wish:
     def name(self) -> str:
         """The node's."""
         return self.node or socket.gethostname()
+
+
+@dataclass(frozen=True)
+class Ports:
+    """host:port of what a machine may serve; etcd's peers are served at the port after etcd's (plan.py)."""
+
+    controller: str
+    agent: str
+    etcd: str
+    join: str
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -102,13 +111,13 @@ def ensure(place: Place, wish: Wish) -> tuple[Config, bool]:
 
 
 def upgrade(place: Place, config: Config) -> Config:
-    """Certificates of the founder's machine that say what its file says, before any of its processes runs.
+    """Certificates of a control machine that say what its file says, before any of its processes runs.
 
     A cloud that began when only etcd had TLS gets it everywhere.
     """
     if not (place.keys / "ca.key").exists():
         return config
-    certify(place, config.node.name, config.node.address)
+    certify(place, config.node.name, config.node.address, config.node.roles)
     if config.tls.ca_file or not config.etcd.ca_file:
         return config
     text = place.config.read_text()
@@ -177,24 +186,28 @@ def tls_files(authority: Path, pair: KeyPair) -> dict[str, str]:
 
 
 def _sections(place: Place, wish: Wish) -> Sections:
-    controller, agent, etcd, join = free_addresses(wish.address or LOOPBACK)
+    ports = free_addresses(wish.address or LOOPBACK)
     listen = gateway_address(wish)
     host, _, port = listen.rpartition(":")
     public_url = f"http://{_own_address() if host in ('0.0.0.0', '[::]') else host}:{port}"
     master_key = place.keys / "master.key"
     if not master_key.exists():
         write_private(master_key, Fernet.generate_key() + b"\n")
-    certify(place, wish.name, wish.address or LOOPBACK)
-    joining = {} if wish.plain_etcd else {"join_listen": join, "authority_dir": str(place.keys)}
+    certify(place, wish.name, wish.address or LOOPBACK, CONTROL)
+    joining = {} if wish.plain_etcd else {"join_listen": ports.join, "authority_dir": str(place.keys)}
     known_to_etcd = tls_files(place.keys / "ca.pem", KeyPair.at(place.keys, "controller"))
     outside = {
         PUBLIC: "",
         **wish.physical_networks,
     }  # unless it is told otherwise, this machine is the way out
     return {
-        **node_sections(place, replace(wish, physical_networks=outside), agent, ROLES),
-        "etcd": {"endpoints": [etcd], **members_file(place), **({} if wish.plain_etcd else known_to_etcd)},
-        "controller": {"listen": controller, "master_key_file": str(master_key), **joining},
+        **node_sections(place, replace(wish, physical_networks=outside), ports.agent, CONTROL),
+        "etcd": {
+            "endpoints": [ports.etcd],
+            **members_file(place),
+            **({} if wish.plain_etcd else known_to_etcd),
+        },
+        "controller": {"listen": ports.controller, "master_key_file": str(master_key), **joining},
         "gateway": {"listen": listen, "public_url": public_url},
         "bootstrap": {
             "admin_password": secrets.token_urlsafe(18),
@@ -204,28 +217,28 @@ def _sections(place: Place, wish: Wish) -> Sections:
     }
 
 
-def free_addresses(host: str) -> list[str]:
-    """Of the controller, the agent, etcd, whose peers are served at the port after (plan.py), and joining."""
+def free_addresses(host: str) -> Ports:
+    """Those that nobody uses. Raises Refused."""
     found: list[str] = []
     for port in range(PORTS.start, PORTS.stop, 2):
         pair = [f"{host}:{port}", f"{host}:{port + 1}"]
         if all(map(is_free, pair)):
             found += pair
         if len(found) == 6:
-            return [*found[:3], found[4]]
+            return Ports(found[0], found[1], found[2], found[4])
     raise Refused(
         f"no free ports from {PORTS.start} to {PORTS.stop - 1} on {host}, or no address of this machine"
     )
 
 
-def certify(place: Place, node: str, address: str) -> None:
+def certify(place: Place, node: str, address: str, roles: Sequence[str]) -> None:
     """The authority, and the certificates of all that runs on its machine."""
     authority = Authority(place.keys)
     authority.ensure()
     authority.ensure_pair("etcd", MEMBER, [LOOPBACK, "localhost", address, MEMBER])
     authority.ensure_pair(ROOT_USER, ROOT_USER, [])
     authority.ensure_pair("controller", controller_user(node), [])
-    authority.ensure_pair("node", node_user(node), alternatives(node, address, ROLES))
+    authority.ensure_pair("node", node_user(node), alternatives(node, address, roles))
 
 
 def _agrees(path: Path, config: Config, wish: Wish) -> None:

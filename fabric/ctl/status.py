@@ -2,12 +2,16 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
-from fabric.ctl.api import ApiError, Cloud, login
+from fabric.ctl.api import ApiError, Cloud, api_url, login
 from fabric.ctl.health import checks
 from fabric.ctl.place import Place
 from fabric.ctl.plan import SUPERVISOR
+from fabric.ctl.renewal import certificates
+from fabric.runtime.certificate import Validity
 from fabric.runtime.config import Config, load
 
 
@@ -23,8 +27,22 @@ def run(place: Place, _: argparse.Namespace) -> int:
     healthy = processes(place, config)
     if config.bootstrap.admin_password:
         print("\n" + "\n".join(contents(config)))
-    print(f"\nAPI {config.bootstrap.public_url}   configuration {place.config}   logs {place.logs}")
+    for line in endings(place):
+        print(f"\n{line}")
+    print(f"\nAPI {api_url(config)}   configuration {place.config}   logs {place.logs}")
     return 0 if healthy else 1
+
+
+def endings(place: Place) -> Iterator[str]:
+    """A line for each certificate that should have been renewed for long."""
+    now = datetime.now(UTC)
+    for file in certificates(place):
+        end = Validity.of(file).end
+        if Validity.of(file).has_ended():
+            yield f"WARNING {file} has ended at {end:%Y-%m-%d %H:%M:%S} UTC; docs/operating.md: Certificates"
+        elif Validity.of(file).ends_soon(now):
+            left = span((end - now).total_seconds())
+            yield f"WARNING {file} ends in {left}; `fabricctl renew` says why"
 
 
 def processes(place: Place, config: Config) -> bool:
@@ -52,7 +70,7 @@ def contents(config: Config) -> list[str]:
     """Nodes, agents and how many of what there is, as the public API tells the administrator."""
     bootstrap = config.bootstrap
     try:
-        cloud = login(bootstrap.public_url, "admin", bootstrap.admin_password, "admin")
+        cloud = login(api_url(config), "admin", bootstrap.admin_password, "admin")
         return [*_agents(cloud), "", _counts(cloud)]
     except ApiError as error:
         return [f"the API does not tell: {error}"]

@@ -12,6 +12,7 @@ from fabric.ctl.lock import held
 from fabric.ctl.place import Place
 from fabric.ctl.plan import SUPERVISOR, own_libvirtd, owns_libvirt, programs
 from fabric.ctl.process import Process
+from fabric.ctl.renewal import renewal
 from fabric.ctl.supervisor import Supervisor, become_subreaper
 from fabric.runtime import log as logging
 from fabric.runtime.config import load
@@ -36,16 +37,18 @@ def run(place: Place, _: argparse.Namespace) -> int:
         if owns_libvirt(place, config):
             own_libvirtd(place, config).configure()
         become_subreaper()
-        asyncio.run(_until_told(Supervisor(place.desk, programs(place, config))))
+        asyncio.run(_until_told(place, Supervisor(place.desk, programs(place, config))))
         place.desk.pid_file(SUPERVISOR).unlink(missing_ok=True)
     return 0
 
 
-async def _until_told(supervisor: Supervisor) -> None:
+async def _until_told(place: Place, supervisor: Supervisor) -> None:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
-        await supervisor.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(supervisor.run())
+            tasks.create_task(renewal(place))
     log.info("supervisor stopped")

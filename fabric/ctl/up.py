@@ -8,14 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fabric.ctl import first_server, outside, settings
-from fabric.ctl.api import ApiError
+from fabric.ctl import etcd_member, first_server, outside, settings
+from fabric.ctl.api import ApiError, api_url
 from fabric.ctl.health import Check, checks
 from fabric.ctl.lock import held
 from fabric.ctl.place import Place
 from fabric.ctl.plan import SUPERVISOR
 from fabric.ctl.progress import Progress, TookTooLong
 from fabric.runtime.config import Config
+from fabric.runtime.errors import FabricError
 
 HEALTHY_S = 60
 Subnet = ipaddress.IPv4Network | None
@@ -49,13 +50,11 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
                 _done(place).touch()
             guest = _wants_guest(place, config)
             if not guest and _runs(place, config):
-                print(
-                    f"the cloud runs already at {config.bootstrap.public_url}; `fabricctl status` tells more"
-                )
+                print(f"the cloud runs already at {api_url(config)}; `fabricctl status` tells more")
                 print("\n".join(_usage(place)))
                 return 0
             return _bring_up(place, config, progress, arguments.public, new=new, guest=guest)
-    except (settings.Refused, ApiError, RuntimeError, TookTooLong) as error:
+    except (settings.Refused, ApiError, FabricError, RuntimeError, TookTooLong) as error:
         print(f"fabricctl up: {error}\nlogs: {place.logs}", file=sys.stderr)
         return 1
 
@@ -80,7 +79,7 @@ def _bring_up(
 
 def _lead_outside(place: Place, config: Config, progress: Progress, public: Subnet) -> None:
     """The external network of a cloud that was founded here, once: what its owner deleted is not made again."""
-    done = place.state / "outside.done"
+    done = _outside_done(place)
     if config.bootstrap.admin_password and not done.exists():
         with progress.stage("the external network"):
             outside.ensure_public(first_server.login_admin(config, progress), public)
@@ -96,10 +95,11 @@ def may_run(config: Config) -> None:
 
 
 def start(place: Place, config: Config, progress: Progress) -> None:
-    """All that this machine runs, until it is healthy. Raises RuntimeError, TookTooLong."""
+    """All that this machine runs, until it is healthy. Raises RuntimeError, TookTooLong, FabricError."""
     with progress.stage("starting the processes"):
         supervisor = None if place.desk.find(SUPERVISOR) else _start_supervisor(place)
         _wait_for_health(place, config, progress, supervisor)
+        etcd_member.ensure_vote(config)
 
 
 def _runs(place: Place, config: Config) -> bool:
@@ -114,6 +114,16 @@ def _wants_guest(place: Place, config: Config) -> bool:
     return founded_here and config.compute.driver == "libvirt" and not _done(place).exists()
 
 
+def mark_founded(place: Place) -> None:
+    """The cloud was founded elsewhere: this machine boots no first server and makes no external network."""
+    for mark in (_done(place), _outside_done(place)):
+        mark.touch()
+
+
+def _outside_done(place: Place) -> Path:
+    return place.state / "outside.done"
+
+
 def _done(place: Place) -> Path:
     """Marks that the main job was done once, or is not wanted: what its owner deleted is not made again."""
     return place.state / "first-server.done"
@@ -121,17 +131,11 @@ def _done(place: Place) -> Path:
 
 def _start_supervisor(place: Place) -> subprocess.Popen[bytes]:
     """In a session of its own, so that it outlives us and our terminal."""
-    command = [sys.executable, "-m", "fabric.ctl", *_options(place), "supervise"]
+    command = [sys.executable, "-m", "fabric.ctl", *place.options, "supervise"]
     with place.desk.log_file(SUPERVISOR).open("ab") as log:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
         )
-
-
-def _options(place: Place) -> list[str]:
-    """The options by which another process finds this place again."""
-    top = ["--state-dir", str(place.state.parent)] if place.state.name == "state" else []
-    return [*top, "--config", str(place.config)]
 
 
 def _wait_for_health(
@@ -172,7 +176,7 @@ def _first_line(check: Check) -> str:
 
 def _usage(place: Place) -> list[str]:
     me = " ".join(
-        [shlex.quote(str(Path(sys.argv[0]))), *(_options(place) if place.state.name == "state" else [])]
+        [shlex.quote(str(Path(sys.argv[0]))), *(place.options if place.state.name == "state" else [])]
     )
     return [
         "",

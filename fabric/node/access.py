@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from fabric.node.member import controller_user, node_user
+from fabric.runtime.certificate import Authority
 from fabric.runtime.config import Config
 from fabric.runtime.discovery import CONTROLLERS
-from fabric.runtime.etcd import connect
+from fabric.runtime.etcd import Etcd, connect
 from fabric.runtime.etcd_users import ROOT_USER, Grant, Users
 from fabric.runtime.store import ROOT
 from fabric.runtime.tls import CONTROLLER
@@ -25,16 +27,29 @@ def node_grants(node: str) -> list[Grant]:
     return found
 
 
+def authority(config: Config) -> Authority:
+    """The cloud's, where its key is."""
+    lifetime = timedelta(seconds=config.controller.certificate_lifetime_s)
+    return Authority(Path(config.controller.authority_dir), lifetime)
+
+
 @asynccontextmanager
-async def access(config: Config) -> AsyncIterator["Access"]:
-    """As etcd's root: who holds the authority may be that."""
+async def as_root(config: Config) -> AsyncIterator[Etcd]:
+    """etcd as its root: who holds the authority may be that."""
     pair = Path(config.controller.authority_dir) / ROOT_USER
     settings = replace(config.etcd, cert_file=f"{pair}.pem", key_file=f"{pair}.key")
     etcd = connect(settings)
     try:
-        yield Access(Users(etcd))
+        yield etcd
     finally:
         await etcd.close()
+
+
+@asynccontextmanager
+async def access(config: Config) -> AsyncIterator["Access"]:
+    """What may be done in etcd, for who holds the authority."""
+    async with as_root(config) as etcd:
+        yield Access(Users(etcd))
 
 
 class Access:

@@ -18,7 +18,9 @@ MEMBERS = Collection(
 )
 TOKENS = Collection(service="node", name="tokens", message=pb.JoinToken, singular="join token")
 REFUSALS = Collection(service="keys", name="refused", message=pb.Refusal)
-ROLES = ("agent", "gateway", CONTROLLER)
+ETCD = "etcd"
+ROLES = ("agent", "gateway", CONTROLLER, ETCD)
+CONTROL = (ETCD, CONTROLLER, "gateway", "agent")  # of a machine that the cloud can do with alone
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 
 
@@ -51,3 +53,5 @@ def check(request: pb.JoinRequest) -> None:
             raise InvalidArgument(f"{role!r} is not one of {', '.join(ROLES)}.", field="roles")
     if not request.roles:
         raise InvalidArgument("A node needs at least one role.", field="roles")
+    if ETCD in request.roles and CONTROLLER not in request.roles:
+        raise InvalidArgument("Who holds the records has a controller too.", field="roles")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import structlog
 
-from fabric.node.access import access
+from fabric.node.access import access, authority
 from fabric.node.member import (
+    ETCD,
     MEMBERS,
     REFUSALS,
     TOKENS,
@@ -21,9 +22,9 @@ from fabric.node.token import Token
 from fabric.node.token import check as check_token
 from fabric.node.v1 import node_pb2 as pb
 from fabric.runtime.caller import Caller
-from fabric.runtime.certificate import Authority, serial
+from fabric.runtime.certificate import serial
 from fabric.runtime.config import Config
-from fabric.runtime.errors import AlreadyExists, InvalidArgument
+from fabric.runtime.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from fabric.runtime.resource import copy_of
 from fabric.runtime.rpc import Method, Server
 from fabric.runtime.store import Store, Transaction
@@ -31,6 +32,8 @@ from fabric.runtime.tls import CONTROLLER, open_credentials
 
 COLLECTIONS = [MEMBERS, TOKENS, REFUSALS]
 __all__ = ["COLLECTIONS", "Joining", "begin", "refused", "server", "withdraw"]
+
+_SERIALS = 8  # of a member that are known
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +64,7 @@ async def begin(store: Store, config: Config) -> None:
     found.ClearField("roles")
     found.roles.extend(config.node.roles)
     files = (config.tls.cert_file, config.etcd.cert_file)
-    found.ClearField("serials")
-    found.serials.extend(serial(_read(file)) for file in files)
+    _know(found, [serial(_read(file)) for file in files])
     async with store.transaction() as txn:
         if known is None:
             found.meta.id = found.meta.name = name
@@ -88,12 +90,12 @@ class Joining:
     def __init__(self, store: Store, config: Config) -> None:
         self._store = store
         self._config = config
-        self._authority = Authority(Path(config.controller.authority_dir))
+        self._authority = authority(config)
         self._one_at_a_time = asyncio.Lock()  # of who spends the same token
 
     def methods(self) -> Mapping[str, Method]:
         """By RPC name."""
-        return {"GetAuthority": self.GetAuthority, "Join": self.Join}
+        return {"GetAuthority": self.GetAuthority, "Join": self.Join, "Renew": self.Renew}
 
     async def GetAuthority(self, _: pb.GetAuthorityRequest, caller: Caller) -> pb.Authority:
         """Nothing in it is secret."""
@@ -103,6 +105,23 @@ class Joining:
         """Spends the token and records the member in one transaction; etcd admits it before that."""
         async with self._one_at_a_time:
             return await self._join(request)
+
+    async def Renew(self, request: pb.RenewRequest, caller: Caller) -> pb.Renewal:
+        """Whoever has the key of a certificate that holds is who it says."""
+        try:
+            number = serial(request.certificate)
+            renewed = self._authority.renew(request.certificate, request.signing_request)
+        except ValueError as error:
+            raise InvalidArgument(f"It cannot be renewed: {error}.") from error
+        member = next((each for each in self._store.table(MEMBERS) if number in each.serials), None)
+        if member is None or refused(self._store, number):
+            raise PermissionDenied("The certificate is of no member of the cloud.")
+        found = copy_of(member)
+        _know(found, [serial(renewed)])
+        async with self._store.transaction() as txn:
+            txn.update(MEMBERS, found)
+        log.info("certificate renewed", node=member.meta.id)
+        return pb.Renewal(certificate=renewed)
 
     async def _join(self, request: pb.JoinRequest) -> pb.Welcome:
         check(request)
@@ -132,7 +151,7 @@ class Joining:
         log.info("node joined", node=request.node, address=request.address, roles=list(request.roles))
         welcome = pb.Welcome(
             certificate=own,
-            etcd_endpoints=self._config.etcd.endpoints,
+            etcd_endpoints=self._store.etcd.endpoints,
             controllers=self._controllers(),
             public_url=self._config.bootstrap.public_url,
             region=self._config.bootstrap.region,
@@ -140,6 +159,10 @@ class Joining:
         if controls:
             welcome.controller_certificate = certificates[1]
             welcome.master_keys = _read(self._config.controller.master_key_file)
+        if ETCD in request.roles:
+            welcome.authority_key = self._authority.key.read_bytes()
+            welcome.admin_password = self._config.bootstrap.admin_password
+            welcome.demo_password = self._config.bootstrap.demo_password
         return welcome
 
     async def _record(
@@ -174,6 +197,12 @@ class Joining:
 
     def _controllers(self) -> list[str]:
         return [member.controller for member in self._store.table(MEMBERS) if member.controller]
+
+
+def _know(member: pb.Member, serials: Iterable[str]) -> None:
+    """These are its certificates too; those of before the last renewals have ended."""
+    member.serials.extend(number for number in serials if number not in member.serials)
+    del member.serials[:-_SERIALS]
 
 
 def _read(path: str) -> bytes:

@@ -53,6 +53,10 @@ class Etcd:
     ca_file: str = opt("", "Certificate authority of the members; empty: no TLS.")
     cert_file: str = opt("", "Certificate of the controller; agents show that of [tls].")
     key_file: str = opt("", "Private key of the controller.")
+    cluster: str = opt(
+        "",
+        "name=URL of each member when that of this machine joined them, comma separated; empty: it is the first.",
+    )
     members_file: str = opt(
         "", "Where this machine remembers the members as etcd tells them; empty: only the endpoints are used."
     )
@@ -71,6 +75,9 @@ class Controller:
         "", "host:port at which new nodes ask for a certificate; empty: none may join here."
     )
     authority_dir: str = opt("", "Directory with ca.key and root.key; only who has them may let nodes join.")
+    certificate_lifetime_s: int = opt(
+        31536000, "How long certificates last that are signed here; they are renewed when a third is left."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +86,10 @@ class Gateway:
 
     listen: str = opt("127.0.0.1:8780", "host:port of its HTTP server.")
     public_url: str = opt("", "URL under which clients reach it; empty: as their requests say.")
+    catalog_url: str = opt(
+        "",
+        "URL in the catalog that clients of this gateway are shown as its public_url; empty: none is changed.",
+    )
     controllers: list[str] = opt([], "host:port of each controller; empty: those that etcd tells of.")
     identity_path: str = opt("/identity", "Where the Identity API is mounted.")
     image_path: str = opt("/image", "Where the Image API is mounted.")

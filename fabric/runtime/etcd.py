@@ -25,8 +25,8 @@ _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_time_ms", 6_000),  # etcd takes one in 5 s
+    ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.lb_policy_name", "round_robin"),
 ]
 MEMBER = "etcd"  # the name that the certificates of several members have in common
@@ -35,7 +35,7 @@ _MEMBERS_S = 10.0  # how often the members are looked at
 _AGAIN_S = 0.1
 _WITH_LEADER = (("hasleader", "true"),)  # of a member that has lost the others nothing is heard
 _PROBE = b"/fabric/keys/"  # everybody may read it
-_CHANGED_USERS = "revision of auth store is old"  # users or roles were changed meanwhile: nothing was done
+CHANGED_USERS = "revision of auth store is old"  # users or roles were changed meanwhile: nothing was done
 _TRANSIENT = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -109,14 +109,14 @@ class Etcd:
 
     def __init__(
         self,
-        endpoints: Sequence[str],
+        members: Sequence[str],
         *,
         identity: Identity | None = None,
         members_file: Path | None = None,
         timeout_s: float = 5.0,
     ) -> None:
         """members_file: remembers what follow_members() has found."""
-        self.endpoints = tuple(endpoints)
+        self.endpoints = tuple(members)
         self._identity = identity
         self._members_file = members_file
         self.channel = Channel(self._open, lambda: (self.endpoints, identity and identity.version))
@@ -284,7 +284,7 @@ class Etcd:
                 left_s = max(deadline - time.monotonic(), 0.0)
                 return await method(request, timeout=left_s, wait_for_ready=True)
             except grpc.aio.AioRpcError as error:
-                if _CHANGED_USERS in (error.details() or ""):
+                if CHANGED_USERS in (error.details() or ""):
                     continue
                 if not again or error.code() not in _TRANSIENT or time.monotonic() + _AGAIN_S > deadline:
                     raise _as_ours(error) from error
@@ -306,7 +306,12 @@ def connect(settings: EtcdSettings) -> Etcd:
     """The connection that the configuration describes, to the members that were seen last."""
     file = Path(settings.members_file) if settings.members_file else None
     shown = Identity(settings.ca_file, settings.cert_file, settings.key_file) if settings.ca_file else None
-    return Etcd(_remembered(file) or settings.endpoints, identity=shown, members_file=file)
+    return Etcd(endpoints(settings), identity=shown, members_file=file)
+
+
+def endpoints(settings: EtcdSettings) -> Sequence[str]:
+    """The members that were seen last, else those that the configuration names."""
+    return _remembered(Path(settings.members_file) if settings.members_file else None) or settings.endpoints
 
 
 def as_node(config: Config) -> EtcdSettings:

@@ -8,7 +8,7 @@ import grpc
 from aetcd import rpc  # type: ignore[import-untyped]
 
 from fabric.runtime.errors import FabricError, Unavailable
-from fabric.runtime.etcd import Etcd, prefix_end
+from fabric.runtime.etcd import CHANGED_USERS, Etcd, prefix_end
 
 ROOT_USER = "root"
 _TIMEOUT_S = 5.0
@@ -76,6 +76,8 @@ class Users:
             return await method(request, timeout=_TIMEOUT_S, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             details = error.details() or ""
+            if CHANGED_USERS in details:  # by another controller
+                return await self._call(method, request, unless)
             if unless and unless in details:
                 return None
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):

@@ -36,13 +36,16 @@ class Settings(Protocol):
     @property
     def public_url(self) -> str: ...
 
+    @property
+    def catalog_url(self) -> str: ...
+
 
 class Application:
     """Holds nothing about callers: any number of them serve side by side."""
 
     def __init__(self, apis: Sequence[Api], upstream: Upstream, settings: Settings) -> None:
         self._upstream = upstream
-        self._public_url = settings.public_url
+        self._urls = settings.public_url, settings.catalog_url.rstrip("/")
         self._mounts = {
             api.name: getattr(settings, f"{api.name}_path", f"/{api.name}").rstrip("/") for api in apis
         }
@@ -60,7 +63,7 @@ class Application:
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1000})
         started = time.perf_counter()
-        request = Request(scope, receive, self._upstream, f"req-{uuid.uuid4()}", self._public_url)
+        request = Request(scope, receive, self._upstream, f"req-{uuid.uuid4()}", *self._urls)
         try:
             response = await self._respond(request, scope)
             status = await _send(request, response, receive, send)

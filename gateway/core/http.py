@@ -51,6 +51,7 @@ class Request:
         upstream: Upstream,
         request_id: str,
         public_url: str = "",
+        catalog_url: str = "",
     ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["raw_path"].decode("latin-1")  # percent-encoded, as it came
@@ -67,7 +68,7 @@ class Request:
         self.cause = ""  # what lies behind a failure of ours, for the log
         self._scope, self._receive = scope, receive
         self._upstream = upstream
-        self._public_url = public_url
+        self._public_url, self._catalog_url = public_url, catalog_url
 
     @property
     def token(self) -> str:
@@ -103,6 +104,12 @@ class Request:
         """The last value of a query parameter."""
         values = self.args(name)
         return values[-1] if values else default
+
+    def shown_here(self, document: bytes) -> bytes:
+        """JSON with the catalog: who came to this gateway stays with it."""
+        if not self._catalog_url:
+            return document
+        return document.replace(f'"{self._catalog_url}/'.encode(), f'"{self.base_url}/'.encode())
 
     @cached_property
     def base_url(self) -> str:

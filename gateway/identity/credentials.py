@@ -96,11 +96,11 @@ async def _signed(request: Request, names: tuple[str, ...], s3: bool) -> token_p
 
 
 async def ec2tokens(request: Request) -> Response:
-    return issued(await _signed(request, ("ec2Credentials", "credentials"), s3=False), 200)
+    return issued(request, await _signed(request, ("ec2Credentials", "credentials"), s3=False), 200)
 
 
 async def s3tokens(request: Request) -> Response:
-    return issued(await _signed(request, ("credentials",), s3=True), 200)
+    return issued(request, await _signed(request, ("credentials",), s3=True), 200)
 
 
 _EC2 = "/v3/users/{user_id}/credentials/OS-EC2"

@@ -16,12 +16,14 @@ _VALIDATIONS = Validations()
 
 
 async def issue(request: Request) -> Response:
-    return issued(await request.call(request.stub(TokenServiceStub).IssueToken, auth_body.parse(request)))
+    return issued(
+        request, await request.call(request.stub(TokenServiceStub).IssueToken, auth_body.parse(request))
+    )
 
 
-def issued(token: pb.Token, status: int = 201) -> Response:
+def issued(request: Request, token: pb.Token, status: int = 201) -> Response:
     """The answer that hands a token out."""
-    return _document(status, token.document, token.id)
+    return _document(status, request.shown_here(token.document), token.id)
 
 
 def _document(status: int, document: bytes, token: str) -> Response:
@@ -41,7 +43,7 @@ async def validate(request: Request) -> Response:
     )
     result = await _VALIDATIONS.ask(request, item)
     request.user_id = result.user_id
-    return _document(200, result.document, subject)
+    return _document(200, request.shown_here(result.document), subject)
 
 
 async def revoke(request: Request) -> Response:
@@ -60,7 +62,7 @@ def _subject(request: Request) -> str:
 async def catalog(request: Request) -> Response:
     reply = await request.call(request.stub(TokenServiceStub).GetCatalog, pb.GetCatalogRequest())
     links = b'{"next":null,"previous":null,"self":"%s"}' % own_url(request).split("?")[0].encode()
-    body = b'{"catalog":' + reply.document + b',"links":' + links + b"}"
+    body = b'{"catalog":' + request.shown_here(reply.document) + b',"links":' + links + b"}"
     return Response(200, body, {"content-type": "application/json"})
 
 

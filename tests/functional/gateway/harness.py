@@ -92,6 +92,7 @@ class Networks(rpc.NetworkServiceServicer):
 
 class Settings:
     public_url = ""
+    catalog_url = ""
     network_path = "/network"
 
 

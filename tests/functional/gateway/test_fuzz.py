@@ -55,6 +55,7 @@ class AnyPaths:
     """Settings with every API at its default path."""
 
     public_url = ""
+    catalog_url = ""
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,7 @@ def authenticate(token: str) -> Caller:
 @dataclass(frozen=True)
 class Settings:
     public_url: str = ""
+    catalog_url: str = ""
     image_path: str = "/image"
 
 

@@ -44,6 +44,7 @@ def authenticate(token: str) -> Caller:
 @dataclass(frozen=True)
 class Settings:
     public_url: str = ""
+    catalog_url: str = ""
     network_path: str = "/network"
 
 

@@ -62,6 +62,19 @@ def controllers(config: Config) -> set[str]:
     return asyncio.run(read())
 
 
+def members(config: Config) -> set[str]:
+    """The nodes whose etcds have a vote."""
+
+    async def read() -> set[str]:
+        etcd = connect(config.etcd)
+        try:
+            return {member.name for member in await etcd.members() if member.serves}
+        finally:
+            await etcd.close()
+
+    return asyncio.run(read())
+
+
 def admitted(config: Config, attempts: Sequence[tuple[str, str]]) -> list[bool]:
     """Which attempts ("put" a key, "scan" a prefix) etcd lets the node of the configuration make."""
     files = {"cert_file": config.tls.cert_file, "key_file": config.tls.key_file}

@@ -74,6 +74,9 @@ class Load(threading.Thread):
             self._try("DELETE", path)
         self._client.close()
 
+    def has_called(self, calls: int) -> bool:
+        return self.calls > calls
+
     def end(self) -> None:
         self._ended.set()
         self.join()
@@ -144,8 +147,7 @@ def test_controller_that_joins_takes_over_from_the_one_that_is_killed(
             partial(known, lab, there, "node1", {"node1", "node2"}), 10, "the new controller to be known"
         )
         lab.kill_program("node1", "controller")
-        began = load.calls
-        wait_for(lambda: load.calls > began + 10, 30, "calls that the new controller answers")
+        wait_for(partial(load.has_called, load.calls + 10), 30, "calls that the new controller answers")
         wait_for(partial(known, lab, there, "node1", {"node2"}), 10, "the killed controller to be forgotten")
     finally:
         load.end()
