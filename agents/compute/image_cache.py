@@ -14,7 +14,7 @@ import structlog
 from agents.compute import disk
 from agents.compute.driver import ImageUnusable
 from fabric.compute.v1.server_pb2 import ImageSource
-from fabric.runtime.errors import PoolFull
+from fabric.runtime.errors import NotFound, PoolFull
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class ImageCache:
     async def ensure(self, source: ImageSource) -> Path:
         """Have the image here; all who ask at the same time wait for one fetch.
 
-        Raises ImageUnusable (other bytes than promised, refers to other files), PoolFull, what fetch raises.
+        Raises ImageUnusable (gone, other bytes than promised, refers to other files), PoolFull, what fetch raises.
         """
         task = self._fetching.get(source.image_id)
         if task is None:
@@ -104,6 +104,8 @@ class ImageCache:
                 if error.errno != errno.ENOSPC:
                     raise
                 raise PoolFull("the node has no room for the image", image=source.image_id) from error
+            except NotFound as error:
+                raise ImageUnusable(error.message, reason="IMAGE_GONE", image=source.image_id) from error
             finally:
                 part.unlink(missing_ok=True)
             took_s = round(time.monotonic() - started, 3)

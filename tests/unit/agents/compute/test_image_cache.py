@@ -12,7 +12,7 @@ import pytest
 from agents.compute.driver import ImageUnusable
 from agents.compute.image_cache import ImageCache
 from fabric.compute.v1.server_pb2 import ImageSource
-from fabric.runtime.errors import Unavailable
+from fabric.runtime.errors import NotFound, Unavailable
 
 MIB = 1 << 20
 
@@ -27,6 +27,8 @@ class Glance:
 
     async def fetch(self, source: ImageSource) -> AsyncIterator[bytes]:
         self.fetches.append(source.image_id)
+        if source.image_id not in self.images:
+            raise NotFound(f"Image {source.image_id} is not on this node.")
         content = self.images[source.image_id]
         for start in range(0, len(content), 64 << 10):
             await asyncio.sleep(0)
@@ -69,6 +71,12 @@ async def test_an_image_is_fetched_once_for_all_who_ask(
     assert glance.fetches == ["i1"]
     assert cache.find("i1") == paths[0]
     assert left(tmp_path) == ["i1"]
+
+
+async def test_an_image_that_is_gone_is_not_waited_for(cache: ImageCache, tmp_path: Path) -> None:
+    with pytest.raises(ImageUnusable, match="is not on this node"):
+        await cache.ensure(ImageSource(image_id="i1", disk_format="raw"))
+    assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize("wrong", ["sha512", "shorter", "longer"])
