@@ -31,7 +31,7 @@ _OPTIONS: list[tuple[str, int | str]] = [
 ]
 MEMBER = "etcd"  # the name that the certificates of several members have in common
 _PAGE = 2000
-_MEMBERS_S = 10.0  # how often the members are looked at
+_MEMBERS_S = 10.0  # how often the members are looked at: etcd lets nobody watch them
 _AGAIN_S = 0.1
 _WITH_LEADER = (("hasleader", "true"),)  # of a member that has lost the others nothing is heard
 _PROBE = b"/fabric/keys/"  # everybody may read it

@@ -50,6 +50,7 @@ def test_node_joins_takes_servers_and_is_removed(lab: Lab, there: There, admin: 
     print(f"node4 takes servers after {time.monotonic() - began:.1f} s")
     assert re.search(r"^node4 .* enabled +0", node("list"), re.MULTILINE)
     assert "node4 is alive" in node("remove", "node4")
+    assert "node.pem holds until" in there(fabricctl, lab.directory / "node4", "renew", "--all")
     node("disable", "node4", "--reason", "goes soon")
     assert "disabled: goes soon" in node("show", "node4")
     assert "it has 0" in node("drain", "node4")
