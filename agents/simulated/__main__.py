@@ -1,7 +1,7 @@
 """python -m agents.simulated: many nodes in one process; the real agents, with drivers that only remember.
 
 Each node has its own leases, stores and gRPC server, as fabric-agent has. They share the process, the connection to
-etcd and the certificate. With more than 30 the leases last longer, so a node is found dead later.
+etcd and the certificate. With more than 15 the leases last longer, so a node is found dead later.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from fabric.runtime import process
 from fabric.runtime.config import Config
 
 KINDS = ["compute", "network"]
-_NODES_A_SECOND = 10  # of lease time: so that a busy process loses none, and renews 80 a second at most
+_NODES_A_SECOND = 5  # of lease time: so that a busy process loses none, and renews 40 a second at most
 
 
 def main() -> None:
