@@ -9,7 +9,6 @@ from fabric.identity.collection import (
     POLICY_ASSOCIATIONS,
     PROJECT_ENDPOINTS,
     REGIONS,
-    REGISTERED_LIMITS,
     SERVICES,
 )
 from fabric.identity.resource import IdentityResource, merge_struct
@@ -62,11 +61,6 @@ class Regions(IdentityResource[catalog_pb2.Region]):
                     "associated endpoints.",
                     reason="REGION_IN_USE",
                 )
-            if self.store.table(REGISTERED_LIMITS).count("region", region.meta.id):
-                raise PermissionDenied(
-                    f"Unable to delete region {region.meta.id}: registered limits name it.",
-                    reason="REGION_IN_USE",
-                )
             if region is not old:
                 txn.remove(REGIONS, region)
             due += self.store.table(REGIONS).by("parent", region.meta.id)
@@ -89,10 +83,6 @@ class Services(IdentityResource[catalog_pb2.Service]):
 
     def check_delete(self, caller: Caller, old: catalog_pb2.Service, txn: Transaction) -> None:
         id_ = old.meta.id
-        if self.store.table(REGISTERED_LIMITS).count("service", id_):
-            raise PermissionDenied(
-                f"Unable to delete service {id_}: registered limits name it.", reason="SERVICE_IN_USE"
-            )
         for endpoint in self.store.table(ENDPOINTS).by("service", id_):
             remove_endpoint(self, endpoint.meta.id, txn)
             txn.remove(ENDPOINTS, endpoint)

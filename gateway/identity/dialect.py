@@ -113,7 +113,19 @@ class IdentityDialect(Dialect):
         return super().fault(request, fault)
 
     def fault_body(self, request: Request, fault: Fault) -> JsonValue:
-        return {"error": {"code": fault.status, "message": fault.message, "title": fault.title}}
+        return {"error": {"code": fault.status, "message": _message(fault), "title": fault.title}}
+
+
+def _message(fault: Fault) -> str:
+    """What every service refuses, in this API's words."""
+    facts = fault.facts
+    if rule := facts.get("rule"):
+        return f"You are not authorized to perform the requested action: {rule}."
+    if facts.get("index") == "name":
+        noun = fault.reason.removesuffix("_EXISTS").replace("_", " ").lower()
+        _, _, name = facts["value"].partition("/")
+        return f"Conflict occurred attempting to store {noun} - Duplicate entry found with name {name}."
+    return fault.message
 
 
 def _filter_values(codec: object, value: str, name: str) -> list[str]:
