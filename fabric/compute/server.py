@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from fabric.compute import guest_password, migration, snapshot
 from fabric.compute.demand import demand
 from fabric.compute.v1 import server_pb2 as pb
@@ -143,6 +145,9 @@ def view(server: pb.Server) -> pb.ServerView:
         progress=progress,
         addresses=[fixed.ip_address for nic in server.nics for fixed in nic.fixed_ips],
         guest_password=guest_password.left(server, server.status),
+        update_time=Timestamp(
+            seconds=max(server.meta.update_time.seconds, server.status.observe_time.seconds)
+        ),
     )
 
 

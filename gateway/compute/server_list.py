@@ -73,7 +73,7 @@ _SORTS = {
     "ramdisk_id": "meta.id",
     "root_device_name": "meta.id",
     "terminated_at": "meta.delete_time",
-    "updated_at": "meta.update_time",
+    "updated_at": "view.update_time",
     "uuid": "meta.id",
 }
 _TAGS: Mapping[str, "Filter.Op.ValueType"] = {
@@ -134,10 +134,10 @@ def _filter(request: Request, message: pb.ListServersRequest, name: str, values:
         filters.add(path="view.addresses", op=Filter.OP_REGEX, values=[pattern(values[-1], name)])
     elif name == "changes-since":
         op = Filter.OP_GE
-        filters.add(path="meta.update_time", op=op, values=[time_form(values[-1], name)])
+        filters.add(path="view.update_time", op=op, values=[time_form(values[-1], name)])
     elif name == "changes-before" and version >= (2, 66):
         op = Filter.OP_LE
-        filters.add(path="meta.update_time", op=op, values=[time_form(values[-1], name)])
+        filters.add(path="view.update_time", op=op, values=[time_form(values[-1], name)])
     elif name in _TAGS and version >= (2, 26):
         tags = [tag for tag in values[-1].split(",") if tag]
         filters.add(path="meta.tags", op=_TAGS[name], values=tags)

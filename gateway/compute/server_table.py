@@ -115,7 +115,7 @@ SERVERS = Table(
         Field("flavor", compute=_flavor_link, until="2.46", detail_only=True),
         Field("flavor", compute=_flavor_copy, since="2.47", detail_only=True),
         Field("created", "meta.create_time", codec=_ISO, detail_only=True),
-        Field("updated", "meta.update_time", codec=_ISO, detail_only=True),
+        Field("updated", "view.update_time", codec=_ISO, detail_only=True),
         Field("addresses", compute=addresses, detail_only=True),
         Field("accessIPv4", "spec.access_ipv4", detail_only=True),
         Field("accessIPv6", "spec.access_ipv6", detail_only=True),

@@ -40,6 +40,16 @@ def test_a_new_server_is_scheduled_then_given_ports_then_spawned() -> None:
     assert stands(server) == ("ACTIVE", "")
 
 
+def test_a_server_changes_with_its_record_and_with_its_nodes_report() -> None:
+    server = a_server()
+    server.meta.update_time.FromNanoseconds(5_900_000_000)
+    stands(server)
+    assert (server.view.update_time.seconds, server.view.update_time.nanos) == (5, 0)
+    server.status.observe_time.FromSeconds(7)
+    stands(server)
+    assert server.view.update_time.seconds == 7
+
+
 def test_a_server_that_cannot_be_placed_is_in_error() -> None:
     server = Server()
     server.fault.message = "No valid host was found."
