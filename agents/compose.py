@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
@@ -22,7 +23,8 @@ from fabric.runtime.node import Life
 from fabric.runtime.rpc import Server
 from fabric.runtime.ticket import PUBLIC_KEY, Verifier
 from fabric.runtime.tls import KEYS, REFUSED, PeerCheck, identity, server_credentials
-from fabric.type.v1 import holding_pb2, node_pb2
+from fabric.runtime.witness import PANEL
+from fabric.type.v1 import holding_pb2, node_pb2, witness_pb2
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +55,8 @@ async def run_nodes(
         return
     keys = Cache(etcd, KEYS, lambda _: Table(orjson.loads))
     check = PeerCheck(lambda number: keys.table(REFUSED).get(number) is not None)
-    shown = identity(config.tls)
-    nodes = [Running(each, etcd, Codec(), beginning.result(), shown) for each in configs]
+    shown, panel = identity(config.tls), partial(_panel, keys)
+    nodes = [Running(each, etcd, Codec(), beginning.result(), shown, panel) for each in configs]
     try:
         await first_of(
             stopped,
@@ -74,6 +76,8 @@ async def _run_node(running: Running, check: PeerCheck, ready: Callable[[int], N
         kind.register(server)
     holdings = holding_pb2.DESCRIPTOR.services_by_name["HoldingService"]
     server.add(holdings, {"ListHoldings": partial(_holdings, running, kinds)})
+    witness = witness_pb2.DESCRIPTOR.services_by_name["WitnessService"]
+    server.add(witness, {"GetLife": partial(_life, running)})
     await server.start(config.agent.listen, serving=False)
     living = _Living(server, len(kinds))
     ready(server.port)
@@ -92,6 +96,22 @@ async def _holdings(
     running.verifier.check(request.ticket, may="sweep")
     found = [holding for kind in kinds for holding in await kind.holdings()]
     return holding_pb2.ListHoldingsResponse(holdings=found)
+
+
+async def _life(
+    running: Running, request: witness_pb2.GetLifeRequest, _: Caller
+) -> witness_pb2.GetLifeResponse:
+    life = running.lives.get(request.agent)
+    silence_s = None if life is None else life.silence_s
+    if silence_s is None:
+        return witness_pb2.GetLifeResponse()
+    found = witness_pb2.GetLifeResponse(alive=True)
+    found.silence.FromTimedelta(timedelta(seconds=silence_s))
+    return found
+
+
+def _panel(keys: Cache) -> dict[str, str]:
+    return {witness["meta"]["id"]: witness["address"] for witness in keys.table(PANEL.parent)}
 
 
 async def _verifier(etcd: Etcd) -> Verifier:
@@ -149,6 +169,7 @@ async def _one_life(running: Running, kind: Kind, address: str, living: _Living)
     sign.detail.update(cast(Any, await kind.detail()))
     lingers = kind.name in _OUTLIVED
     life = Life(running.etcd, running.codec, sign, ttl_s=config.agent.lease_ttl_s, lingers=lingers)
+    running.lives[kind.name] = life
     caches = kind.begin(life)
     ready = asyncio.Event()
 

@@ -1,7 +1,7 @@
 """What every kind of agent is given, and what it offers to the process that runs it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -29,8 +29,10 @@ class Running:
     codec: Codec
     verifier: Verifier
     identity: Identity | None  # shown to other nodes' agents
+    panel: Callable[[], Mapping[str, str]]  # node -> its agent's address
     servers: Servers | None = field(default=None)  # the node's servers, while its compute agent lives
     passwords: GuestPasswords | None = field(default=None)  # of these servers
+    lives: dict[str, Life] = field(default_factory=dict)  # by agent
 
 
 class Kind(Protocol):

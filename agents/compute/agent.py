@@ -10,7 +10,6 @@ import structlog
 
 from agents.compute.base_image import BaseImages
 from agents.compute.driver import RUNNING, ComputeDriver, Found, HypervisorRefused, ImageUnusable, Piece
-from agents.compute.fence import Fence
 from agents.compute.guest_password import GuestPasswords
 from agents.compute.image_cache import ImageCache
 from agents.compute.node import Node
@@ -33,6 +32,7 @@ from agents.compute.step import (
 )
 from agents.compute.transfer import FetchFiles, Transfers
 from agents.compute.work import Work
+from agents.fence import Fence
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.errors import FabricError, LeaseLost, PoolFull, Unavailable
 from fabric.runtime.reconcile import Loop
@@ -135,6 +135,10 @@ class ComputeAgent:
         finally:
             await self._work.close()
             await self._bases.close()
+
+    def wake(self, server_id: str) -> None:
+        """Look at the server soon."""
+        self._loop.wake(server_id)
 
     async def reconcile(self, server_id: str) -> timedelta | None:
         """Take one step. Returns when to look again; None: at the next change.

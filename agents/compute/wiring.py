@@ -8,7 +8,6 @@ from functools import partial
 from agents.compute.agent import ComputeAgent
 from agents.compute.driver import ComputeDriver
 from agents.compute.fake import FakeDriver, FakeSettings
-from agents.compute.fence import Fence
 from agents.compute.fetch import fetch_files
 from agents.compute.image_cache import ImageCache
 from agents.compute.libvirt import LibvirtDriver
@@ -17,6 +16,7 @@ from agents.compute.node import Node
 from agents.compute.rpc import ComputeNode
 from agents.compute.send_copy import send_copy
 from agents.compute.settings import ComputeSettings
+from agents.fence import Fence, terms
 from agents.image.fetch import fetch
 from agents.running import Running, Servers, first_of
 from fabric.compute.v1 import node_pb2, server_pb2
@@ -51,8 +51,12 @@ class Compute:
         self._driver = self._fake() if self._is_fake else self._libvirt()
         self._fence = Fence(
             self._directory,
-            Node().boot_id,
-            config.compute.fence_after_s,
+            terms(
+                config,
+                self.name,
+                silent_s=config.agent.lease_ttl_s,
+                fence_after_s=config.compute.fence_after_s,
+            ),
             ("fake", str(self._directory / "fake"))
             if self._is_fake
             else ("libvirt", str(seen_from_outside(config.compute.libvirt_uri, "lib"))),
@@ -104,10 +108,12 @@ class Compute:
         """Reconcile, and say which servers end with our lease."""
         assert self._agent is not None
         assert self._life is not None
-        life = self._life
+        life, panel = self._life, self._running.panel
         await first_of(
             asyncio.create_task(self._agent.run()),
-            asyncio.create_task(self._fence.keep(lambda: life.renewed, self._fenced)),
+            asyncio.create_task(
+                self._fence.keep(lambda: life.renewed, self._fenced, panel, self._agent.wake)
+            ),
         )
 
     def _fenced(self) -> list[str]:

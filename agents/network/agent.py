@@ -31,6 +31,7 @@ from typing import TypeGuard
 
 import structlog
 
+from agents.fence import Fence
 from agents.network import port as decisions
 from agents.network.advertiser import Advertiser
 from agents.network.directory import PortDirectory
@@ -94,6 +95,7 @@ class NetworkAgent:
         drivers: Drivers,
         settings: NetworkSettings,
         metadata: Callable[[str], Documents | None],
+        fence: Fence | None = None,
     ) -> None:
         self._stores = stores
         self._drivers = drivers
@@ -114,7 +116,7 @@ class NetworkAgent:
         self._packet_log = PacketLog(stores.logs, self._local_ports, self.filter, settings.packet_log)
         self._advertiser = Advertiser() if drivers.namespaces else None
         self._routers = Routers(
-            stores.routers, drivers.router, self._meters, self._ready.keys(), self._advertiser
+            stores.routers, drivers.router, self._meters, self._ready.keys(), self._advertiser, fence
         )
         self._names = Loop("network names", self._serve, list, rest=_RENAMED_EVERY)
         self._neighbors = Neighbors(stores.neighbors, drivers.switch, self._names.wake)
@@ -163,6 +165,14 @@ class NetworkAgent:
                 await service.close()
             if self._advertiser is not None:
                 self._advertiser.close()
+
+    def routers(self) -> list[str]:
+        """Those that are wanted here."""
+        return self._stores.routers.ids()
+
+    def wake_router(self, router_id: str) -> None:
+        """Look at the router soon."""
+        self._loops["routers"].wake(router_id)
 
     async def adopt(self) -> None:
         """Know all that is wanted before anything is written, so that a restart takes nothing away."""

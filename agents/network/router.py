@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import structlog
 
+from agents.fence import Fence
 from agents.network.advertiser import Advertiser
 from agents.network.driver import RouterDriver
 from agents.network.meter import Meters
@@ -30,6 +31,7 @@ class Routers:
         meters: Meters,
         networks: Collection[str],
         advertiser: Advertiser | None,
+        fence: Fence | None = None,
     ) -> None:
         """networks: ids of those whose bridge is there; advertiser: None where nothing can be heard."""
         self._store = store
@@ -37,6 +39,7 @@ class Routers:
         self._meters = meters
         self._networks = networks
         self._advertiser = advertiser
+        self._fence = fence
         self._on: dict[str, set[str]] = {}  # router -> its networks
 
     async def reconcile(self, router_id: str) -> timedelta | None:
@@ -62,6 +65,8 @@ class Routers:
         except FabricError as error:
             await self._report_unsettled(want, error.reason)
             raise
+        if self._fence is not None:
+            self._fence.started(router_id)
         await self._report(want, Status(state=Status.STATE_ACTIVE))
         return _ANNOUNCED_AGAIN if again else None
 

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from agents.compute.metadata import Metadata, documents
+from agents.fence import Fence, terms
 from agents.network import host, nflog, qos, trunk_links
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.driver import Drivers
 from agents.network.fake import fake_drivers
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
-from agents.running import Running
+from agents.running import Running, first_of
 from fabric.network.packet_log import SECURITY_GROUP
 from fabric.network.qos import POSSIBLE
 from fabric.network.v1 import (
@@ -29,6 +30,8 @@ from fabric.runtime.cache import Cache
 from fabric.runtime.node import Bundled, Life, NodeCache, NodeStore
 from fabric.runtime.rpc import Server
 from fabric.type.v1 import holding_pb2
+
+_FENCE_AFTER_LEASE_S = 0.75  # a router moves a second after the lease of its node
 
 
 class Network:
@@ -53,6 +56,18 @@ class Network:
             if self._is_fake
             else real_drivers(self._settings, config.node.state_dir / "network")
         )
+        self._fence = Fence(
+            config.node.state_dir / "network",
+            terms(
+                config,
+                self.name,
+                silent_s=config.agent.lease_ttl_s / 2,
+                fence_after_s=config.agent.lease_ttl_s + _FENCE_AFTER_LEASE_S,
+            ),
+            ("routers", ""),
+        )
+        self._fence.begin()
+        self._life: Life | None = None
         self._agent: NetworkAgent | None = None
 
     def register(self, server: Server) -> None:
@@ -104,7 +119,8 @@ class Network:
                 metering_pb2.MeteringLabelStatus,
             ),
         )
-        self._agent = NetworkAgent(stores, self._drivers, self._settings, self._documents)
+        self._life = life
+        self._agent = NetworkAgent(stores, self._drivers, self._settings, self._documents, self._fence)
         return [wants.cache]
 
     def _elsewhere(self, bundle: neighbor_pb2.NeighborBundle) -> dict[str, neighbor_pb2.Neighbor]:
@@ -113,9 +129,19 @@ class Network:
         return {neighbor.port_id: neighbor for neighbor in bundle.neighbors if neighbor.node != here}
 
     async def work(self) -> None:
-        """Reconcile."""
+        """Reconcile, and say which routers end with our lease."""
         assert self._agent is not None
-        await self._agent.run()
+        assert self._life is not None
+        life, agent, panel = self._life, self._agent, self._running.panel
+        has_legs = self._drivers.namespaces
+
+        def fenced() -> list[str]:
+            return agent.routers() if has_legs and len(panel()) > 1 else []  # else there is nowhere to go
+
+        await first_of(
+            asyncio.create_task(agent.run()),
+            asyncio.create_task(self._fence.keep(lambda: life.renewed, fenced, panel, agent.wake_router)),
+        )
 
     async def holdings(self) -> list[holding_pb2.Holding]:
         """Bridges, taps, tunnels, namespaces, filters, sets, DHCP servers and limits."""

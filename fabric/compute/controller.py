@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
+from fabric.compute import witnesses
 from fabric.compute.absence import Absences
 from fabric.compute.aggregate import AGGREGATES
 from fabric.compute.high_availability import HighAvailability
@@ -24,6 +25,7 @@ from fabric.runtime.config import Config
 from fabric.runtime.reconcile import Loop
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
+from fabric.runtime.witness import PANEL
 
 _SERVERS_AT_ONCE = 16
 
@@ -36,6 +38,7 @@ def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[]
         "compute-migrations": lambda: _migrations(store, config, signer),
         "compute-high-availability": lambda: _high_availability(store, config),
         "compute-nodes": lambda: _nodes(store, config),
+        "compute-panel": lambda: _panel(store),
         "compute-actions": lambda: _actions(store),
     }
 
@@ -110,6 +113,21 @@ async def _nodes(store: Store, config: Config) -> None:
         store.table(AGGREGATES).subscribe(lambda _: loop.wake_all()),
         store.table(NODES).subscribe(node_changed),
     ]
+    try:
+        await loop.run()
+    finally:
+        for stop in stops:
+            stop()
+
+
+async def _panel(store: Store) -> None:
+    nodes = store.table(NODES)
+
+    def names() -> set[str]:
+        return {node.meta.name for node in nodes} | set(store.table(PANEL).ids())
+
+    loop = Loop("compute-panel", partial(witnesses.keep, store), names)
+    stops = [store.on_life(loop.wake), nodes.subscribe(lambda _: loop.wake_all())]
     try:
         await loop.run()
     finally:

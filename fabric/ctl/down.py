@@ -40,6 +40,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
     for program in reversed([program for program in plan if program.name not in WORLD]):
         _stop(progress, place, program)
     _end_guests(progress, place, config, arguments.guest_timeout, wipe=arguments.wipe)
+    leftover.dismiss_guards(config)
     leftover.remove_networks(config, progress.say)
     for program in reversed([program for program in plan if program.name in WORLD]):
         _stop(progress, place, program)

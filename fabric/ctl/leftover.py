@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agents.compute.stray import qemus_below
+from agents.fence import Paths
 from agents.network.driver import Drivers
 from agents.network.filter_model import TABLES
 from agents.network.libnftables import Nftables
@@ -14,6 +15,12 @@ from agents.network.limit import TABLE as QOS_TABLE
 from agents.network.real import real_drivers
 from agents.network.settings import NetworkSettings
 from fabric.runtime.config import Config
+
+
+def dismiss_guards(config: Config) -> None:
+    """They end when nothing is written down for them."""
+    for kind in ("compute", "network"):
+        Paths(config.node.state_dir / kind).manifest.unlink(missing_ok=True)
 
 
 def remove_networks(config: Config, say: Callable[[str], None]) -> None:

@@ -27,8 +27,10 @@ from fabric.network.qos_policy import want_of
 from fabric.network.record import plain
 from fabric.network.router_link import ports_of, subnets_of
 from fabric.network.v1 import port_pb2, router_pb2
+from fabric.runtime.panel import steady_since
 from fabric.runtime.reconcile import Loop
 from fabric.runtime.store import Collection, Store
+from fabric.runtime.witness import PANEL
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +85,8 @@ class RouterSpread:
             return None
         if absent_s is not None and absent_s < PATIENCE.total_seconds():
             return PATIENCE - timedelta(seconds=absent_s)
+        if absent_s is not None and not self._is_panel_there():
+            return PATIENCE  # those that are gone may be more than we are
         node = router.node if router_placing.fits(self._store, router) else self._chosen(router)
         if node is not None and node != router.node:
             async with self._store.transaction() as txn:
@@ -103,6 +107,12 @@ class RouterSpread:
         if not node or life_of(self._store, node) is not None:
             return None
         return time.monotonic() - self._gone.setdefault(node, time.monotonic())
+
+    def _is_panel_there(self) -> bool:
+        """Whether half of the panel lives; else routers stay where they are."""
+        members = self._store.table(PANEL).ids()
+        alive = [None if life_of(self._store, node) is None else 0.0 for node in members]
+        return steady_since(alive) is not None
 
     async def _let_go(self, router: router_pb2.Router, absent_s: float | None) -> timedelta | None:
         """Tell its node that it goes; when the node is rid of it, or dead, so is the cloud."""

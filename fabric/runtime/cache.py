@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -126,6 +127,7 @@ class Cache:
         self._order = itertools.count()
         self._revision = 0
         self._own: set[int] = set()  # revisions beyond it that this process wrote, and so knows
+        self.following_since = 0.0  # of time.monotonic(): since when nothing was missed
         self.ready = asyncio.Event()  # set after the first complete list
 
     @property
@@ -201,6 +203,7 @@ class Cache:
                 if other or self._revision == 0:
                     await self._relist(other)
                 self.ready.set()
+                self.following_since = time.monotonic()
                 pause_s = 0.05
                 async for revision, events in self._etcd.watch(self._prefix, self._revision + 1):
                     for event in events:

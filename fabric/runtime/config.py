@@ -136,7 +136,7 @@ class Compute:
     )
     fence_after_s: float = opt(
         5.0,
-        "How long highly available servers may run on a node that has lost its lease; less than evacuate_after_s.",
+        "How long highly available servers may run on a node that is cut off; less than evacuate_after_s.",
     )
     resize_on_same_node: bool = opt(True, "Whether a resize may stay on its node when no other one fits.")
     resize_confirm_s: float = opt(0.0, "After how long a resize is taken as confirmed; 0: never.")

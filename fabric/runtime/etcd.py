@@ -346,13 +346,18 @@ class Lease:
             try:
                 if not await self._etcd.keep_alive(self.id, self._ttl_s / 2):
                     break
+                if self._is_over():  # others may have been told so meanwhile
+                    break
                 self.renewed = sent
             except Unavailable as error:
                 log.warning("lease not renewed", lease=self.id, facts=error.facts)
-                if time.monotonic() - self.renewed > self._ttl_s:
+                if self._is_over():
                     break
         log.error("lease lost", lease=self.id)
         self.lost.set()
+
+    def _is_over(self) -> bool:
+        return time.monotonic() - self.renewed > self._ttl_s
 
     async def grant(self) -> None:
         """Take the lease. Raises Unavailable."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -46,6 +47,11 @@ class Life:
     def renewed(self) -> float:
         """When the lease was last renewed, of time.monotonic(); 0: we never had one."""
         return self._lease.renewed if self._lease is not None else 0.0
+
+    @property
+    def silence_s(self) -> float | None:
+        """Since the lease was last renewed; None: we have no life."""
+        return time.monotonic() - self.renewed if self.revision else None
 
     async def hold(self, ready: asyncio.Event) -> None:
         """Be alive until the lease is lost: raises LeaseLost. Sets ready when others can see it."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from tests.bench import guests, migration, paper, span
+from tests.bench import failover, guests, migration, paper, span
 from tests.bench.load import Connection, Target, run, simple
 from tests.bench.scale import NODES, SIZES, Scale, crowd
 from tests.http_client import Http, login
@@ -257,7 +257,7 @@ def main() -> None:
     """Start a cloud with fake drivers in a temporary directory, measure, and stop it."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "--only", default="", help="tokens,projects,ports,servers,scale,guests,span,migration"
+        "--only", default="", help="tokens,projects,ports,servers,scale,failover,guests,span,migration"
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of operations")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -271,6 +271,8 @@ def main() -> None:
     if not arguments.only or "scale" in arguments.only.split(","):
         with _cloud() as cloud:
             uvloop.run(scale(Bench(cloud, report, arguments.scale)))
+    if not arguments.only or "failover" in arguments.only.split(","):
+        report.add("a node dies: its servers run elsewhere", failover.measure(), "s", most=20)
     if os.geteuid() == 0 and (not arguments.only or "guests" in arguments.only.split(",")):
         figures = guests.measure()
         report.add("real guest: API call to the domain running, p50", figures["running_s"], "s", most=1.5)

@@ -12,7 +12,7 @@ from tests.processes import PASSWORD, ProcessCloud, wait_for
 
 __all__ = ["admin", "demo", "furniture"]
 
-_FAST = """
+FAST = """
 [compute]
 driver = "fake"
 fake_vcpus = 1000
@@ -26,7 +26,7 @@ fake_send_s = 8
 
 @pytest.fixture(scope="package")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessCloud]:
-    with ProcessCloud(tmp_path_factory.mktemp("migration"), compute=_FAST) as cloud:
+    with ProcessCloud(tmp_path_factory.mktemp("migration"), compute=FAST) as cloud:
         for name in ("node2", "node3"):
             cloud.add_node(name)
         with Http(cloud.url) as http:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agents.compute.driver import RUNNING
-from agents.compute.fence import Paths
 from agents.compute.shelf import Shelf
+from agents.fence import Paths
 from tests.processes import ProcessCloud, wait_for
 
 PROCESSES = {"node1": "agent", "node2": "node2", "node3": "node3"}
@@ -56,7 +56,7 @@ class Nodes:
         """The servers that the node's guard looks after."""
         state = "state" if node == "node1" else node
         manifest = Paths(Path(self.cloud.directory) / state / "compute").read()
-        return [] if manifest is None else manifest.servers
+        return [] if manifest is None else manifest.held
 
     def watch(self, server_id: str) -> "Watch":
         """Look from now on at where the server runs."""

@@ -1,0 +1,44 @@
+"""What ends with the node's lease."""
+
+import os
+import time
+from pathlib import Path
+
+from agents.fence import Guard, Manifest, Paths, is_due
+
+BOOT = "boot-1"
+
+
+def a_manifest(renewed: float, *held: str) -> Manifest:
+    return Manifest(BOOT, renewed, silent_s=3.0, fence_after_s=5.0, held=list(held))
+
+
+def test_it_is_due_when_the_lease_is_too_old_and_the_machine_is_still_the_same() -> None:
+    assert not is_due(a_manifest(100.0, "s"), BOOT, 104.0, 0.0)
+    assert is_due(a_manifest(100.0, "s"), BOOT, 106.0, 0.0)
+    assert not is_due(a_manifest(100.0, "s"), "boot-2", 106.0, 0.0)
+
+
+def test_it_is_not_due_as_long_as_etcd_is_gone_for_all() -> None:
+    assert not is_due(a_manifest(100.0, "s"), BOOT, 400.0, 396.0)
+    assert is_due(a_manifest(100.0, "s"), BOOT, 400.0, 394.0)
+
+
+def test_the_guard_ends_what_is_written_down_and_tells_the_next_agent(tmp_path: Path) -> None:
+    paths, runs = Paths(tmp_path), {"a", "b", "c"}
+    paths.write(a_manifest(time.monotonic() - 6, "a", "b"))
+
+    def end(id_: str) -> bool:
+        runs.remove(id_)
+        return True
+
+    Guard(paths, BOOT, end).run()
+    assert runs == {"c"}
+    assert paths.ended_ids() == {"a", "b"}
+
+
+def test_the_guard_goes_when_nothing_is_left_to_guard(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    paths.write(a_manifest(time.monotonic() - 6))
+    Guard(paths, BOOT, lambda _: os.abort()).run()
+    assert paths.ended_ids() == set()
