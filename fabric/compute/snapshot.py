@@ -105,7 +105,6 @@ def image_of(
     spec.min_disk_gb, spec.min_ram_mib = server.spec.flavor.root_gb, source.min_ram_mib
     kept = {key: text for key, text in source.properties.items() if not key.startswith(_NOT_INHERITED)}
     spec.properties.update(kept)
-    spec.properties.update(metadata)
     spec.properties.update(
         {
             "image_type": "snapshot",
@@ -117,11 +116,13 @@ def image_of(
             "image_state": "available",
         }
     )
+    spec.properties.update(metadata)  # also over what is said above, as Nova has it
     return image
 
 
-def mark_backup(image: image_pb2.Image, rotation: pb.Rotation) -> None:
-    """Make it a backup of its type."""
+def mark_backup(image: image_pb2.Image, server_id: str, rotation: pb.Rotation) -> None:
+    """Make it a backup of its type; rotation goes by these, so that no metadata goes over them."""
+    image.spec.properties["instance_uuid"] = server_id
     image.spec.properties["image_type"] = "backup"
     image.spec.properties["backup_type"] = rotation.backup_type
 

@@ -59,7 +59,7 @@ class Snapshots:
         id_, owner = str(uuid.uuid4()), (caller.project_id, caller.user_id)
         image = snapshot.image_of(target, id_, asked.name, asked.metadata, owner)
         if rotation is not None:
-            snapshot.mark_backup(image, rotation)
+            snapshot.mark_backup(image, target.meta.id, rotation)
         await self._accept(target, name, id_, rotation, caller)
         try:
             await self._images("CreateImage", image_pb2.CreateImageRequest(image=image), caller)

@@ -92,9 +92,10 @@ def test_the_image_inherits_what_the_servers_image_says() -> None:
     server = a_server()
     server.spec.flavor.root_gb, server.spec.image.id, server.spec.image.min_ram_mib = 5, "base", 64
     server.spec.image.properties.update({"hw_disk_bus": "scsi", "img_signature": "x", "os_glance_x": "y"})
-    image = rules.image_of(server, "i1", "name", {"mine": "1"}, ("p1", "u1"))
+    image = rules.image_of(server, "i1", "name", {"mine": "1", "image_type": "test"}, ("p1", "u1"))
     assert (image.spec.min_disk_gb, image.spec.min_ram_mib, image.spec.disk_format) == (5, 64, "qcow2")
     said = image.spec.properties
+    assert said["image_type"] == "test"
     assert {"hw_disk_bus": "scsi", "mine": "1", "base_image_ref": "base"}.items() <= dict(said).items()
     assert not {"img_signature", "os_glance_x"} & set(said)
 
@@ -104,7 +105,7 @@ def test_the_oldest_backups_of_the_type_are_surplus() -> None:
     for age, kind in enumerate(["daily", "weekly", "daily", "daily"]):
         server = a_server()
         image = rules.image_of(server, f"i{age}", "b", {}, ("p1", "u1"))
-        rules.mark_backup(image, Rotation(backup_type=kind))
+        rules.mark_backup(image, "s1", Rotation(backup_type=kind))
         image.meta.create_time.FromDatetime(NOW - timedelta(days=age))
         images.append(image)
     surplus = rules.surplus(images, "s1", Rotation(backup_type="daily", kept=2))
