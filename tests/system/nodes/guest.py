@@ -1,11 +1,11 @@
 """The first server of a lab, seen from outside over its floating IP, and from the libvirtds of the nodes."""
 
+import contextlib
 import itertools
 import re
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 
 import libvirt  # type: ignore[import-untyped]
@@ -60,7 +60,15 @@ class Guest:
 
     def phase(self) -> str:
         """Of its latest migration."""
-        return str(self.call("GET", f"/os-migrations?instance_uuid={self.id}")["migrations"][0]["status"])
+        return str(self._latest()["status"])
+
+    def break_off(self) -> None:
+        """Have its latest migration end where it began. Raises Refused: it is too late, or too early."""
+        self.call("DELETE", f"/servers/{self.id}/migrations/{self._latest()['id']}")
+
+    def _latest(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("GET", f"/os-migrations?instance_uuid={self.id}")["migrations"][0]
+        return found
 
     def arrived(self, node: str) -> bool:
         """Whether it has come to rest there."""
@@ -70,6 +78,12 @@ class Guest:
 
     def answers(self) -> bool:
         return self._ssh("true").returncode == 0
+
+    def run(self, command: str) -> str:
+        """What a command in it prints."""
+        done = self._ssh(command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def _ssh(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self._words(command), capture_output=True, text=True, timeout=30, check=False)
@@ -86,14 +100,14 @@ class Guest:
             command,
         ]
 
-    @contextmanager
+    @contextlib.contextmanager
     def counting(self) -> Iterator["Lines"]:
         """One ssh connection on which the guest counts."""
         with Lines(self._words(_TICKS)) as lines:
             wait_for(lambda: len(lines.told) > 5, 30, "the guest to count")
             yield lines
 
-    @contextmanager
+    @contextlib.contextmanager
     def pinged(self) -> Iterator["Lines"]:
         """Every 10 ms; each line has its time."""
         with Lines(["ping", "-n", "-D", "-i", str(_EVERY_S), self.address]) as lines:
@@ -109,13 +123,14 @@ class Guest:
         return [node for node in self._lab.shape.names if self._state(node) is not None]
 
     def _state(self, node: str) -> int | None:
-        connection = libvirt.openReadOnly(own_libvirtd(self._lab.place(node), self._lab.config(node)).uri)
-        try:
-            return int(connection.lookupByUUIDString(self.id).state()[0])
-        except libvirt.libvirtError:
-            return None
-        finally:
-            connection.close()
+        """None: the node's libvirtd does not know it."""
+        uri = own_libvirtd(self._lab.place(node), self._lab.config(node)).uri
+        with (
+            contextlib.suppress(libvirt.libvirtError),
+            contextlib.closing(libvirt.openReadOnly(uri)) as there,
+        ):
+            return int(there.lookupByUUIDString(self.id).state()[0])
+        return None
 
 
 class Lines:

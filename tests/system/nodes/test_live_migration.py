@@ -1,5 +1,6 @@
 """A guest goes from node to node and keeps its connections; whoever is killed meanwhile, it runs once: claim C14."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -10,12 +11,14 @@ import pytest
 
 from fabric.ctl.bed import Lab, Shape
 from tests.functional.migration.nodes import Watch
+from tests.http_client import Refused
 from tests.processes import wait_for
 from tests.system.faults.tenant import Tenant
 from tests.system.nodes.guest import Guest, silence_s
 
 FULL = bool(os.environ.get("FABRIC_FULL"))
 ORDER = ["accepted", "preparing", "running", "post-migrating", "completed", "cancelled", "error"]
+BEFORE = ORDER[:2]
 PHASES = ORDER[:4] if FULL else ["running"]
 CLAIM_S = 10.0 if FULL else 40.0  # 10, on a machine that does nothing else
 PAUSE_S = 5.0
@@ -55,16 +58,44 @@ def test_a_connection_outlives_the_way_there_and_back(guest: Guest) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_the_password_that_a_guest_has_left_goes_with_it(guest: Guest) -> None:
+    url, path = "http://169.254.169.254/openstack/latest/password", f"/servers/{guest.id}/os-server-password"
+    guest.run(f"curl -X POST -d secret {url}")
+    assert guest.call("GET", path) == {"password": "secret"}
+    target = guest.migrate()
+    wait_for(lambda: guest.arrived(target), 60, "the guest to arrive")
+    assert guest.run(f"curl {url}") == "secret"
+    assert guest.call("GET", path) == {"password": "secret"}
+    guest.call("DELETE", path)
+    assert guest.call("GET", path) == {"password": ""}
+    wait_for(lambda: guest.run(f"curl {url}") == "", 20, "the node to know")
+
+
+@pytest.mark.timeout(300)
+def test_a_guest_whose_migration_is_broken_off_stays_and_answers(guest: Guest) -> None:
+    for _ in range(5):
+        source, target = guest.node, guest.migrate()
+        wait_for(lambda: guest.phase() not in BEFORE, 30, "the sending")
+        with contextlib.suppress(Refused):  # it is too late
+            guest.break_off()
+        wait_for(lambda: is_settled(guest), 60, "one copy where the record says")
+        if guest.phase() == "cancelled":
+            assert guest.node == source
+            assert guest.answers()
+            return
+        assert guest.node == target
+    pytest.fail("it was always too late")
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("victim", ["source", "target", "controller"])
 def test_exactly_one_copy_runs_where_the_record_says(lab: Lab, guest: Guest, victim: str, phase: str) -> None:
     source = guest.node
-    target = guest.migrate()
+    target = next(node for node in lab.shape.names if node != source)
     watch = Watch(lambda: len(guest.copies(target, source)))
     try:
-        reached = ORDER[0]
-        while ORDER.index(reached) < ORDER.index(phase):
-            reached = guest.phase()
+        reached = comes_to(guest, phase)
         node, program = {"source": (source, "agent"), "target": (target, "agent")}.get(
             victim, ("node1", victim)
         )
@@ -78,6 +109,18 @@ def test_exactly_one_copy_runs_where_the_record_says(lab: Lab, guest: Guest, vic
     assert most == 1
     assert took_s < CLAIM_S
     wait_for(guest.answers, 30, "the guest to answer")
+
+
+def comes_to(guest: Guest, phase: str) -> str:
+    """Begin a migration, again while an agent that was killed before is not back; the phase: this one or a later."""
+    while True:
+        guest.migrate()
+        reached = ORDER[0]
+        while ORDER.index(reached) < ORDER.index(phase):
+            reached = guest.phase()
+        if reached != "error":
+            return reached
+        wait_for(lambda: is_settled(guest), 60, "one copy where the record says")
 
 
 def is_settled(guest: Guest) -> bool:
