@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from fabric.ctl.process import Process
+from fabric.runtime.config import load
 from tests.system.ctl.machine import Machine, processes_below
 
 PROGRAMS = ("etcd", "virtlogd", "libvirtd", "controller", "gateway", "agent")
@@ -73,6 +74,36 @@ def test_processes_outlive_the_supervisor_and_up_adopts_them(cloud: Machine) -> 
     assert {name: cloud.process(name) for name in PROGRAMS} == before
     killed = cloud.kill("gateway")
     until(lambda: is_another(cloud, "gateway", killed), timeout_s=2)
+
+
+def test_restart_makes_our_processes_anew_and_no_others(cloud: Machine) -> None:
+    before = {name: cloud.process(name) for name in PROGRAMS}
+    done = cloud.fabricctl("restart")
+    assert done.returncode == 0, done.stdout + done.stderr
+    others = {name for name, process in before.items() if cloud.process(name) != process}
+    assert others == {"controller", "gateway", "agent"}
+
+
+def test_backup_brings_back_what_was_deleted_after_it(cloud: Machine, tmp_path: Path) -> None:
+    keys, file = cloud.directory / "state/keys", str(tmp_path / "backup")
+
+    def etcdctl(*words: str) -> str:
+        endpoint = f"--endpoints=https://{load(cloud.directory / 'fabric.toml').etcd.endpoints[0]}"
+        pair = (f"--cacert={keys}/ca.pem", f"--cert={keys}/root.pem", f"--key={keys}/root.key")
+        return cloud.run("env", "ETCDCTL_API=3", "etcdctl", endpoint, *pair, *words).stdout
+
+    etcdctl("put", "/fabric/test/one", "{}")
+    saved = cloud.fabricctl("backup", file)
+    assert saved.returncode == 0, saved.stderr
+    etcdctl("del", "/fabric/test/one")
+    assert "`fabricctl down` comes first" in cloud.fabricctl("restore", file).stderr
+    cloud.fabricctl("down")
+    restored = cloud.fabricctl("restore", file)
+    assert restored.returncode == 0, restored.stderr
+    assert cloud.fabricctl("up", "--without-guest").returncode == 0
+    assert "/fabric/test/one" in etcdctl("get", "--keys-only", "/fabric/test/one")
+    etcdctl("del", "/fabric/test/one")
+    assert cloud.fabricctl("status").returncode == 0
 
 
 def test_wish_that_contradicts_the_configuration_is_refused(cloud: Machine) -> None:
