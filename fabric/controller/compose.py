@@ -10,45 +10,31 @@ import structlog
 
 from fabric.compute import controller as compute_controller
 from fabric.compute import policies as compute_policies
-from fabric.compute import service as compute_service
+from fabric.controller.store import SERVICES, make_store
 from fabric.identity import controller as identity_controller
 from fabric.identity import policies as identity_policies
-from fabric.identity import service as identity_service
 from fabric.identity.token import Authenticator
 from fabric.image import controller as image_controller
 from fabric.image import policies as image_policies
-from fabric.image import service as image_service
 from fabric.network import controller as network_controller
 from fabric.network import policies as network_policies
-from fabric.network import service as network_service
 from fabric.node import service as node_service
 from fabric.runtime.client import Client
-from fabric.runtime.codec import Codec, master_keys
 from fabric.runtime.config import Config
 from fabric.runtime.discovery import announce
 from fabric.runtime.etcd import Change, Etcd, connect
 from fabric.runtime.leader import lead
 from fabric.runtime.policy import Policy
 from fabric.runtime.rpc import Server
-from fabric.runtime.store import Store
 from fabric.runtime.ticket import PUBLIC_KEY, Signer
 from fabric.runtime.tls import CONTROLLER, PeerCheck, identity, server_credentials
 
 log = structlog.get_logger(__name__)
 
-SERVICES = (identity_service, image_service, network_service, compute_service)
 CONTROLLERS = (identity_controller, image_controller, network_controller, compute_controller)
 POLICIES = (identity_policies, image_policies, network_policies, compute_policies)
 
 _STOP_S = 5.0
-
-
-def make_store(config: Config, etcd: Etcd) -> Store:
-    """All collections of all services."""
-    collections = [collection for service in (*SERVICES, node_service) for collection in service.COLLECTIONS]
-    limits = {name: limit for service in SERVICES for name, limit in service.LIMITS.items()}
-    codec = Codec(master_keys(config.controller.master_key_file))
-    return Store(etcd, codec, collections, limits=limits | config.quota)
 
 
 async def serve(

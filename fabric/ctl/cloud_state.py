@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fabric.controller.compose import make_store
+from fabric.controller.store import make_store
 from fabric.runtime.config import Config
 from fabric.runtime.errors import Unavailable
 from fabric.runtime.etcd import connect

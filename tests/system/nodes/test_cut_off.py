@@ -17,6 +17,7 @@ from tests.system.nodes.test_lab import up
 
 ROUNDS = int(os.environ.get("FABRIC_FAULT_ROUNDS", "2"))  # CLAIMS.md's size: 100
 LONGEST_S = float(os.environ.get("FABRIC_CUT_S", "6"))  # 60; the lease lasts for 3
+SWEPT_S = 90.0  # what was half made when the node was cut off and is wanted no more goes after orphan_grace_s
 CONVERGED_S = 15.0  # the claim says 5, on a machine that does nothing else
 
 
@@ -46,7 +47,7 @@ def test_node_that_is_cut_off_loses_no_command_and_does_none_twice(
         servers.delete(admin.http, id_)
     wait_for(lambda: not servers.all(admin.http), CONVERGED_S, "the servers to be gone")
     config = lab.config("node1")
-    assert there(swept, config) == []
+    within_target(lambda: "\n".join(there(swept, config)), SWEPT_S)
     found = there(past, config)
     for kind in ("compute", "network"):
         assert list(writes_without_a_life(found, "node3", kind)) == []
