@@ -23,9 +23,7 @@ class Telling:
         gone = [node for node in told if node not in wants]
         if not stale and not gone:
             return
-        alike: dict[
-            int, list[str]
-        ] = {}  # nodes that are told the same, by the identity of what they are told
+        alike: dict[int, list[str]] = {}  # nodes that are told the same, by its identity
         for node in stale:
             alike.setdefault(id(wants[node]), []).append(node)
         async with self._store.transaction() as txn:

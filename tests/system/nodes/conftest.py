@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fabric.ctl.bed import OUTSIDE, Lab
+from fabric.ctl.bed import OUTSIDE, Lab, Shape
 from tests.system.faults.namespace import entered
 from tests.system.faults.tenant import Tenant
 from tests.system.nodes.probe import SHAPE
@@ -20,15 +20,20 @@ from tests.system.nodes.probe import SHAPE
 There = Callable[..., Any]
 
 
-@pytest.fixture(scope="package")
-def lab() -> Iterator[Lab]:
+def running(shape: Shape) -> Iterator[Lab]:
+    """A lab in a directory of its own, and nothing of it afterwards."""
     with TemporaryDirectory(prefix="fabric-lab-") as directory:
         lab = Lab(Path(directory) / "lab")
         try:
-            lab.up(SHAPE)
+            lab.up(shape)
             yield lab
         finally:
             lab.down()
+
+
+@pytest.fixture(scope="package")
+def lab() -> Iterator[Lab]:
+    yield from running(SHAPE)
 
 
 @pytest.fixture(scope="package")
