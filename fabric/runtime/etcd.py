@@ -32,6 +32,7 @@ _OPTIONS: list[tuple[str, int | str]] = [
 MEMBER = "etcd"  # the name that the certificates of several members have in common
 _PAGE = 2000
 _MEMBERS_S = 10.0  # how often the members are looked at: etcd lets nobody watch them
+_JOINING_S = 1.0  # the same, while one of them does not serve yet
 _AGAIN_S = 0.1
 _WITH_LEADER = (("hasleader", "true"),)  # of a member that has lost the others nothing is heard
 _PROBE = b"/fabric/keys/"  # everybody may read it
@@ -109,14 +110,15 @@ class Etcd:
 
     def __init__(
         self,
-        members: Sequence[str],
+        named: Sequence[str],
         *,
         identity: Identity | None = None,
         members_file: Path | None = None,
         timeout_s: float = 5.0,
     ) -> None:
-        """members_file: remembers what follow_members() has found."""
-        self.endpoints = tuple(members)
+        """named: the members, unless members_file, where follow_members() remembers what it found, says others."""
+        self._named = tuple(named)
+        self.endpoints = _remembered(members_file) or self._named
         self._identity = identity
         self._members_file = members_file
         self.channel = Channel(self._open, lambda: (self.endpoints, identity and identity.version))
@@ -141,17 +143,22 @@ class Etcd:
     async def follow_members(self) -> None:
         """Use the members that there are, whatever the configuration named, and remember them. Never returns."""
         while self._members_file is not None:
+            pause_s = _MEMBERS_S
             try:
-                found = tuple(member.client for member in await self.members() if member.serves)
-            except FabricError as error:
+                members = await self.members()
+            except FabricError as error:  # all that were seen last may be gone, and those that were named be there
                 log.info("etcd does not tell its members", cause=error.message)
+                self.endpoints = tuple(dict.fromkeys((*self.endpoints, *self._named)))
             else:
+                found = tuple(member.client for member in members if member.serves)
+                if len(found) < len(members):
+                    pause_s = _JOINING_S
                 if found and found != self.endpoints:
                     log.info("etcd has other members", members=found, before=self.endpoints)
                     self.endpoints = found
                 if found and found != _remembered(self._members_file):
                     await asyncio.to_thread(write_private, self._members_file, "\n".join(found).encode())
-            await asyncio.sleep(_MEMBERS_S)
+            await asyncio.sleep(pause_s)
         await asyncio.Event().wait()
 
     async def members(self) -> list[Member]:
@@ -304,14 +311,13 @@ def _as_ours(error: grpc.aio.AioRpcError) -> FabricError:
 
 def connect(settings: EtcdSettings) -> Etcd:
     """The connection that the configuration describes, to the members that were seen last."""
-    file = Path(settings.members_file) if settings.members_file else None
     shown = Identity(settings.ca_file, settings.cert_file, settings.key_file) if settings.ca_file else None
-    return Etcd(endpoints(settings), identity=shown, members_file=file)
+    return Etcd(settings.endpoints, identity=shown, members_file=_members_file(settings))
 
 
 def endpoints(settings: EtcdSettings) -> Sequence[str]:
     """The members that were seen last, else those that the configuration names."""
-    return _remembered(Path(settings.members_file) if settings.members_file else None) or settings.endpoints
+    return _remembered(_members_file(settings)) or settings.endpoints
 
 
 def as_node(config: Config) -> EtcdSettings:
@@ -319,6 +325,10 @@ def as_node(config: Config) -> EtcdSettings:
     if not config.tls.ca_file:
         return config.etcd
     return replace(config.etcd, cert_file=config.tls.cert_file, key_file=config.tls.key_file)
+
+
+def _members_file(settings: EtcdSettings) -> Path | None:
+    return Path(settings.members_file) if settings.members_file else None
 
 
 def _remembered(file: Path | None) -> tuple[str, ...]:

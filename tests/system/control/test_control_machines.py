@@ -29,7 +29,7 @@ def test_no_idempotent_call_fails_while_control_machines_lose_power(
             wait_for(partial(load.has_called, CALLS), 30, "calls")
             lab.kill(victim)
             wait_for(partial(load.has_called, load.calls + CALLS), 60, "calls without it")
-            wait_for(partial(known, lab, there, others[0], set(others)), 60, f"{victim} to be forgotten")
+            wait_for(partial(known, lab, there, others[0], set(others)), 20, f"{victim} to be forgotten")
             lab.start(victim)
             wait_for(partial(known, lab, there, victim, set(NAMES)), 30, f"{victim} to be back")
         finally:
@@ -41,4 +41,4 @@ def test_machine_knows_the_members_of_etcd_that_it_was_not_told_of(lab: Lab) -> 
     """Which began when there was one."""
     told = lab.config("node1").etcd
     assert len(told.endpoints) == 1
-    wait_for(lambda: len(endpoints(told)) == len(NAMES), 20, "all members to be remembered")
+    wait_for(lambda: len(endpoints(told)) == len(NAMES), 30, "all members to be remembered")
