@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from fabric.compute.collection import AGGREGATES
 from fabric.compute.node import NODES
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import aggregate_pb2 as pb
@@ -9,18 +10,11 @@ from fabric.compute.v1 import compute_node_pb2
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from fabric.runtime.resource import Resource
-from fabric.runtime.store import Collection, Store, Transaction
+from fabric.runtime.store import Store, Transaction
 from fabric.type.v1.query_pb2 import Query
 
 _API = "os_compute_api:os-aggregates"
 _TRIES = 8
-
-AGGREGATES = Collection(
-    service="compute",
-    name="aggregates",
-    message=pb.Aggregate,
-    claims=lambda aggregate: [("name", aggregate.meta.name)],
-)
 
 
 def zones(store: Store) -> Mapping[str, str]:

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from fabric.compute.aggregate import AGGREGATES, metadata, zone
+from fabric.compute.aggregate import metadata, zone
 from fabric.compute.candidate import Ask, Candidate
+from fabric.compute.collection import AGGREGATES, SERVER_GROUPS
 from fabric.compute.inventory import capacity, inventories
 from fabric.compute.node import NODES, allocated, life
 from fabric.compute.server import SERVERS, capacity_owner
-from fabric.compute.server_group import SERVER_GROUPS
 from fabric.compute.trait import traits
 from fabric.compute.v1 import aggregate_pb2, compute_node_pb2
 from fabric.compute.v1 import server_pb2 as pb

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from fabric.compute.aggregate import AGGREGATES, zone
+from fabric.compute.aggregate import zone
+from fabric.compute.collection import AGGREGATES
 from fabric.compute.node import NODES, allocated, life, lives
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import compute_node_pb2 as pb

@@ -6,10 +6,10 @@ from functools import partial
 
 from fabric.compute import witnesses
 from fabric.compute.absence import Absences
-from fabric.compute.aggregate import AGGREGATES
+from fabric.compute.collection import ACTIONS, AGGREGATES
 from fabric.compute.high_availability import HighAvailability
 from fabric.compute.image_source import ImageSources
-from fabric.compute.instance_action import ACTIONS, expire
+from fabric.compute.instance_action import expire
 from fabric.compute.lifecycle import Lifecycle
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.move import clean

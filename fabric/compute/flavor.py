@@ -1,18 +1,13 @@
 """Flavors: who sees them, and what may change."""
 
+from fabric.compute.collection import FLAVORS
 from fabric.compute.v1 import flavor_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import InvalidArgument
 from fabric.runtime.resource import Resource
-from fabric.runtime.store import Collection, Transaction
+from fabric.runtime.store import Transaction
 from fabric.type.v1.query_pb2 import Query
 
-FLAVORS = Collection(
-    service="compute",
-    name="flavors",
-    message=pb.Flavor,
-    claims=lambda flavor: [("name", flavor.meta.name)],
-)
 _FIXED = ("vcpus", "ram_mib", "root_gb", "ephemeral_gb", "swap_mib", "rxtx_factor", "public")
 
 

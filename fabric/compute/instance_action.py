@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from fabric.compute.collection import ACTIONS
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import instance_action_pb2 as pb
 from fabric.compute.v1 import server_pb2
@@ -10,14 +11,8 @@ from fabric.runtime.caller import Caller
 from fabric.runtime.errors import NotFound
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
-from fabric.runtime.store import Collection, Store, Transaction
+from fabric.runtime.store import Store, Transaction
 
-ACTIONS = Collection(
-    service="compute",
-    name="instance_actions",
-    message=pb.InstanceAction,
-    indexes={"server_id": lambda action: (action.server_id,)},
-)
 KEPT = timedelta(days=30)
 KEPT_AFTER_DELETE = timedelta(hours=1)
 _MOST = 50  # of one server; the oldest go first

@@ -11,20 +11,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fabric.compute.collection import KEYPAIRS
 from fabric.compute.v1 import keypair_pb2 as pb
 from fabric.runtime import query
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, InvalidArgument, NotFound, StaleRevision
 from fabric.runtime.policy import Policy
-from fabric.runtime.store import Collection, Store
+from fabric.runtime.store import Store
 
-KEYPAIRS = Collection(
-    service="compute",
-    name="keypairs",
-    message=pb.Keypair,
-    indexes={"user_id": lambda keypair: (keypair.user_id,)},
-    charges=lambda keypair: {(f"user:{keypair.user_id}", "compute.key_pairs"): 1},
-)
 _NAME = re.compile(r"[A-Za-z0-9 _\-.@]{1,255}")
 
 

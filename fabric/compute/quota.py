@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from fabric.compute.collection import LIMITS, QUOTA_LIMITS
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import quota_pb2 as pb
 from fabric.compute.v1 import server_pb2
@@ -9,32 +10,12 @@ from fabric.runtime.caller import Caller
 from fabric.runtime.errors import InvalidArgument, QuotaExceeded
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
-from fabric.runtime.store import UNLIMITED, Collection, Store
+from fabric.runtime.store import UNLIMITED, Store
 from fabric.type.v1 import quota_pb2
 
-LIMITS = {
-    "compute.instances": 10,
-    "compute.cores": 20,
-    "compute.ram": 51200,
-    "compute.metadata_items": 128,
-    "compute.injected_files": 5,
-    "compute.injected_file_content_bytes": 10240,
-    "compute.injected_file_path_bytes": 255,
-    "compute.key_pairs": 100,
-    "compute.server_groups": 10,
-    "compute.server_group_members": 10,
-    # Kept and told for old clients; the network service has the limits that hold.
-    "compute.fixed_ips": UNLIMITED,
-    "compute.floating_ips": UNLIMITED,
-    "compute.networks": UNLIMITED,
-    "compute.security_groups": UNLIMITED,
-    "compute.security_group_rules": UNLIMITED,
-}
 MAX_LIMIT = 2**31 - 1
 DEFAULT = "default"
 _API = "os_compute_api:os-quota"
-
-QUOTA_LIMITS = Collection(service="compute", name="quota_limits", message=pb.QuotaLimits)
 
 
 class Quotas:

@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from fabric.compute.aggregate import zones
 from fabric.compute.candidate import Ask
+from fabric.compute.collection import FLAVORS, KEYPAIRS, SERVER_GROUPS
 from fabric.compute.demand import GIB
 from fabric.compute.filters import checks
-from fabric.compute.flavor import FLAVORS
 from fabric.compute.high_availability import project_wants_it
-from fabric.compute.keypair import KEYPAIRS
 from fabric.compute.quota import check_user
 from fabric.compute.server import LIFECYCLE, SERVERS, charges
-from fabric.compute.server_group import SERVER_GROUPS
 from fabric.compute.v1 import flavor_pb2
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.image.v1 import image_pb2, image_pb2_grpc

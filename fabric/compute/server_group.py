@@ -1,21 +1,14 @@
 """Server groups: which servers belong on one node, or on different ones."""
 
+from fabric.compute.collection import SERVER_GROUPS
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import server_group_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import InvalidArgument
 from fabric.runtime.resource import Resource, copy_of
-from fabric.runtime.store import Collection, Transaction
+from fabric.runtime.store import Transaction
 
 _API = "os_compute_api:os-server-groups"
-
-SERVER_GROUPS = Collection(
-    service="compute",
-    name="server_groups",
-    message=pb.ServerGroup,
-    charges=lambda group: {"compute.server_groups": 1},
-    output_only=("server_ids",),
-)
 
 
 class ServerGroups(Resource[pb.ServerGroup]):

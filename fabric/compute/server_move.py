@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 
 from fabric.compute import migration, server
-from fabric.compute.flavor import FLAVORS
+from fabric.compute.collection import FLAVORS
 from fabric.compute.node import NODES, lives, node_id
 from fabric.compute.server_create import flavor_copy
 from fabric.compute.v1 import migration_pb2

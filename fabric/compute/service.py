@@ -2,21 +2,16 @@
 
 from typing import Any
 
-from fabric.compute.aggregate import AGGREGATES, Aggregates
+from fabric.compute.aggregate import Aggregates
 from fabric.compute.compute_node import ComputeNodes
-from fabric.compute.consumer import CONSUMERS
 from fabric.compute.consumers import Consumers
-from fabric.compute.flavor import FLAVORS, Flavors
-from fabric.compute.instance_action import ACTIONS, InstanceActions
-from fabric.compute.keypair import KEYPAIRS, Keypairs
-from fabric.compute.migration import MIGRATIONS
+from fabric.compute.flavor import Flavors
+from fabric.compute.instance_action import InstanceActions
+from fabric.compute.keypair import Keypairs
 from fabric.compute.migrations import Migrations
-from fabric.compute.node import NODES
-from fabric.compute.provider import PROVIDERS
 from fabric.compute.providers import ResourceProviders
-from fabric.compute.quota import LIMITS, QUOTA_LIMITS, Quotas
-from fabric.compute.server import SERVERS
-from fabric.compute.server_group import SERVER_GROUPS, ServerGroups
+from fabric.compute.quota import Quotas
+from fabric.compute.server_group import ServerGroups
 from fabric.compute.servers import Servers
 from fabric.compute.v1 import (
     aggregate_pb2,
@@ -32,7 +27,7 @@ from fabric.compute.v1 import (
     server_pb2,
     vocabulary_pb2,
 )
-from fabric.compute.vocabulary import CLASSES, TRAITS, ResourceClasses, Traits
+from fabric.compute.vocabulary import ResourceClasses, Traits
 from fabric.runtime.client import Client, Clients
 from fabric.runtime.config import Config
 from fabric.runtime.policy import Policy
@@ -42,22 +37,6 @@ from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
 from fabric.runtime.tls import identity
 
-COLLECTIONS = [
-    SERVERS,
-    NODES,
-    FLAVORS,
-    KEYPAIRS,
-    ACTIONS,
-    SERVER_GROUPS,
-    AGGREGATES,
-    QUOTA_LIMITS,
-    MIGRATIONS,
-    PROVIDERS,
-    CONSUMERS,
-    TRAITS,
-    CLASSES,
-]
-__all__ = ["COLLECTIONS", "LIMITS", "PUBLIC", "register"]
 PUBLIC = frozenset[str]()
 
 

@@ -3,6 +3,7 @@
 import re
 from typing import Any, ClassVar
 
+from fabric.compute.collection import CLASSES, TRAITS
 from fabric.compute.demand import DISK_GB, MEMORY_MB, VCPU
 from fabric.compute.node import NODES
 from fabric.compute.provider import PROVIDERS
@@ -12,15 +13,11 @@ from fabric.runtime import query
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from fabric.runtime.resource import Resource, copy_of
-from fabric.runtime.store import Collection, Store, Transaction
+from fabric.runtime.store import Store, Transaction
 from fabric.type.v1.query_pb2 import Query
 
 Word = Any  # a trait or a resource class
 
-TRAITS = Collection(service="compute", name="traits", message=pb.Trait, output_only=("used",))
-CLASSES = Collection(
-    service="compute", name="resource_classes", message=pb.ResourceClass, output_only=("used",)
-)
 STANDARD_CLASSES = (
     "VCPU", "MEMORY_MB", "DISK_GB", "PCI_DEVICE", "SRIOV_NET_VF", "NUMA_SOCKET", "NUMA_CORE", "NUMA_THREAD",
     "NUMA_MEMORY_MB", "IPV4_ADDRESS", "VGPU", "VGPU_DISPLAY_HEAD", "NET_BW_EGR_KILOBIT_PER_SEC",

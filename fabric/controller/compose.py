@@ -10,14 +10,18 @@ import structlog
 
 from fabric.compute import controller as compute_controller
 from fabric.compute import policies as compute_policies
-from fabric.controller.store import SERVICES, make_store
+from fabric.compute import service as compute_service
+from fabric.controller.store import make_store
 from fabric.identity import controller as identity_controller
 from fabric.identity import policies as identity_policies
+from fabric.identity import service as identity_service
 from fabric.identity.token import Authenticator
 from fabric.image import controller as image_controller
 from fabric.image import policies as image_policies
+from fabric.image import service as image_service
 from fabric.network import controller as network_controller
 from fabric.network import policies as network_policies
+from fabric.network import service as network_service
 from fabric.node import service as node_service
 from fabric.runtime.client import Client
 from fabric.runtime.config import Config
@@ -31,6 +35,7 @@ from fabric.runtime.tls import CONTROLLER, PeerCheck, identity, server_credentia
 
 log = structlog.get_logger(__name__)
 
+SERVICES = (identity_service, image_service, network_service, compute_service)
 CONTROLLERS = (identity_controller, image_controller, network_controller, compute_controller)
 POLICIES = (identity_policies, image_policies, network_policies, compute_policies)
 

@@ -7,7 +7,6 @@ from fabric.identity.application_credential import ApplicationCredentials
 from fabric.identity.assignment import Assignments
 from fabric.identity.catalog import Catalog
 from fabric.identity.catalog_resource import Endpoints, Regions, Services
-from fabric.identity.collection import COLLECTIONS
 from fabric.identity.consumer import Consumers
 from fabric.identity.credential import Credentials, Ec2Credentials
 from fabric.identity.document import Documents
@@ -49,9 +48,6 @@ from fabric.runtime.resource import methods
 from fabric.runtime.rpc import Server
 from fabric.runtime.store import Store
 
-__all__ = ["COLLECTIONS", "LIMITS", "PUBLIC", "register"]
-
-LIMITS: dict[str, int] = {}
 PUBLIC = frozenset(
     {
         "fabric.identity.v1.TokenService/IssueToken",

@@ -7,8 +7,8 @@ import structlog
 
 from fabric.image import image as rules
 from fabric.image import task as tasks
+from fabric.image.collection import TASKS
 from fabric.image.image import IMAGES
-from fabric.image.task import TASKS
 from fabric.image.upload import Agents, unbind
 from fabric.image.v1 import image_pb2 as pb
 from fabric.runtime.client import Client

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from fabric.image.collection import NAMESPACES
 from fabric.image.v1 import metadef_pb2 as pb
 from fabric.runtime import query
 from fabric.runtime.caller import Caller
@@ -16,7 +17,7 @@ from fabric.runtime.errors import (
     StaleRevision,
 )
 from fabric.runtime.resource import Resource, copy_of
-from fabric.runtime.store import Collection, Transaction
+from fabric.runtime.store import Transaction
 
 RESOURCE_TYPES = (
     "OS::Cinder::Volume",
@@ -59,8 +60,6 @@ _RULES = {
     (Kind.KIND_RESOURCE_TYPE, "create"): "add_metadef_resource_type_association",
     (Kind.KIND_RESOURCE_TYPE, "delete"): "remove_metadef_resource_type_association",
 }
-
-NAMESPACES = Collection(service="image", name="metadef_namespaces", message=pb.Namespace)
 
 
 class Namespaces(Resource[pb.Namespace]):

@@ -1,7 +1,6 @@
 """The image service: its collections and RPCs."""
 
 import uuid
-from typing import Any
 
 from fabric.image import image as rules
 from fabric.image import location
@@ -11,8 +10,8 @@ from fabric.image.image import IMAGES
 from fabric.image.images import Images
 from fabric.image.importing import Imports
 from fabric.image.member import Members
-from fabric.image.metadef import NAMESPACES, Namespaces
-from fabric.image.task import TASKS, Tasks
+from fabric.image.metadef import Namespaces
+from fabric.image.task import Tasks
 from fabric.image.upload import Agents, Uploads
 from fabric.image.v1 import image_pb2 as pb
 from fabric.image.v1 import member_pb2, metadef_pb2, task_pb2
@@ -23,11 +22,9 @@ from fabric.runtime.errors import Conflict, InvalidArgument, NotFound, Permissio
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import methods
 from fabric.runtime.rpc import Server
-from fabric.runtime.store import UNLIMITED, Collection, Store, Transaction
+from fabric.runtime.store import Store, Transaction
 from fabric.runtime.ticket import Signer
 
-COLLECTIONS: list[Collection[Any]] = [IMAGES, TASKS, NAMESPACES]
-LIMITS: dict[str, int] = {"image.image": UNLIMITED}
 PUBLIC: frozenset[str] = frozenset()
 
 View, Upload = pb.ImageView, pb.Upload

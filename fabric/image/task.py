@@ -6,25 +6,19 @@ from typing import Any, ClassVar
 
 from google.protobuf.struct_pb2 import Struct
 
+from fabric.image.collection import TASKS
 from fabric.image.v1 import image_pb2
 from fabric.image.v1 import task_pb2 as pb
 from fabric.runtime import query
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import NotFound
 from fabric.runtime.resource import Resource, copy_of
-from fabric.runtime.store import Collection, Transaction
+from fabric.runtime.store import Transaction
 from fabric.type.v1.query_pb2 import Query
 
 KEPT = timedelta(hours=48)
 IMPORT = "api_image_import"
 ENDED = (pb.Task.STATE_SUCCESS, pb.Task.STATE_FAILURE)
-
-TASKS = Collection(
-    service="image",
-    name="tasks",
-    message=pb.Task,
-    indexes={"image": lambda task: (task.image_id,)},
-)
 
 
 class Tasks(Resource[pb.Task]):

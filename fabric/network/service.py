@@ -6,7 +6,6 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from fabric.network import collection
 from fabric.network.address_group import AddressGroups
 from fabric.network.address_scope import AddressScopes
 from fabric.network.agent import Agents
@@ -67,8 +66,6 @@ from fabric.runtime.resource import methods, plural
 from fabric.runtime.rpc import Method, Server
 from fabric.runtime.store import Store
 
-COLLECTIONS = collection.COLLECTIONS
-LIMITS = collection.LIMITS
 PUBLIC: frozenset[str] = frozenset()
 
 

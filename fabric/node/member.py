@@ -3,11 +3,13 @@
 import ipaddress
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from fabric.node.v1 import node_pb2 as pb
 from fabric.runtime.errors import InvalidArgument
 from fabric.runtime.store import Collection
 from fabric.runtime.tls import CONTROLLER
+from fabric.runtime.witness import PANEL
 
 MEMBERS = Collection(
     service="node",
@@ -18,6 +20,8 @@ MEMBERS = Collection(
 )
 TOKENS = Collection(service="node", name="tokens", message=pb.JoinToken, singular="join token")
 REFUSALS = Collection(service="keys", name="refused", message=pb.Refusal)
+COLLECTIONS: list[Collection[Any]] = [MEMBERS, TOKENS, REFUSALS, PANEL]
+
 ETCD = "etcd"
 ROLES = ("agent", "gateway", CONTROLLER, ETCD)
 CONTROL = (ETCD, CONTROLLER, "gateway", "agent")  # of a machine that the cloud can do with alone

@@ -29,10 +29,6 @@ from fabric.runtime.resource import copy_of
 from fabric.runtime.rpc import Method, Server
 from fabric.runtime.store import Store, Transaction
 from fabric.runtime.tls import CONTROLLER, open_credentials
-from fabric.runtime.witness import PANEL
-
-COLLECTIONS = [MEMBERS, TOKENS, REFUSALS, PANEL]
-__all__ = ["COLLECTIONS", "Joining", "begin", "refused", "server", "withdraw"]
 
 _SERIALS = 8  # of a member that are known
 

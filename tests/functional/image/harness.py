@@ -18,6 +18,7 @@ from agents.image.download import Downloader
 from agents.image.service import ImageStoreRpcs
 from agents.running import first_of
 from fabric.image import controller, policies, service
+from fabric.image.collection import COLLECTIONS, LIMITS
 from fabric.image.v1 import image_pb2 as pb
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
@@ -180,7 +181,7 @@ async def a_cloud(endpoint: str, directory: Path) -> AsyncIterator[Cloud]:
         bootstrap=Bootstrap(region="RegionOne"),
         image=Image(max_bytes=MAX_BYTES),
     )
-    store = Store(etcd, Codec([key_file.read_bytes().strip()]), service.COLLECTIONS, limits=service.LIMITS)
+    store = Store(etcd, Codec([key_file.read_bytes().strip()]), COLLECTIONS, limits=LIMITS)
     server = Server(authenticate=authenticate, freshness=store)
     client = Client("127.0.0.1:1")
     service.register(server, store, Policy(policies.RULES), config, client)

@@ -10,6 +10,7 @@ import requests
 import uvicorn
 
 from fabric.network import controller, policies, service
+from fabric.network.collection import COLLECTIONS, LIMITS
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
 from fabric.runtime.codec import Codec
@@ -140,7 +141,7 @@ async def a_cloud(endpoint: str) -> AsyncIterator[Cloud]:
     for kv in (await etcd.scan("/fabric/"))[0]:
         await etcd.commit(Change(delete={kv.key}))
     config = Config()
-    store = Store(etcd, Codec(), service.COLLECTIONS, limits=service.LIMITS)
+    store = Store(etcd, Codec(), COLLECTIONS, limits=LIMITS)
     server = Server(authenticate=authenticate, freshness=store)
     rpc_port = free_port()
     client = Client(

@@ -1,13 +1,15 @@
 """The cause of a failure, told from what etcd holds and what the logs say."""
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fabric.compute.instance_action import ACTIONS
+from fabric.compute.collection import ACTIONS
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import instance_action_pb2, migration_pb2
 from fabric.compute.v1 import server_pb2 as pb
@@ -158,3 +160,10 @@ def test_logs_are_searched_for_the_words_and_kept_in_order(tmp_path: Path) -> No
     ]
     assert log_lines(tmp_path, ["req-1"], most=1)[0].startswith("2026-01-01T00:00:03Z agent")
     assert log_lines(tmp_path / "nowhere", ["req-1"]) == []
+
+
+@pytest.mark.parametrize("command", ["why", "sweep"])
+def test_only_what_rests_in_etcd_is_imported_not_the_services(command: str) -> None:
+    asked = f"import sys, fabric.ctl.{command}; print(*{{'oslo_policy', 'oslo_config'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

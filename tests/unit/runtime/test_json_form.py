@@ -11,16 +11,16 @@ from google.protobuf.struct_pb2 import Struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabric.compute import service as compute
+from fabric.compute.collection import COLLECTIONS as COMPUTE
 from fabric.compute.v1.server_pb2 import Server, ServerSpec
 from fabric.identity.collection import COLLECTIONS as IDENTITY
-from fabric.image import service as image
+from fabric.image.collection import COLLECTIONS as IMAGE
 from fabric.network.collection import COLLECTIONS as NETWORK
 from fabric.runtime.json_form import from_dict, to_dict
 from fabric.type.v1.node_pb2 import Life
 from fabric.type.v1.quota_pb2 import Quota
 
-COLLECTIONS: list[Any] = [*compute.COLLECTIONS, *IDENTITY, *image.COLLECTIONS, *NETWORK]
+COLLECTIONS: list[Any] = [*COMPUTE, *IDENTITY, *IMAGE, *NETWORK]
 KINDS: list[Any] = sorted(
     {
         kind
