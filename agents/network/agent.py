@@ -354,9 +354,13 @@ class NetworkAgent:
     async def _serve(self, network_id: str) -> None:
         """DHCP for the node's ports, names also for those of others; a network that is not there waits."""
         want = self._stores.networks.get(network_id)
-        if want is not None and network_id in self._ready:
-            ports = [*self._directory.of_network(network_id), *self._neighbors.of_network(network_id)]
-            await self._dhcp.ensure(want, ports)
+        if want is None or network_id not in self._ready:
+            return
+        here = self._directory.of_network(network_id)
+        if any(map(decisions.has_tap, here)):
+            await self._dhcp.ensure(want, [*here, *self._neighbors.of_network(network_id)])
+        else:  # nobody could ask
+            await self._dhcp.remove(network_id)
 
     def _local_ports(self) -> list[port_pb2.Port]:
         ports = map(self._stores.ports.get, self._directory.ids())

@@ -12,15 +12,14 @@ from fabric.network.collection import (
     PORTS,
     SUBNET_POOLS,
     SUBNETS,
-    agent_id,
     marked,
 )
 from fabric.network.grant import EXTERNAL, SHARED
 from fabric.network.qos_policy import QosPolicies, attach, default_of
 from fabric.network.record import TRIES, Asked, access, changed
 from fabric.network.sharing import SharedResource, close_to_all, open_to_all, withdraw_all
-from fabric.network.v1 import dhcp_pb2, port_pb2, subnet_pb2
 from fabric.network.v1 import network_pb2 as pb
+from fabric.network.v1 import port_pb2, subnet_pb2
 from fabric.runtime.caller import Caller
 from fabric.runtime.config import Config
 from fabric.runtime.errors import (
@@ -28,7 +27,6 @@ from fabric.runtime.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    StaleRevision,
 )
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
@@ -247,40 +245,8 @@ class Networks(SharedResource[pb.Network]):
                 field="router:external",
             )
 
-    async def PlaceDhcp(self, request: dhcp_pb2.PlaceDhcpRequest, caller: Caller) -> pb.Network:
-        """Every node that hosts ports of a network serves it, but for those that are named here."""
-        self.policy.enforce(caller, "delete_dhcp-network" if request.away else "create_dhcp-network", {})
-        for _ in range(TRIES):
-            old = self.find(request.id, caller)
-            without = [node for node in old.spec.nodes_without_dhcp if node != request.node]
-            hosted = len(without) == len(old.spec.nodes_without_dhcp)
-            if hosted != request.away:
-                raise _dhcp_conflict(old, agent_id(request.node, "dhcp"), hosted)
-            new = copy_of(old)
-            new.spec.nodes_without_dhcp[:] = [*without, request.node] if request.away else without
-            try:
-                async with self.store.transaction() as txn:
-                    txn.update(NETWORKS, new)
-            except StaleRevision:
-                await self.store.fresh(None)
-                continue
-            return self.present(caller, self.kept(new))
-        raise StaleRevision(f"The network {request.id} changes too quickly.", id=request.id)
-
     async def delete(self, id_: str, caller: Caller) -> pb.Network:
         return await self.remove(id_, caller, NetworkRemoval())
-
-
-def _dhcp_conflict(network: pb.Network, agent: str, hosted: bool) -> FailedPrecondition:
-    if hosted:
-        return FailedPrecondition(
-            f"The network {network.meta.id} has been already hosted by the DHCP Agent {agent}.",
-            reason="NETWORK_HOSTED_BY_DHCP_AGENT",
-        )
-    return FailedPrecondition(
-        f"The network {network.meta.id} is not hosted by the DHCP agent {agent}.",
-        reason="NETWORK_NOT_HOSTED_BY_DHCP_AGENT",
-    )
 
 
 def _bool(message: pb.Network, path: str) -> bool:

@@ -1,6 +1,5 @@
 """The leader's loop that keeps each router on a node, tells the node all of it, and lets it go."""
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import structlog
 
 from fabric.network import router_placing
+from fabric.network.absence import PATIENCE, Absence
 from fabric.network.agent import life_of
 from fabric.network.binding import HOLDER
 from fabric.network.collection import (
@@ -34,15 +34,13 @@ from fabric.runtime.witness import PANEL
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = timedelta(seconds=1)  # an agent that is started again comes back within it, and loses nothing
-
 
 class RouterSpread:
     """Wakes by routers, what they lead to, and the lives of nodes; writes only what differs."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._gone: dict[str, float] = {}  # node without a network agent -> since when
+        self._absence = Absence(store)
         self._routers: dict[tuple[str, str], str] = {}  # collection and id -> the router that it is of
         self.loop = Loop("network.routers", self.reconcile, self._ids)
 
@@ -78,7 +76,7 @@ class RouterSpread:
         router = self._store.find(ROUTERS, router_id)
         if router is None:
             return None
-        absent_s = self._absent_s(router.node)
+        absent_s = self._absence.seconds(router.node)
         if marked(router):
             return await self._let_go(router, absent_s)
         if router.parked or (absent_s is not None and not router.spec.ha):
@@ -101,12 +99,6 @@ class RouterSpread:
         """Where it should live from now on; None: no node can have it."""
         possible = router_placing.possible(self._store, router)
         return router_placing.choose(possible, router.spec.availability_zone_hints)
-
-    def _absent_s(self, node: str) -> float | None:
-        """How long the node has been without a network agent; None: it has one, or there is no node."""
-        if not node or life_of(self._store, node) is not None:
-            return None
-        return time.monotonic() - self._gone.setdefault(node, time.monotonic())
 
     def _is_panel_there(self) -> bool:
         """Whether half of the panel lives; else routers stay where they are."""
@@ -167,10 +159,7 @@ class RouterSpread:
             self.loop.wake(router_id)
 
     def _life_changed(self, node: str) -> None:
-        if life_of(self._store, node) is not None:
-            self._gone.pop(node, None)
-        else:
-            self._gone.setdefault(node, time.monotonic())
+        self._absence.look(node)
         routers = self._store.table(ROUTERS)
         for router in (*routers.by("node", node), *routers.by("node", "")):
             self.loop.wake(router.meta.id)

@@ -13,6 +13,7 @@ from fabric.network.allocation import Allocator
 from fabric.network.auto_topology import AutoAllocatedTopologies
 from fabric.network.default_group import DefaultGroups
 from fabric.network.default_rule import DefaultRules
+from fabric.network.dhcp import Dhcp
 from fabric.network.flavor import Flavors, ServiceProfiles
 from fabric.network.floating_ip import FloatingIps
 from fabric.network.ip_availability import IpAvailabilities
@@ -130,7 +131,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     agents = Agents(store, policy)
     _add(server, agent_pb2, "AgentService", {"Agent": agents}, agents)
     for module, name, servant in (
-        (dhcp_pb2, "DhcpService", networks),
+        (dhcp_pb2, "DhcpService", Dhcp(store, policy, networks)),
         (
             auto_allocated_topology_pb2,
             "AutoAllocatedTopologyService",

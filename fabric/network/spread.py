@@ -1,11 +1,8 @@
 """The leader's loops that tell nodes of networks, neighbors, security groups and their members."""
 
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
-
-from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.network.bundle import Bundles
 from fabric.network.collection import (
@@ -22,6 +19,8 @@ from fabric.network.collection import (
     marked,
     remote_of,
 )
+from fabric.network.dhcp_placing import served
+from fabric.network.dhcp_port import DhcpPorts
 from fabric.network.places import Places, place
 from fabric.network.record import plain
 from fabric.network.telling import Telling
@@ -30,18 +29,15 @@ from fabric.network.v1 import (
     neighbor_pb2,
     network_pb2,
     port_pb2,
-    port_pb2_grpc,
     security_group_pb2,
     subnet_pb2,
 )
 from fabric.runtime.client import Client
-from fabric.runtime.errors import AlreadyExists
 from fabric.runtime.reconcile import Loop
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Collection, Store
 
 _REST = timedelta(milliseconds=100)  # what is told to many nodes is told at most so often
-_NAMESPACE = uuid.UUID("5a0f6c1c-1d0a-4b7e-8d0c-7b1d2f6f7c11")
 
 
 class Spread:
@@ -49,10 +45,11 @@ class Spread:
 
     def __init__(self, store: Store, client: Client) -> None:
         self._store = store
-        self._client = client
         told: tuple[Collection[Any], ...] = (NETWORKS, NEIGHBORS, SECURITY_GROUPS, MEMBERS)
         self._tellings = {collection.name: Telling(store, collection) for collection in told}
         self._places = Places()
+        self._dhcp = DhcpPorts(store, client)
+        self._dhcp_networks: dict[str, str] = {}  # of DHCP ports that may be gone when their change is told
         self._subnet_networks: dict[str, str] = {}  # of subnets that may be gone when their change is told
         self._tunnels: dict[str, str] = {}  # node -> tunnel address
         self._rule_groups: dict[str, tuple[str, str]] = {}  # the same for rules: group, remote group
@@ -75,6 +72,7 @@ class Spread:
             table(SECURITY_GROUPS).subscribe(self.groups.wake),
             table(RULES).subscribe(self._rule_changed),
             table(ADDRESS_GROUPS).subscribe(self._address_group_changed),
+            self._store.on_life(self._life_changed),
         ]
 
         def end() -> None:
@@ -98,24 +96,24 @@ class Spread:
     # -- networks
 
     async def reconcile_network(self, network_id: str) -> timedelta | None:
-        """The network, its subnets and its DHCP port on each node that hosts ports of it, and nowhere else."""
+        """The network, its subnets and its DHCP port on each node that has ports of it, and nowhere else."""
         network = self._store.find(NETWORKS, network_id)
-        nodes = self._places.networks(network_id) if network is not None and not marked(network) else set()
         wants = {}
-        if network is not None and nodes:
-            subnets = self._subnets(network_id)
+        dhcp = None
+        if network is not None and not marked(network):
+            subnets, hosts = self._subnets(network_id), self._places.networks(network_id)
+            dhcp = await self._dhcp.settle(network, subnets, hosts)
+            serving = served(network, hosts, dhcp.spec.node) if dhcp is not None else set()
             want = network_pb2.NetworkWant(network=plain(network), subnets=[plain(s) for s in subnets])
-            dhcp = await self._dhcp_port(network, subnets)
-            if dhcp is not None:
-                want.dhcp_port.CopyFrom(plain(dhcp))
+            nodes = hosts | serving
             peers = self._peers(nodes) if spans_nodes(network) else []
             for node in nodes:
                 wants[node] = copy_of(want)
                 wants[node].peers.extend(peer for peer in peers if peer.node != node)
-                if node in network.spec.nodes_without_dhcp:
-                    wants[node].ClearField("dhcp_port")
+                if dhcp is not None and node in serving:
+                    wants[node].dhcp_port.CopyFrom(plain(dhcp))
         await self._tell(NETWORKS, network_id, wants)
-        return None
+        return self._dhcp.patience(dhcp)
 
     def _peers(self, nodes: set[str]) -> list[network_pb2.Peer]:
         """Those that have ever said where they take tunnels: a node whose agent restarts stays one."""
@@ -141,44 +139,6 @@ class Spread:
     def _subnets(self, network_id: str) -> list[subnet_pb2.Subnet]:
         found = self._store.table(SUBNETS).by("network", network_id)
         return sorted((s for s in found if not marked(s)), key=lambda s: s.meta.id)
-
-    async def _dhcp_port(
-        self, network: network_pb2.Network, subnets: list[subnet_pb2.Subnet]
-    ) -> port_pb2.Port | None:
-        """The port whose addresses every node's DHCP server has, made or changed to fit the subnets."""
-        served = [subnet.meta.id for subnet in subnets if subnet.spec.enable_dhcp]
-        port_id = dhcp_port_id(network.meta.id)
-        known = self._store.find(PORTS, port_id)
-        if not served and known is None:
-            return None
-        if known is not None and sorted({f.subnet_id for f in known.spec.fixed_ips}) == sorted(served):
-            return known if served else None
-        port = port_pb2.Port()
-        port.meta.id, port.meta.project_id = port_id, network.meta.project_id
-        if known is not None:
-            kept = [fixed for fixed in known.spec.fixed_ips if fixed.subnet_id in served]
-            port.spec.fixed_ips.extend(kept)
-            served = [id_ for id_ in served if id_ not in {fixed.subnet_id for fixed in kept}]
-        for subnet_id in served:
-            port.spec.fixed_ips.add(subnet_id=subnet_id)
-        changed: port_pb2.Port
-        if known is not None:
-            update = port_pb2.UpdatePortRequest(port=port, update_mask=FieldMask(paths=["spec.fixed_ips"]))
-            changed = await self._client.call(port_pb2_grpc.PortServiceStub, "UpdatePort", update)
-            return changed
-        port.spec.network_id = network.meta.id
-        port.spec.device_owner, port.spec.device_id = DHCP_OWNER, f"dhcp-{network.meta.id}"
-        port.spec.admin_state_up = True
-        given = FieldMask(paths=["spec.port_security_enabled", "spec.security_group_ids"])
-        create = port_pb2.CreatePortRequest(port=port, given_mask=given)
-        try:
-            changed = await self._client.call(port_pb2_grpc.PortServiceStub, "CreatePort", create)
-        except AlreadyExists as error:
-            if error.facts.get("index") != "id":
-                raise
-            await self._store.fresh(None)
-            return self._store.find(PORTS, port_id)
-        return changed
 
     # -- groups
 
@@ -225,7 +185,11 @@ class Spread:
     def _port_changed(self, port_id: str) -> None:
         port = self._store.find(PORTS, port_id)
         if port is not None and port.spec.device_owner == DHCP_OWNER:
-            self.networks.wake(port.spec.network_id)
+            self._dhcp_networks[port_id] = port.spec.network_id
+        if port_id in self._dhcp_networks:
+            self.networks.wake(self._dhcp_networks[port_id])
+        if port is None:
+            self._dhcp_networks.pop(port_id, None)
         networks, groups, members = self._places.put(port_id, place(port) if port is not None else None)
         self._put_neighbor(port_id)
         for network_id in networks:
@@ -260,6 +224,10 @@ class Spread:
             return
         self._tunnels[agent.spec.node] = agent.spec.tunnel_address
         for network_id in self._store.wanted(NETWORKS, agent.spec.node).ids():
+            self.networks.wake(network_id)
+
+    def _life_changed(self, node: str) -> None:
+        for network_id in self._dhcp.life_changed(node):
             self.networks.wake(network_id)
 
     def _subnet_changed(self, subnet_id: str) -> None:
@@ -306,11 +274,6 @@ class Spread:
 
     def _member_ids(self) -> set[str]:
         return {*self._members.ids(), *self._told_ids(MEMBERS)}
-
-
-def dhcp_port_id(network_id: str) -> str:
-    """The id of a network's DHCP port: always the same."""
-    return str(uuid.uuid5(_NAMESPACE, network_id))
 
 
 def spans_nodes(network: network_pb2.Network) -> bool:

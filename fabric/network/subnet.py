@@ -52,7 +52,10 @@ class SubnetRemoval:
             left.spec.fixed_ips.extend(
                 fixed for fixed in port.spec.fixed_ips if fixed.subnet_id != record.meta.id
             )
-            txn.update(PORTS, left)
+            if left.spec.device_owner == DHCP_OWNER and not left.spec.fixed_ips:
+                txn.remove(PORTS, port)
+            else:
+                txn.update(PORTS, left)
         network = store.find(NETWORKS, record.spec.network_id)
         if network is not None:
             touch(network, txn)

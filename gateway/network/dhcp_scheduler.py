@@ -16,26 +16,30 @@ _ID = Text(36, min=1)
 
 
 async def agents_of(request: Request) -> Response:
-    """Those that serve the network to the ports that their node has of it."""
-    asked = network_pb2.GetNetworkRequest(id=request.params["network_id"])
-    network = await request.call(request.stub(NetworkServiceStub).GetNetwork, asked)
-    without = Filter(path="spec.node", op=Filter.OP_NOT_IN, values=network.spec.nodes_without_dhcp)
-    query = Query(filters=[Filter(path="spec.role", values=["dhcp"]), without])
-    stub = request.stub(AgentServiceStub)
-    reply = await request.call(stub.ListAgents, agent_pb2.ListAgentsRequest(query=query))
+    """Those whose nodes serve the network."""
+    nodes = await _listed(request, dhcp_pb2.ListDhcpRequest(network_id=request.params["network_id"]))
+    query = Query(filters=[Filter(path="spec.role", values=["dhcp"]), Filter(path="spec.node", values=nodes)])
+    asked = agent_pb2.ListAgentsRequest(query=query)
+    reply = await request.call(request.stub(AgentServiceStub).ListAgents, asked)
     return Response(200, {"agents": AGENTS.render_list(reply.agents, request)})
 
 
 async def networks_of(request: Request) -> Response:
-    """Those that the agent serves where its node has ports of them."""
-    without = Filter(path="spec.nodes_without_dhcp", op=Filter.OP_NOT_IN, values=[await node_of(request)])
-    asked = network_pb2.ListNetworksRequest(query=Query(filters=[without]))
+    """Those that the agent's node serves."""
+    found = await _listed(request, dhcp_pb2.ListDhcpRequest(node=await node_of(request)))
+    query = Query(filters=[Filter(path="meta.id", values=found)])
+    asked = network_pb2.ListNetworksRequest(query=query)
     reply = await request.call(request.stub(NetworkServiceStub).ListNetworks, asked)
     return Response(200, {"networks": NETWORKS.render_list(reply.networks, request)})
 
 
+async def _listed(request: Request, asked: dhcp_pb2.ListDhcpRequest) -> list[str]:
+    reply = await request.call(request.stub(DhcpServiceStub).ListDhcp, asked)
+    return list(reply.ids)
+
+
 async def place(request: Request) -> Response:
-    """Let the agent serve the network again."""
+    """Let the agent serve the network, whether its node has ports of it or not."""
     network_id = _ID.from_json(only(request, "network_id"), "network_id")
     asked = dhcp_pb2.PlaceDhcpRequest(id=network_id, node=await node_of(request))
     await request.call(request.stub(DhcpServiceStub).PlaceDhcp, asked)
