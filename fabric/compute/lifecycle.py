@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 _PATIENCE_S = 60.0  # how long a server waits for a node that would fit and is down
 _LOOK_AGAIN = timedelta(seconds=1)
+_PROMISED_S = 60.0  # longer than it can take to make a port
 
 
 class Lifecycle:
@@ -63,6 +64,8 @@ class Lifecycle:
             await self._give_nics(server)
             return timedelta(0)
         if server.releasing and await self._release_nics(server):
+            return timedelta(0)
+        if server.promised_ports and await self._break_promises(server):
             return timedelta(0)
         if is_moving(server):
             if is_under_way(server) and await self._snapshots.step(server) is None:
@@ -160,6 +163,20 @@ class Lifecycle:
             txn.update(SERVERS, changed)
         return True
 
+    async def _break_promises(self, server: pb.Server) -> bool:
+        """Let go of ports whose maker has died, or was refused them. True: something changed."""
+        late = [promised for promised in server.promised_ports if _is_late(promised)]
+        if not late:
+            return False
+        changed = copy_of(server)
+        kept = [promised for promised in server.promised_ports if promised not in late]
+        del changed.promised_ports[:]
+        changed.promised_ports.extend(kept)
+        changed.releasing.extend(pb.Nic(port_id=promised.port_id, owned=True) for promised in late)
+        async with self._store.transaction() as txn:
+            txn.update(SERVERS, changed)
+        return True
+
     async def _fail(self, server: pb.Server, message: str) -> None:
         failed = copy_of(server)
         failed.waiting = ""
@@ -180,7 +197,8 @@ class Lifecycle:
         if is_under_way(server):
             await self._snapshots.drop(server)
         # Also those that were made just before a crash, and so are only asked for.
-        asked = (pb.Nic(port_id=request.port_id, owned=request.owned) for request in server.spec.networks)
+        asked = [pb.Nic(port_id=request.port_id, owned=request.owned) for request in server.spec.networks]
+        asked += [pb.Nic(port_id=promised.port_id, owned=True) for promised in server.promised_ports]
         for nic in {nic.port_id: nic for nic in (*asked, *server.nics, *server.releasing)}.values():
             await self._nics.release(server.meta.id, nic)
         async with self._store.transaction() as txn:
@@ -190,3 +208,7 @@ class Lifecycle:
             self._moves.forget(txn, server)
         log.info("server removed", server=server.meta.id, node=server.node)
         return None
+
+
+def _is_late(promised: pb.PromisedPort) -> bool:
+    return time.time() - promised.create_time.seconds > _PROMISED_S

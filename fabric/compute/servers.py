@@ -263,7 +263,10 @@ class Servers(Resource[pb.Server]):
         caller: Caller,
         change: Callable[[pb.Server], migration_pb2.Migration | None] | Callable[[pb.Server], None],
     ) -> pb.Server:
-        """Change the record and note the action, in one transaction with the migration that it begins."""
+        """Change the record and note the action, in one transaction with the migration that it begins.
+
+        action empty: a part of one, which is noted later.
+        """
         for attempt in range(_TRIES):
             changed = copy_of(server)
             begun = change(changed)
@@ -274,7 +277,8 @@ class Servers(Resource[pb.Server]):
                     if begun is not None:
                         begun.meta.request_id = caller.request_id
                         txn.create(MIGRATIONS, begun)
-                    instance_action.record(self.store, txn, server, action, caller)
+                    if action:
+                        instance_action.record(self.store, txn, server, action, caller)
                 return self.kept(changed)
             except StaleRevision:
                 if attempt + 1 == _TRIES:
@@ -295,24 +299,35 @@ class Servers(Resource[pb.Server]):
                 )
             request.port_id, request.network_id = asked.port_id, port.spec.network_id
         else:
-            port = await self._make_port(server, asked, caller)
+            port_id = str(uuid.uuid4())
+
+            def promise(changed: pb.Server) -> None:
+                changed.promised_ports.add(port_id=port_id).create_time.GetCurrentTime()
+
+            server = await self._change(server, "", caller, promise)
+            port = await self._make_port(server, port_id, asked, caller)
             request.port_id, request.network_id = port.meta.id, port.spec.network_id
             request.owned = True
 
         def add(changed: pb.Server) -> None:
+            left = [promised for promised in changed.promised_ports if promised.port_id != request.port_id]
+            if request.owned and len(left) == len(changed.promised_ports):
+                raise StaleRevision("It took too long: the port was taken back.", id=request.port_id)
+            del changed.promised_ports[:]
+            changed.promised_ports.extend(left)
             changed.spec.networks.append(request)
 
         return await self._change(server, "attach_interface", caller, add)
 
     async def _make_port(
-        self, server: pb.Server, asked: pb.ActOnServerRequest.AttachPort, caller: Caller
+        self, server: pb.Server, port_id: str, asked: pb.ActOnServerRequest.AttachPort, caller: Caller
     ) -> port_pb2.Port:
         # The service makes it, since it belongs to the server's project whoever asks.
         network_id = asked.network_id or (server.nics[0].network_id if server.nics else "")
         if not network_id:
             raise InvalidArgument("A network or a port must be named.", field="net_id")
         port = port_pb2.Port()
-        port.meta.id, port.meta.project_id = str(uuid.uuid4()), server.meta.project_id
+        port.meta.id, port.meta.project_id = port_id, server.meta.project_id
         port.spec.network_id, port.spec.admin_state_up = network_id, True
         port.spec.port_security_enabled, port.spec.dns_name = True, dns_name(server.spec.hostname)
         port.spec.device_id = server.meta.id
@@ -328,7 +343,12 @@ class Servers(Resource[pb.Server]):
 def _take_port(server: pb.Server, port_id: str) -> None:
     rules.check(server, "detach_interface")
     left = [asked for asked in server.spec.networks if asked.port_id != port_id]
-    if len(left) == len(server.spec.networks):
+    taken = [asked for asked in server.spec.networks if asked.port_id == port_id]
+    if not taken:
         raise NotFound(f"Port {port_id} is not attached to the server.", reason="PORT_NOT_FOUND", id=port_id)
     del server.spec.networks[:]
     server.spec.networks.extend(left)
+    if all(
+        nic.port_id != port_id for nic in server.nics
+    ):  # it was just given, and the domain has not got it yet
+        server.releasing.add(port_id=port_id, owned=taken[0].owned)

@@ -90,6 +90,7 @@ class Wants:
         want.server.node = node
         want.server.spec.ClearField("admin_password")  # sealed: agents have no key for it
         want.server.ClearField("snapshot")
+        want.server.ClearField("promised_ports")
         self._complete_snapshot(want, server, node)
         want.fenced = wants_it(server) and len(self._store.table(NODES)) > 1  # else there is nowhere to go
         if want.server.spec.image.id:

@@ -12,6 +12,7 @@ from tests.processes import PASSWORD
 
 Listed = Mapping[str, Mapping[str, Any]]
 _OCTETS = {"Content-Type": "application/octet-stream"}
+_TAGGED = {"OpenStack-API-Version": "compute 2.49"}
 
 
 class Kind(Protocol):
@@ -65,13 +66,14 @@ class Tenant:
 
 
 class Servers:
-    """Servers with one new port each."""
+    """Servers with new ports."""
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant, ports: int = 1, zone: str = "nova") -> None:
         self._body = {
             "imageRef": tenant.image,
             "flavorRef": tenant.flavor,
-            "networks": [{"uuid": tenant.network}],
+            "networks": [{"uuid": tenant.network}] * ports,
+            "availability_zone": zone,
         }
 
     def create(self, http: Http, name: str) -> str:
@@ -84,6 +86,26 @@ class Servers:
     def all(self, http: Http) -> Listed:
         servers = http.call("GET", "/compute/v2.1/servers/detail")["servers"]
         return {server["id"]: server for server in servers}
+
+
+class Interfaces:
+    """Ports that a server is given and loses again, while it stays."""
+
+    def __init__(self, tenant: Tenant, server: str) -> None:
+        self._server = server
+        self._network = tenant.network
+
+    def create(self, http: Http, name: str) -> str:
+        body = {"interfaceAttachment": {"net_id": self._network, "tag": name}}
+        path = f"/compute/v2.1/servers/{self._server}/os-interface"
+        return str(http.call("POST", path, body, _TAGGED)["interfaceAttachment"]["port_id"])
+
+    def delete(self, http: Http, id_: str) -> None:
+        http.call("DELETE", f"/compute/v2.1/servers/{self._server}/os-interface/{id_}")
+
+    def all(self, http: Http) -> Listed:
+        ports = http.call("GET", f"/network/v2.0/ports?device_id={self._server}")["ports"]
+        return {port["id"]: port for port in ports}
 
 
 class Ports:
