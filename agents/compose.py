@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from agents.compute.wiring import Compute
+from agents.expulsion import obey
 from agents.image.wiring import Image
 from agents.network.wiring import Network
 from agents.running import Kind, Running, first_of
@@ -47,28 +48,28 @@ async def run_nodes(
     if unknown:
         raise ValueError(f"agent.kinds: {unknown[0]} is not one of {', '.join(KINDS)}")
     etcd = connect(as_node(config))
-    stopped = asyncio.create_task(stop.wait())
-    beginning = asyncio.create_task(_verifier(etcd))
-    await asyncio.wait({stopped, beginning}, return_when=asyncio.FIRST_COMPLETED)
-    if not beginning.done():
-        beginning.cancel()
-        return
+    verifier = Verifier()
+    learning = asyncio.create_task(_learn(verifier, etcd))
     keys = Cache(etcd, KEYS, lambda _: Table(orjson.loads))
     check = PeerCheck(lambda number: keys.table(REFUSED).get(number) is not None)
     shown, panel = identity(config.tls), partial(_panel, keys)
-    nodes = [Running(each, etcd, Codec(), beginning.result(), shown, panel) for each in configs]
+    nodes = [Running(each, etcd, Codec(), verifier, shown, panel) for each in configs]
     try:
         await first_of(
-            stopped,
+            asyncio.create_task(stop.wait()),
             asyncio.create_task(keys.run()),
             asyncio.create_task(etcd.follow_members()),
-            *(asyncio.create_task(_run_node(node, check, ready)) for node in nodes),
+            *(asyncio.create_task(_run_node(node, check, learning, ready)) for node in nodes),
         )
     finally:
+        learning.cancel()
         await etcd.close()
 
 
-async def _run_node(running: Running, check: PeerCheck, ready: Callable[[int], None]) -> None:
+async def _run_node(
+    running: Running, check: PeerCheck, learning: asyncio.Task[None], ready: Callable[[int], None]
+) -> None:
+    """Without etcd it tells that it has no life, and lives from when the controllers' key was learned."""
     config = running.config
     kinds = [KINDS[name](running) for name in config.agent.kinds]
     server = Server(credentials=server_credentials(config.tls), peer_check=check)
@@ -83,7 +84,10 @@ async def _run_node(running: Running, check: PeerCheck, ready: Callable[[int], N
     ready(server.port)
     address = f"{config.node.address}:{server.port}"
     try:
-        await first_of(*(asyncio.create_task(_live(running, kind, address, living)) for kind in kinds))
+        await first_of(
+            asyncio.create_task(obey(running, kinds)),
+            *(asyncio.create_task(_live(running, kind, address, living, learning)) for kind in kinds),
+        )
     finally:
         await server.stop(grace_s=2)
         for kind in kinds:
@@ -114,7 +118,7 @@ def _panel(keys: Cache) -> dict[str, str]:
     return {witness["meta"]["id"]: witness["address"] for witness in keys.table(PANEL.parent)}
 
 
-async def _verifier(etcd: Etcd) -> Verifier:
+async def _learn(verifier: Verifier, etcd: Etcd) -> None:
     """The key that controllers sign tickets with; the first of them publishes it."""
     while True:
         try:
@@ -123,7 +127,7 @@ async def _verifier(etcd: Etcd) -> Verifier:
             log.warning("waiting for etcd", cause=error.message)
         else:
             if found is not None:
-                return Verifier(found.value)
+                return verifier.learn(found.value)
             log.info("waiting for the first controller")
         await asyncio.sleep(_PAUSE_S)
 
@@ -145,8 +149,12 @@ class _Living:
         await self._server.set_serving(False)
 
 
-async def _live(running: Running, kind: Kind, address: str, living: _Living) -> None:
+async def _live(
+    running: Running, kind: Kind, address: str, living: _Living, learning: asyncio.Task[None]
+) -> None:
     """One life after the other, for ever. A life ends with its lease, and all work under it."""
+    await asyncio.wait({learning})
+    learning.result()
     while True:
         try:
             await _one_life(running, kind, address, living)

@@ -55,6 +55,9 @@ class Kind(Protocol):
     async def holdings(self) -> list[holding_pb2.Holding]:
         """What it holds of the machine, whatever is wanted."""
 
+    async def surrender(self) -> None:
+        """End what runs here, since the node is no part of the cloud any more. Raises Unavailable."""
+
     async def close(self) -> None:
         """Let go of what outlives lives: connections, never what runs on the node."""
 

@@ -129,6 +129,11 @@ class Compute:
             for id_ in await self._driver.ids()
         ]
 
+    async def surrender(self) -> None:
+        """All servers are off."""
+        for id_ in await self._driver.ids():
+            await self._driver.ensure_power(id_, server_pb2.ServerSpec.POWER_STOPPED)
+
     async def close(self) -> None:
         """Close the connection to libvirt."""
         if isinstance(self._driver, LibvirtDriver):

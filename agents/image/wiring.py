@@ -63,6 +63,9 @@ class Image:
             for id_ in await self._driver.ids()
         ]
 
+    async def surrender(self) -> None:
+        """Nothing runs."""
+
     async def close(self) -> None:
         """Break off streams."""
         await self._agent.close()

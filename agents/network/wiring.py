@@ -11,6 +11,7 @@ from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.driver import Drivers
 from agents.network.fake import fake_drivers
 from agents.network.real import real_drivers
+from agents.network.router_fence import take_down
 from agents.network.settings import NetworkSettings
 from agents.running import Running, first_of
 from fabric.network.packet_log import SECURITY_GROUP
@@ -150,6 +151,11 @@ class Network:
             for h in await self._drivers.find()
             if h.owner_kind
         ]
+
+    async def surrender(self) -> None:
+        """Routers answer no more."""
+        for router_id in {holding.owner_id for holding in await self._drivers.router.find()}:
+            await asyncio.to_thread(take_down, router_id)
 
     async def close(self) -> None:
         """Stops nothing on the node."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fabric.compute.node import NODES, node_id
 from fabric.compute.server import SERVERS
-from fabric.ctl import drain
+from fabric.ctl import drain, lost
 from fabric.ctl.api import ApiError, Cloud, api_url, login
 from fabric.ctl.cloud_state import cloud_state
 from fabric.ctl.holding import wanted
@@ -59,6 +59,11 @@ def add(parser: argparse.ArgumentParser) -> None:
                 action="store_true",
                 help="shut it out of the cloud even if it is alive: it was stolen",
             )
+            command.add_argument(
+                "--lost",
+                action="store_true",
+                help="it never comes back: its servers are evacuated, and what it was to let go of is let go of",
+            )
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
@@ -80,7 +85,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
                     _cloud(config), arguments.node, arguments.reason, arguments.timeout, Progress()
                 )
             case "remove":
-                asyncio.run(_remove(config, arguments.node, alive=arguments.alive))
+                asyncio.run(_remove(config, arguments))
     except (FabricError, ApiError) as error:
         print(f"fabricctl node: {error}", file=sys.stderr)
         return 1
@@ -154,20 +159,25 @@ def _service(store: Store, node: str) -> str:
     return f"disabled: {record.spec.disabled_reason}" if record.spec.disabled else "enabled"
 
 
-async def _remove(config: Config, name: str, *, alive: bool) -> None:
+async def _remove(config: Config, arguments: argparse.Namespace) -> None:
     """Nobody takes its certificates from the first step on; its records go when nothing of the cloud is there."""
+    name = arguments.node
     async with cloud_state(config) as store:
         member = store.get(MEMBERS, name)
-        if _agents(store, name) and not alive:
+        if _agents(store, name) and not arguments.alive:
             raise FailedPrecondition(f"{name} is alive: `fabricctl down` there comes first (or --alive)")
+        if (work := lost.work(store, name)) and not (arguments.alive or arguments.lost):
+            raise FailedPrecondition(f"{name} still has {work}. If it never comes back: --lost")
         if ETCD in member.roles:
             async with as_root(config) as etcd:
                 await Members(etcd, patience_s=REMOVE_S).remove(name)
         await _shut_out(config, store, member)
-        if work := wanted(store, name):
-            left = ", ".join(f"{count} {what}" for what, count in work.items())
-            raise FailedPrecondition(f"{name} is shut out; it stays known until it has nothing to do: {left}")
-        await asyncio.to_thread(_forget, _cloud(config), name)
+        cloud = _cloud(config)
+        if arguments.lost:
+            await lost.give_up(store, cloud, name)
+        elif work := lost.work(store, name):
+            raise FailedPrecondition(f"{name} is shut out, and known until it has nothing any more: {work}")
+        await asyncio.to_thread(_forget, cloud, name)
         await store.fresh(None)
         async with store.transaction() as txn:
             txn.delete(MEMBERS, store.get(MEMBERS, name))

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fabric.runtime.codec import master_keys
-from fabric.runtime.errors import PermissionDenied
+from fabric.runtime.errors import PermissionDenied, Unavailable
 
 PUBLIC_KEY = "/fabric/keys/tickets"  # the etcd key that holds the public key (JSON string, base64)
 
@@ -48,13 +48,24 @@ class Signer:
 
 
 class Verifier:
-    """Looks at tickets."""
+    """Looks at tickets, and takes none before it has learned the key."""
 
-    def __init__(self, public_key: bytes) -> None:
+    def __init__(self, public_key: bytes | None = None) -> None:
+        self._key: Ed25519PublicKey | None = None
+        if public_key is not None:
+            self.learn(public_key)
+
+    def learn(self, public_key: bytes) -> None:
+        """The value of PUBLIC_KEY."""
         self._key = Ed25519PublicKey.from_public_bytes(base64.b64decode(orjson.loads(public_key)))
 
     def check(self, ticket: str, **wanted: str) -> Mapping[str, str]:
-        """The ticket's claims if it is ours, still valid and says what is wanted. Raises PermissionDenied."""
+        """The ticket's claims if it is ours, still valid and says what is wanted.
+
+        Raises PermissionDenied, Unavailable.
+        """
+        if self._key is None:
+            raise Unavailable("The agent has not yet found a controller's key.")
         try:
             payload, signature = (base64.urlsafe_b64decode(part) for part in ticket.split("."))
             self._key.verify(signature, payload)

@@ -14,6 +14,7 @@ from fabric.runtime.errors import Unauthenticated
 
 CONTROLLER = "controller"  # the name that every controller's certificate has, besides its addresses
 KEYS = "/fabric/keys/"  # what every process may read of etcd
+WITHDRAWN = "CERTIFICATE_WITHDRAWN"  # the reason of who is refused
 REFUSED = f"{KEYS}refused"  # below it: the serial numbers of certificates that hold no more
 
 _LOOK_S = 1.0  # how often a file that may have been renewed is looked at
@@ -110,4 +111,4 @@ class PeerCheck:
         if number is None:
             number = self._serials[shown[0]] = serial(shown[0])
         if self._refused(number):
-            raise Unauthenticated("The certificate was withdrawn.", reason="CERTIFICATE_WITHDRAWN")
+            raise Unauthenticated("The certificate was withdrawn.", reason=WITHDRAWN)

@@ -5,6 +5,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from agents.compute.driver import RUNNING
+from agents.compute.shelf import Shelf
 from fabric.compute.v1.compute_node_pb2 import ListZonesRequest
 from fabric.compute.v1.compute_node_pb2_grpc import ComputeNodeRegistryServiceStub
 from fabric.ctl.bed import Lab
@@ -12,7 +16,8 @@ from fabric.runtime.tls import CONTROLLER
 from fabric.type.v1.holding_pb2 import ListHoldingsRequest
 from fabric.type.v1.holding_pb2_grpc import HoldingServiceStub
 from tests.processes import wait_for
-from tests.system.faults.tenant import Tenant
+from tests.system.faults.storm import complaints, within_target
+from tests.system.faults.tenant import Servers, Tenant
 from tests.system.nodes.conftest import There
 from tests.system.nodes.probe import SHAPE, admitted, fabricctl, refusal, status, swept
 from tests.system.nodes.test_lab import up
@@ -72,6 +77,40 @@ def test_node_joins_takes_servers_and_is_removed(lab: Lab, there: There, admin: 
     ):
         assert "withdrawn" in there(refusal, gone, address, peer, stub, rpc, request)
     assert there(swept, lab.config("node1")) == []
+    lab.forget("node4")
+
+
+@pytest.mark.timeout(240)
+def test_node_that_never_comes_back_is_removed_with_its_work_and_ends_what_it_runs(
+    lab: Lab, there: There, admin: Tenant
+) -> None:
+    def node(*words: str) -> str:
+        return str(there(fabricctl, lab.directory / "node1", "node", *words))
+
+    lab.up(replace(SHAPE, nodes=4))
+    wait_for(lambda: "node4" in up(admin), 3 * JOIN_S, "node4 to take servers")
+    admin.make_network()
+    admin.make_image()
+    servers = Servers(admin, zone="nova:node4")
+    stays, goes = (servers.create(admin.http, name) for name in ("stays", "goes"))
+    within_target(lambda: complaints(admin, servers, []))
+    lab.cut("node4")
+    wait_for(lambda: "node4" not in up(admin), JOIN_S, "node4 to be down")
+    servers.delete(admin.http, goes)
+    assert f"still has servers {', '.join(sorted((stays, goes)))}" in node("remove", "node4")
+    assert node("remove", "node4", "--lost") == ""
+    assert "node4" not in node("list")
+    within_target(lambda: complaints(admin, servers, []))
+    assert {
+        id_: found["OS-EXT-SRV-ATTR:host"] != "node4" for id_, found in servers.all(admin.http).items()
+    } == {stays: True}
+    assert there(swept, lab.config("node1")) == []
+    shelf = Shelf(lab.config("node4").node.state_dir / "compute" / "fake")
+    assert {id_: domain.found.power for id_, domain in shelf.items()} == dict.fromkeys((stays, goes), RUNNING)
+    lab.heal("node4")
+    wait_for(lambda: all(d.found.power != RUNNING for d in shelf.values()), 60, "node4 to end what it runs")
+    servers.delete(admin.http, stays)
+    within_target(lambda: str(list(servers.all(admin.http))).strip("[]"))
     lab.forget("node4")
 
 
