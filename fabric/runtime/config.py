@@ -255,7 +255,19 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return parse(Config, raw, "")
+    config = parse(Config, raw, "")
+    _check_fence(config)
+    return config
+
+
+def _check_fence(config: Config) -> None:
+    """Else a node would fence itself before others can say that etcd is gone for them, too."""
+    fence_after_s, lease_ttl_s = config.compute.fence_after_s, config.agent.lease_ttl_s
+    if fence_after_s < lease_ttl_s + 1:
+        raise ConfigError(
+            f"compute.fence_after_s ({fence_after_s}) must be longer than "
+            f"agent.lease_ttl_s ({lease_ttl_s}) by a second or more"
+        )
 
 
 def parse(kind: type[T], raw: Mapping[str, Any], where: str) -> T:

@@ -18,8 +18,8 @@ driver = "fake"
 fake_vcpus = 1000
 fake_ram_mib = 1000000
 fake_disk_gb = 100000
-evacuate_after_s = 2.5
-fence_after_s = 1.5
+evacuate_after_s = 5
+fence_after_s = 4
 fake_send_s = 8
 """
 

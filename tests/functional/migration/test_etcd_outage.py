@@ -1,6 +1,5 @@
 """etcd is gone for everybody, or for one node: what is highly available stays there, and goes here."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,12 +12,13 @@ from tests.functional.migration.conftest import FAST
 from tests.functional.migration.nodes import PROCESSES, Nodes
 from tests.http_client import Http
 from tests.processes import PASSWORD, ProcessCloud, wait_for
+from tests.size import FULL
 
-_SLOWER = FAST.replace("evacuate_after_s = 2.5", "evacuate_after_s = 6").replace(
-    "fence_after_s = 1.5", "fence_after_s = 5"
+_SLOWER = FAST.replace("evacuate_after_s = 5", "evacuate_after_s = 6").replace(
+    "fence_after_s = 4", "fence_after_s = 5"
 )
-_OUTAGE_S = 600 if os.environ.get("FABRIC_FULL") else 8  # longer than fence_after_s and evacuate_after_s
-_AFTERWARDS_S = 20 if os.environ.get("FABRIC_FULL") else 10  # longer than leases and evacuate_after_s
+_OUTAGE_S = 600 if FULL else 8  # longer than fence_after_s and evacuate_after_s
+_AFTERWARDS_S = 20 if FULL else 10  # longer than leases and evacuate_after_s
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,7 @@ def stays(nodes: Nodes, servers: dict[str, str], seconds: float) -> bool:
     return True
 
 
+@pytest.mark.timeout(200 + _OUTAGE_S)
 def test_guests_do_not_notice_that_etcd_is_gone(
     cloud: ProcessCloud, admin: Compute, nodes: Nodes, servers: dict[str, str]
 ) -> None:

@@ -34,6 +34,8 @@ def test_values_are_taken_over_with_their_types(tmp_path: Path) -> None:
         ("[compute]\nfake_vcpus=true\n", "compute.fake_vcpus"),
         ("node = 3\n", "node"),
         ("[compute]\nfence_after_s=8\n", "compute.fence_after_s"),
+        ("[compute]\nfence_after_s=3.9\n", "compute.fence_after_s .* agent.lease_ttl_s"),
+        ("[agent]\nlease_ttl_s=5\n", "compute.fence_after_s .* agent.lease_ttl_s"),
         ("[[[", "line 1"),
     ],
 )
