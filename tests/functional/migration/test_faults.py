@@ -1,15 +1,14 @@
 """Whoever is killed while a server migrates live: it runs once, and where the cloud says."""
 
-import os
-
 import pytest
 
 from tests.functional.compute.api import Compute
 from tests.functional.migration.nodes import PROCESSES, Nodes
 from tests.functional.migration.test_migrations import host, live, migrations
 from tests.processes import wait_for
+from tests.size import FULL
 
-PHASES = ["accepted", "running", "post-migrating"] if os.environ.get("FABRIC_FULL") else ["running"]
+PHASES = ["accepted", "running", "post-migrating"] if FULL else ["running"]
 OVER = {"completed", "error"}
 
 

@@ -1,6 +1,5 @@
 """Servers that go from node to node, and from flavor to flavor."""
 
-import os
 import statistics
 import time
 
@@ -9,8 +8,9 @@ import pytest
 from tests.functional.compute.api import Compute
 from tests.functional.migration.nodes import Nodes
 from tests.processes import wait_for
+from tests.size import size
 
-ROUNDS = 100 if os.environ.get("FABRIC_FULL") else 2  # of claim C7
+ROUNDS = size("FABRIC_DEATHS", 2, 100)  # of claim C7
 AWAY_S = 20.0
 
 

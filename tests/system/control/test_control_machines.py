@@ -1,17 +1,17 @@
 """Three machines hold the cloud: the loss of any, also of the first, is not noticed, and it comes back by itself."""
 
-import os
 from functools import partial
 
 from fabric.ctl.bed import Lab
 from fabric.runtime.etcd import endpoints
 from tests.processes import wait_for
+from tests.size import size
 from tests.system.faults.tenant import Tenant
 from tests.system.nodes.conftest import There
 from tests.system.nodes.probe import members
 from tests.system.nodes.test_controllers import Client, Load, known
 
-ROUNDS = int(os.environ.get("FABRIC_FAULT_ROUNDS", "1"))  # machines without power
+ROUNDS = size("FABRIC_FAULT_ROUNDS", 1, 12)  # machines without power
 NAMES = ("node1", "node2", "node3")
 CALLS = 20
 

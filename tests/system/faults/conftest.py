@@ -9,9 +9,10 @@ import pytest
 from fabric.ctl.cloud_state import cloud_state
 from fabric.runtime.config import load
 from tests.processes import DEMO_PASSWORD, ProcessCloud
+from tests.size import size
 from tests.system.faults.tenant import Tenant
 
-PORT_LIMIT = 12
+PORT_LIMIT = size("FABRIC_QUOTA", 12, 50)
 _UNLIMITED = """
 [quota]
 "network.port" = -1

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from fabric.ctl.sweep import sweep
 from fabric.runtime.config import load
 from tests.processes import ProcessCloud
+from tests.size import size
 from tests.system.faults.tenant import Churn, Kind, Tenant
 
-ROUNDS = int(os.environ.get("FABRIC_FAULT_ROUNDS", "10"))  # kills in one storm; CLAIMS.md's size: 200
+ROUNDS = size("FABRIC_FAULT_ROUNDS", 10, 200)  # kills in one storm
 SEED = int(os.environ.get("FABRIC_FAULT_SEED", str(random.randrange(10**6))))
 TARGET_S = 30.0
 VICTIMS = ("gateway", "controller", "agent", "etcd")

@@ -16,12 +16,13 @@ import pytest
 
 from agents.compute.stray import qemus_below
 from fabric.runtime.config import load
+from tests.size import size
 from tests.system.ctl.machine import Machine
 from tests.system.faults.namespace import entered
 from tests.system.faults.storm import SEED, complaints, within_target
 from tests.system.faults.tenant import Churn, Servers, Tenant
 
-ROUNDS = int(os.environ.get("FABRIC_REAL_FAULT_ROUNDS", "8"))
+ROUNDS = size("FABRIC_REAL_FAULT_ROUNDS", 8, 200)
 VICTIMS = ("gateway", "controller", "agent", "libvirtd", "dnsmasq", "etcd")
 CLEAN_S = 60.0
 

@@ -1,11 +1,10 @@
 """The agent of a full node starts again: nobody on the node notices, nothing is written, and it is soon done.
 
-CLAIMS.md, C12. FABRIC_FULL: its size, 500 ports and 50 routers.
+CLAIMS.md, C12.
 """
 
 import asyncio
 import contextlib
-import os
 import socket
 import struct
 import threading
@@ -15,12 +14,13 @@ from pathlib import Path
 
 from agents.network import name, netns
 from fabric.network.v1 import port_pb2, router_pb2
+from tests.size import size
 from tests.system.network.lab import Cloud, Guest, Host, echo, eventually, reaches, running, until
 from tests.system.network.test_agent import ANY_IN, ANY_OUT, watched_links
 from tests.system.network.test_router import HERE, an_internet, an_outside
 from tests.unit.agents.network.wants import a_group, a_network, a_port, a_router, a_router_port, a_subnet
 
-ROUTERS = 50 if os.environ.get("FABRIC_FULL") else 5
+ROUTERS = size("FABRIC_ROUTERS", 5, 50)
 PORTS = 10  # of each router's network
 WITHIN_S = 5.0
 

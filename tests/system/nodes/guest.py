@@ -110,7 +110,7 @@ class Guest:
     @contextlib.contextmanager
     def pinged(self) -> Iterator["Lines"]:
         """Every 10 ms; each line has its time."""
-        with Lines(["ping", "-n", "-D", "-i", str(_EVERY_S), self.address]) as lines:
+        with Lines(["ping", "-n", "-D", "-i", str(_EVERY_S), self.address], "bytes from") as lines:
             wait_for(lambda: len(lines.told) > 20, 30, "replies")
             yield lines
 
@@ -136,8 +136,10 @@ class Guest:
 class Lines:
     """What a command says line by line, until it is ended."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], word: str = "") -> None:
+        """word: lines without it do not count."""
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._word = word
         self.told: list[str] = []
         self._thread = threading.Thread(target=self._read)
 
@@ -159,7 +161,8 @@ class Lines:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.told.append(line.rstrip())
+            if self._word in line:
+                self.told.append(line.rstrip())
 
     def go_on(self, more: int = 20) -> None:
         """Return when there are so many more lines."""
@@ -169,5 +172,15 @@ class Lines:
 
 def silence_s(replies: list[str]) -> float:
     """The longest time between two replies of a ping, beyond that between two pings."""
+    before, after = _silence(replies)
+    return after - before - _EVERY_S
+
+
+def answered_again(replies: list[str]) -> float:
+    """When the longest silence was over, of time.time()."""
+    return _silence(replies)[1]
+
+
+def _silence(replies: list[str]) -> tuple[float, float]:
     times = [float(found[1]) for line in replies if (found := re.match(r"\[([0-9.]+)\].*icmp_seq", line))]
-    return max(after - before for before, after in itertools.pairwise(times)) - _EVERY_S
+    return max(itertools.pairwise(times), key=lambda pair: pair[1] - pair[0])

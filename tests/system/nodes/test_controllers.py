@@ -2,7 +2,6 @@
 
 import http.client
 import itertools
-import os
 import threading
 import uuid
 from collections.abc import Sequence
@@ -13,11 +12,12 @@ from fabric.ctl.bed import Lab
 from fabric.ctl.plan import SUPERVISOR
 from tests.http_client import Http, Refused
 from tests.processes import wait_for
+from tests.size import size
 from tests.system.faults.tenant import Tenant
 from tests.system.nodes.conftest import There
 from tests.system.nodes.probe import answers, controllers
 
-ROUNDS = int(os.environ.get("FABRIC_FAULT_ROUNDS", "4"))  # kills
+ROUNDS = size("FABRIC_FAULT_ROUNDS", 4, 40)  # kills
 VICTIMS = [("node1", "controller"), ("node2", "controller"), ("node1", "gateway"), ("node2", "gateway")]
 NETWORKS = "/network/v2.0/networks"
 

@@ -1,7 +1,6 @@
 """A guest goes from node to node and keeps its connections; whoever is killed meanwhile, it runs once: claim C14."""
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,10 @@ from fabric.ctl.bed import Lab, Shape
 from tests.functional.migration.nodes import Watch
 from tests.http_client import Refused
 from tests.processes import wait_for
+from tests.size import FULL
 from tests.system.faults.tenant import Tenant
 from tests.system.nodes.guest import Guest, silence_s
 
-FULL = bool(os.environ.get("FABRIC_FULL"))
 ORDER = ["accepted", "preparing", "running", "post-migrating", "completed", "cancelled", "error"]
 BEFORE = ORDER[:2]
 PHASES = ORDER[:4] if FULL else ["running"]

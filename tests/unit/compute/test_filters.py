@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.compute.candidate import Ask, Candidate, Policy
@@ -14,6 +14,7 @@ from fabric.compute.filters import FILTERS, checks
 from fabric.compute.placement import Removal, choose
 from fabric.compute.v1.node_pb2 import ComputeInventory
 from fabric.compute.v1.server_pb2 import Server
+from tests.size import size
 
 ROOM = {"compute.vcpus": 8, "compute.ram_mib": 8192, "compute.disk_gb": 100}
 HOST = ComputeInventory(
@@ -119,6 +120,8 @@ def test_no_filter_asks_of_a_forced_node_but_for_life_traits_and_capacity() -> N
 
 
 # -- C15: what the shortfall names, done
+
+EXAMPLES = size("FABRIC_EXAMPLES", 100, 10_000)
 
 Case = tuple[Ask, Candidate]
 
@@ -255,6 +258,7 @@ ASKS = st.builds(
 )
 
 
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(ASKS, st.lists(NODES, max_size=4, unique_by=lambda node: node.name))
 def test_each_node_is_either_chosen_or_removed_with_a_reason(ask: Ask, nodes: list[Candidate]) -> None:
     choice = choose(ask, nodes)
@@ -264,6 +268,7 @@ def test_each_node_is_either_chosen_or_removed_with_a_reason(ask: Ask, nodes: li
         assert all(part in choice.explain() for part in (removal.filter, removal.node, removal.shortfall))
 
 
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(ASKS, NODES)
 def test_doing_what_each_shortfall_says_makes_the_node_fit(ask: Ask, node: Candidate) -> None:
     case, mended = (ask, node), list[str]()
