@@ -20,7 +20,7 @@ from fabric.type.v1.witness_pb2_grpc import WitnessServiceStub
 
 log = structlog.get_logger(__name__)
 
-_EVERY_S = 2.0
+_EVERY_S = 5.0
 _AGAIN_S = 30.0
 _TIMEOUT_S = 2.0
 

@@ -1,11 +1,17 @@
 """Servers from their creation to their end."""
 
+import asyncio
+import time
 import uuid
 
 import pytest
 
+from fabric.compute.server import SERVERS
+from fabric.ctl.cloud_state import cloud_state
+from fabric.runtime.config import load
+from fabric.runtime.resource import copy_of
 from tests.functional.compute.api import Compute
-from tests.processes import wait_for
+from tests.processes import ProcessCloud, wait_for
 
 
 def test_a_server_boots_and_goes(demo: Compute) -> None:
@@ -106,6 +112,23 @@ def test_an_interface_comes_and_goes(demo: Compute) -> None:
     wait_for(lambda: len(demo.addresses(id_)) == 1, 10, "one address")
     path = f"/network/v2.0/ports/{port['port_id']}"
     wait_for(lambda: demo.http.exchange("GET", path)[0] == 404, 10, "the port to go")
+
+
+def test_a_port_whose_maker_died_is_let_go_of(cloud: ProcessCloud, demo: Compute) -> None:
+    """As one is that was made to be attached."""
+    id_ = demo.boot()
+    asked = {"port": {"network_id": demo.network, "device_id": id_, "device_owner": "compute:nova"}}
+    port = demo.http.call("POST", "/network/v2.0/ports", asked)["port"]["id"]
+    asyncio.run(promised_long_ago(cloud, id_, port))
+    wait_for(lambda: demo.http.exchange("GET", f"/network/v2.0/ports/{port}")[0] == 404, 10, "the port to go")
+    assert demo.show(id_)["status"] == "ACTIVE"
+
+
+async def promised_long_ago(cloud: ProcessCloud, server: str, port: str) -> None:
+    async with cloud_state(load(cloud.config)) as store, store.transaction() as txn:
+        changed = copy_of(store.get(SERVERS, server))
+        changed.promised_ports.add(port_id=port).create_time.FromSeconds(int(time.time()) - 300)
+        txn.update(SERVERS, changed)
 
 
 def test_a_port_of_the_user_outlives_the_server(demo: Compute) -> None:

@@ -1,11 +1,18 @@
 """etcd is gone for everybody, or for one node: what is highly available stays there, and goes here."""
 
+import asyncio
 import signal
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from fabric.runtime.client import Client
+from fabric.runtime.config import load
+from fabric.runtime.errors import Unavailable
+from fabric.runtime.tls import identity
+from fabric.type.v1.witness_pb2 import GetLifeRequest
+from fabric.type.v1.witness_pb2_grpc import WitnessServiceStub
 from tests.functional.compute.api import Compute
 from tests.functional.compute.tenants import Furniture, furnished
 from tests.functional.migration.conftest import FAST
@@ -100,6 +107,37 @@ def test_guests_do_not_notice_that_etcd_is_gone(
     cloud.wait_for_service()
     assert places(admin, servers) == {node: node for node in servers}
     assert all(admin.show(id_)["status"] == "ACTIVE" for id_ in servers.values())
+
+
+def test_an_agent_that_began_without_etcd_tells_that_it_has_no_lease(
+    cloud: ProcessCloud, admin: Compute
+) -> None:
+    cloud.kill("etcd")
+    try:
+        cloud.restart("node2")
+        wait_for(lambda: tells(cloud, "node2") == "no lease", 30, "node2 to tell")
+    finally:
+        cloud.start_process("etcd")
+    wait_for(lambda: tells(cloud, "node2") == "a lease", 30, "node2 to live")
+
+
+def tells(cloud: ProcessCloud, name: str) -> str:
+    """What the node's agent says who asks whether etcd is gone; empty: it does not answer."""
+    config = load(cloud.directory / f"{name}.toml")
+
+    async def ask() -> str:
+        client = Client(config.agent.listen, identity=identity(config.tls))
+        try:
+            life = await client.call(
+                WitnessServiceStub, "GetLife", GetLifeRequest(agent="compute"), timeout_s=2
+            )
+        except Unavailable:
+            return ""
+        finally:
+            await client.close()
+        return "a lease" if life.alive else "no lease"
+
+    return asyncio.run(ask())
 
 
 def test_a_single_node_that_is_cut_off_gives_its_servers_up(
