@@ -59,12 +59,13 @@ class NamespaceRouters:
         legs = router_plan.legs(want)
         await self._links.do(self._ensure_links, router_id, legs)
         namespace = name.router_namespace(router_id)
-        new = await netns.run(
-            namespace, lambda: _configure(legs, router_plan.routes(want), router_plan.return_paths(want))
-        )
+        # Before anything passes: a flow whose first packet was not translated never is.
         changed = await netns.run(namespace, lambda: _translate(router_plan.translations(want)))
         if changed:
             log.info("router translates anew", router=router_id, flows_cut=changed - 1)
+        new = await netns.run(
+            namespace, lambda: _configure(legs, router_plan.routes(want), router_plan.return_paths(want))
+        )
         arrivals = {**self._arrivals.pop(router_id, {}), **new}
         if arrivals:
             await netns.run(namespace, lambda: _announce(arrivals, legs))
