@@ -1,7 +1,7 @@
 """The leader's steps of a server that migrates; each is one transaction over all that moves with it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -13,7 +13,7 @@ from fabric.compute.aggregate import zones
 from fabric.compute.instance_action import note_failure
 from fabric.compute.migration import MIGRATIONS, Side, Step
 from fabric.compute.node import NODES, inventory, lives, node_id
-from fabric.compute.placement import Choice
+from fabric.compute.placement import Choice, Removal
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import migration_pb2
 from fabric.compute.v1 import server_pb2 as pb
@@ -118,8 +118,8 @@ class Moves:
         record = self._store.get(MIGRATIONS, server.move.migration_id)
         ask = rules.with_other_flavor(server)
         ask.spec.forced_node, ask.spec.requested_node = "", record.asked_node
-        choice = self._choose_among(ask)
-        for node in self._eligible(server, record, choice.nodes):
+        choice = self._eligible(server, record, self._choose_among(ask))
+        for node in choice.nodes:
             changed, noted = copy_of(server), copy_of(record)
             changed.move.target, changed.move.phase = node, rules.PREPARING
             noted.message = ""
@@ -137,18 +137,22 @@ class Moves:
         await self._commit(server, changed, noted, self._give_up(changed))
         return _AGAIN
 
-    def _eligible(self, server: pb.Server, record: migration_pb2.Migration, fit: Sequence[str]) -> list[str]:
-        """Those that fit, without its own node and those that have yet to let go of it."""
-        others = self._store.table(MIGRATIONS).by("server_id", server.meta.id)
-        avoided = {server.node, *(other.cleaning for other in others)}
+    def _eligible(self, server: pb.Server, record: migration_pb2.Migration, fit: Choice) -> Choice:
+        """Without its own node, those that have yet to let go of it, and those that take no running guests."""
+        why: dict[str, str] = {}
         if server.move.kind == rules.LIVE:
             alive = lives(self._store)
-            fit = [node for node in fit if node in alive and inventory(alive[node]).migration_address]
-        found = [node for node in fit if node not in avoided]
+            deaf = [n for n in fit.nodes if n not in alive or not inventory(alive[n]).migration_address]
+            why = dict.fromkeys(deaf, "it takes no running servers: [compute] migration_listen")
+        others = self._store.table(MIGRATIONS).by("server_id", server.meta.id)
+        why |= {other.cleaning: "it has yet to let go of the server" for other in others}
+        why[server.node] = "the server is there"
+        found = [node for node in fit.nodes if node not in why]
         may_stay = server.move.kind == rules.RESIZE and self._settings.resize_on_same_node
         if may_stay and record.asked_node in ("", server.node):
             found.append(server.node)
-        return found
+        removals = [Removal("Migration", node, why[node]) for node in fit.nodes if node in why]
+        return Choice(found, [*fit.removals, *removals])
 
     async def _note(self, record: migration_pb2.Migration, message: str) -> None:
         if record.message != message:

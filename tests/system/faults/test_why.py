@@ -69,3 +69,20 @@ def test_request_that_was_refused(cloud: ProcessCloud, admin: Tenant) -> None:
     assert status == 404
     told = why(cloud, headers["x-openstack-request-id"])
     assert "could not be found" in told
+
+
+def test_migration_that_no_node_could_take(cloud: ProcessCloud, admin: Tenant) -> None:
+    servers = Servers(admin)
+    server = servers.create(admin.http, "stays")
+    within_target(lambda: complaints(admin, servers, []))
+    live = {"os-migrateLive": {"host": None, "block_migration": "auto"}}
+    headers = {"OpenStack-API-Version": "compute 2.30"}
+    admin.http.call("POST", f"/compute/v2.1/servers/{server}/action", live, headers)
+    path = f"/compute/v2.1/os-migrations?instance_uuid={server}"
+    within_target(
+        lambda: (
+            "" if admin.http.call("GET", path, None, headers)["migrations"][0]["status"] == "error" else "?"
+        )
+    )
+    assert "No valid host was found. Migration removed node1 (the server is there)" in why(cloud, server)
+    servers.delete(admin.http, server)
