@@ -111,7 +111,8 @@ class Spread:
                 wants[node] = copy_of(want)
                 wants[node].peers.extend(peer for peer in peers if peer.node != node)
                 if dhcp is not None and node in serving:
-                    wants[node].dhcp_port.CopyFrom(plain(dhcp))
+                    wants[node].dhcp_port.CopyFrom(dhcp)
+                    PORTS.strip(wants[node].dhcp_port)  # the reply of a service says more than the record
         await self._tell(NETWORKS, network_id, wants)
         return self._dhcp.patience(dhcp)
 

@@ -53,6 +53,8 @@ class Settings:
 class Cloud:
     url: str
     store: Store
+    client: Client
+    leading: dict[str, asyncio.Future[None]]  # the loops of the one controller, by name
     sessions: dict[str, requests.Session] = field(default_factory=dict)
 
     async def call(
@@ -121,6 +123,26 @@ class Cloud:
         ]
         return network, subnets
 
+    async def depose(self, loop: str) -> None:
+        """The loop's leader is gone."""
+        task = self.leading.pop(loop)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def succeeded(self, loop: str) -> AsyncIterator[None]:
+        """Another controller, with a memory of its own, leads the loop."""
+        store = _store(self.store.etcd)
+        running: list[asyncio.Future[None]] = [asyncio.create_task(store.run())]
+        await store.cache.ready.wait()
+        running.append(asyncio.ensure_future(controller.loops(store, Config(), self.client)[loop]()))
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
 
 async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
     """Return when it is true."""
@@ -134,6 +156,10 @@ def _path(noun: str) -> str:
     return f"{below}{noun.replace('_', '-')}s"
 
 
+def _store(etcd: Etcd) -> Store:
+    return Store(etcd, Codec(), COLLECTIONS, limits=LIMITS)
+
+
 @contextlib.asynccontextmanager
 async def a_cloud(endpoint: str) -> AsyncIterator[Cloud]:
     """An empty network service."""
@@ -141,16 +167,19 @@ async def a_cloud(endpoint: str) -> AsyncIterator[Cloud]:
     for kv in (await etcd.scan("/fabric/"))[0]:
         await etcd.commit(Change(delete={kv.key}))
     config = Config()
-    store = Store(etcd, Codec(), COLLECTIONS, limits=LIMITS)
+    store = _store(etcd)
     server = Server(authenticate=authenticate, freshness=store)
     rpc_port = free_port()
     client = Client(
         f"127.0.0.1:{rpc_port}", service_token=lambda: "service.service", revision=store.revision, here=server
     )
     service.register(server, store, Policy(policies.RULES), config, client)
-    running: list[asyncio.Future[Any]] = [asyncio.create_task(store.run())]
+    following = asyncio.create_task(store.run())
     await store.cache.ready.wait()
-    running += [asyncio.ensure_future(work()) for work in controller.loops(store, config, client).values()]
+    works = controller.loops(store, config, client)
+    leading: dict[str, asyncio.Future[None]] = {
+        name: asyncio.ensure_future(work()) for name, work in works.items()
+    }
     await server.start(f"127.0.0.1:{rpc_port}")
     port = free_port()
     upstream = Upstream([f"127.0.0.1:{rpc_port}"])
@@ -163,7 +192,7 @@ async def a_cloud(endpoint: str) -> AsyncIterator[Cloud]:
     serving = asyncio.create_task(web.serve())
     while not web.started:
         await asyncio.sleep(0.01)
-    cloud = Cloud(f"http://127.0.0.1:{port}/network", store)
+    cloud = Cloud(f"http://127.0.0.1:{port}/network", store, client, leading)
     try:
         yield cloud
     finally:
@@ -173,6 +202,7 @@ async def a_cloud(endpoint: str) -> AsyncIterator[Cloud]:
         await serving
         await upstream.close()
         await server.stop(0)
+        running = [following, *leading.values()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
