@@ -57,9 +57,9 @@ async def grow(path: Path, size_bytes: int) -> None:
     await _qemu_img("resize", "-q", "-f", "qcow2", str(path), str(size_bytes))
 
 
-async def copy(source: Path, target: Path) -> None:
-    """All that a qcow2 that nobody writes to shows, as a qcow2 of its own. Raises PoolFull."""
-    await _qemu_img("convert", "-q", "-f", "qcow2", "-O", "qcow2", str(source), str(target))
+async def copy(source: Path, target: Path, source_format: str = "qcow2") -> None:
+    """All that an image that nobody writes to shows, as a qcow2 of its own. Raises PoolFull."""
+    await _qemu_img("convert", "-q", "-f", source_format, "-O", "qcow2", str(source), str(target))
 
 
 def empty_qcow2() -> bytes:

@@ -115,7 +115,8 @@ class ServerFiles:
         if build := want.server.spec.rebuild_generation:
             (folder / _BUILD).write_text(str(build))
         if base is None:
-            await disk.create(folder / _ROOT, size_bytes or disk.GIB)
+            virtual_bytes = want.server.spec.image.virtual_size_bytes
+            await disk.create(folder / _ROOT, size_bytes or virtual_bytes or disk.GIB)
         else:
             os.link(base, folder / "base")
             image = await disk.inspect(folder / "base", want.image.disk_format)
@@ -125,7 +126,12 @@ class ServerFiles:
                     reason="FLAVOR_DISK_TOO_SMALL",
                 )
             size_bytes = size_bytes or image.virtual_size_bytes
-            await disk.create_overlay(folder / _ROOT, "base", want.image.disk_format, size_bytes)
+            if want.server.whole_disk:
+                await disk.copy(folder / "base", folder / _ROOT, want.image.disk_format)
+                await disk.grow(folder / _ROOT, size_bytes)
+                (folder / "base").unlink()
+            else:
+                await disk.create_overlay(folder / _ROOT, "base", want.image.disk_format, size_bytes)
         if flavor.ephemeral_gb:
             await disk.create(folder / _EPHEMERAL, flavor.ephemeral_gb * disk.GIB)
         if flavor.swap_mib:

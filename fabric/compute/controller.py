@@ -18,6 +18,7 @@ from fabric.compute.nic import Nics
 from fabric.compute.node import AGENT, NODES
 from fabric.compute.node_registry import NodeRegistry
 from fabric.compute.server import SERVERS
+from fabric.compute.shelves import Shelves
 from fabric.compute.snapshots import Snapshots
 from fabric.compute.want import Wants
 from fabric.runtime.client import Client
@@ -46,7 +47,9 @@ def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[]
 async def _servers(store: Store, config: Config, client: Client, signer: Signer) -> None:
     absences = Absences(store, timedelta(seconds=config.compute.evacuate_after_s))
     wants = Wants(store, ImageSources(store, signer), signer)
-    lifecycle = Lifecycle(store, config, Nics(client), Snapshots(store, client), wants, absences)
+    snapshots = Snapshots(store, client)
+    shelves = Shelves(store, snapshots, config.compute.shelved_offload_s)
+    lifecycle = Lifecycle(store, config, Nics(client), snapshots, shelves, wants, absences)
     table = store.table(SERVERS)
     loop = Loop("compute-servers", lifecycle.reconcile, table.ids, concurrency=_SERVERS_AT_ONCE)
     stop = table.subscribe(loop.wake)

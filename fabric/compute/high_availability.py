@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import structlog
 
-from fabric.compute import migration
+from fabric.compute import migration, shelf
 from fabric.compute.absence import Absences
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.server import SERVERS
@@ -65,4 +65,5 @@ class HighAvailability:
 def _may_go(server: pb.Server) -> bool:
     """Those on another way already come first to its end; those that never ran stay what they are."""
     deleted = server.meta.HasField("delete_time")
-    return wants_it(server) and not (deleted or server.HasField("fault") or migration.is_moving(server))
+    goes = deleted or migration.is_moving(server) or shelf.is_put_away(server)
+    return wants_it(server) and not (goes or server.HasField("fault"))

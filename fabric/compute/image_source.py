@@ -2,10 +2,26 @@
 
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import server_pb2 as pb
+from fabric.image.v1 import image_pb2
 from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
 
 _AGENT = "image"
+
+
+def image_ref(image: image_pb2.Image) -> pb.ImageRef:
+    """What a server keeps of the image that it boots from."""
+    return pb.ImageRef(
+        id=image.meta.id,
+        name=image.meta.name,
+        disk_format=image.spec.disk_format,
+        size_bytes=image.view.size_bytes,
+        virtual_size_bytes=image.view.virtual_size_bytes,
+        node=image.node,
+        sha512=image.view.hash_value,
+        properties=image.spec.properties,
+        min_ram_mib=image.spec.min_ram_mib,
+    )
 
 
 class ImageSources:

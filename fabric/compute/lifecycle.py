@@ -5,15 +5,16 @@ from datetime import timedelta
 
 import structlog
 
-from fabric.compute import placement
+from fabric.compute import placement, shelf
 from fabric.compute.absence import Absences
 from fabric.compute.candidates import Candidates
 from fabric.compute.migration import is_moving
-from fabric.compute.move import Moves
+from fabric.compute.move import Moves, place_ports
 from fabric.compute.network_view import has_old_addresses
 from fabric.compute.nic import Nics
 from fabric.compute.node import NODES, lives
 from fabric.compute.server import SERVERS, nics_ready
+from fabric.compute.shelves import Shelves
 from fabric.compute.snapshot import is_under_way
 from fabric.compute.snapshots import Snapshots
 from fabric.compute.v1 import server_pb2 as pb
@@ -39,6 +40,7 @@ class Lifecycle:
         config: Config,
         nics: Nics,
         snapshots: Snapshots,
+        shelves: Shelves,
         wants: Wants,
         absences: Absences,
     ) -> None:
@@ -46,6 +48,7 @@ class Lifecycle:
         self._config = config
         self._nics = nics
         self._snapshots = snapshots
+        self._shelves = shelves
         self._candidates = Candidates(store, config.compute)
         self._wants = wants
         self._moves = Moves(store, config.compute, wants, absences, self._choose)
@@ -58,14 +61,15 @@ class Lifecycle:
         structlog.contextvars.bind_contextvars(request_id=server.meta.request_id)
         if server.meta.HasField("delete_time"):
             return await self._remove(server)
-        if not server.node:
-            return None if server.HasField("fault") else await self._place(server)
-        if not server.HasField("fault") and not (nics_ready(server) and self._addresses_hold(server)):
-            await self._give_nics(server)
-            return timedelta(0)
         if server.releasing and await self._release_nics(server):
             return timedelta(0)
         if server.promised_ports and await self._break_promises(server):
+            return timedelta(0)
+        if not server.node:
+            rests = server.HasField("fault") or shelf.is_away(server)
+            return None if rests else await self._place(server)
+        if not server.HasField("fault") and not (nics_ready(server) and self._addresses_hold(server)):
+            await self._give_nics(server)
             return timedelta(0)
         if is_moving(server):
             if is_under_way(server) and await self._snapshots.step(server) is None:
@@ -75,6 +79,8 @@ class Lifecycle:
             await self._wants.tell(server)
         if is_under_way(server):
             return await self._snapshots.step(server)
+        if shelf.is_put_away(server):
+            return await self._shelves.step(server)
         return None
 
     # -- placing
@@ -87,7 +93,7 @@ class Lifecycle:
             return await self._place_now(server)
 
     async def _place_now(self, server: pb.Server) -> timedelta | None:
-        ask, candidates = self._candidates.ask(server), self._candidates.all()
+        ask, candidates = self._candidates.ask(shelf.asked(server)), self._candidates.all()
         choice = placement.choose(ask, candidates, self._config.compute)
         zones = {candidate.name: candidate.zone for candidate in candidates}
         for node in choice.nodes:
@@ -97,6 +103,7 @@ class Lifecycle:
                 with self._candidates.promise(node, ask.demand):
                     async with self._store.transaction() as txn:
                         txn.update(SERVERS, placed)
+                        place_ports(self._store, txn, placed)  # those of a server that was shelved
             except QuotaExceeded:  # the node filled up meanwhile
                 continue
             log.info("server placed", server=server.meta.id, node=node)
@@ -108,7 +115,11 @@ class Lifecycle:
                 async with self._store.transaction() as txn:
                     txn.update(SERVERS, waiting)
             return _LOOK_AGAIN
-        await self._fail(server, f"No valid host was found. {choice.explain()}.")
+        message = f"No valid host was found. {choice.explain()}."
+        if shelf.is_put_away(server):
+            await self._shelves.refuse(server, message)
+        else:
+            await self._fail(server, message)
         return None
 
     def _choose(self, server: pb.Server) -> placement.Choice:
@@ -196,6 +207,8 @@ class Lifecycle:
             return None
         if is_under_way(server):
             await self._snapshots.drop(server)
+        if shelf.is_put_away(server):
+            await self._snapshots.delete_image(server.shelf.image.id)
         # Also those that were made just before a crash, and so are only asked for.
         asked = [pb.Nic(port_id=request.port_id, owned=request.owned) for request in server.spec.networks]
         asked += [pb.Nic(port_id=promised.port_id, owned=True) for promised in server.promised_ports]

@@ -171,6 +171,7 @@ class Moves:
             rules.ask_for_power(server)
         if rules.stays(move):
             return ""
+        server.whole_disk = server.whole_disk and move.kind != rules.EVACUATION
         self._go(server, move.target)
         return move.source if move.kind not in rules.TO_BE_CONFIRMED else ""
 
@@ -235,7 +236,7 @@ class Moves:
             server.ClearField("move")
         async with self._store.transaction() as txn:
             txn.update(SERVERS, server)
-            self._place_ports(txn, server)
+            place_ports(self._store, txn, server)
             self._wants.put(txn, server)
             if leaves and self._wants.dismiss(txn, server, leaves):
                 record.cleaning = leaves
@@ -246,17 +247,6 @@ class Moves:
         if old.node != server.node:
             log.info("server moved", server=server.meta.id, source=old.node, node=server.node)
 
-    def _place_ports(self, txn: Transaction, server: pb.Server) -> None:
-        """They are the network service's; how one is placed, its collection says."""
-        ports = self._store.collection("network", "ports")
-        if ports is None:
-            return
-        comes_to = rules.ports_go_to(server)
-        for nic in server.nics:
-            port = self._store.find(ports, nic.port_id)
-            if port is not None and ports.nodes(port) != {server.node, comes_to} - {""}:
-                txn.place(ports, port, server.node, comes_to)
-
     def _side(self, server: pb.Server, node: str) -> Side:
         status = self._store.table(SERVERS).reported(server.meta.id).get(node)
         known = self._store.find(NODES, node_id(node))
@@ -266,6 +256,18 @@ class Moves:
             condemned=known is not None and known.spec.forced_down,
             status=status if isinstance(status, pb.ServerStatus) else pb.ServerStatus(),
         )
+
+
+def place_ports(store: Store, txn: Transaction, server: pb.Server) -> None:
+    """Where the server is. They are the network service's; how one is placed, its collection says."""
+    ports = store.collection("network", "ports")
+    if ports is None:
+        return
+    comes_to = rules.ports_go_to(server)
+    for nic in server.nics:
+        port = store.find(ports, nic.port_id)
+        if port is not None and ports.nodes(port) != {server.node, comes_to} - {""}:
+            txn.place(ports, port, server.node, comes_to)
 
 
 async def clean(store: Store, wants: Wants, migration_id: str) -> timedelta | None:

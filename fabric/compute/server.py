@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fabric.compute import guest_password, migration, snapshot
+from fabric.compute import guest_password, migration, shelf, snapshot
 from fabric.compute.demand import demand
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.errors import FailedPrecondition
@@ -129,6 +129,8 @@ def view(server: pb.Server) -> pb.ServerView:
         status, vm_state = "ERROR", "error"
     if is_rebuilding(server) and not server.spec.marked_error:
         status, vm_state = "REBUILD", "stopped" if server.spec.power == Power.POWER_STOPPED else "active"
+    if shelf.is_shelved(server) and not server.spec.marked_error:
+        status, vm_state, power_state = shelf.view(server)
     if migration.is_moving(server) and vm_state != "error":
         status, vm_state, power_state = _moving(server, vm_state, power_state)
     task_state = _task_state(server, vm_state)
@@ -136,7 +138,7 @@ def view(server: pb.Server) -> pb.ServerView:
         status = "REBOOT" if task_state == "rebooting" else "HARD_REBOOT"
     host_status = "UP" if server.node else ""
     progress = 100 if vm_state == "active" and not task_state else 0
-    return pb.ServerView(
+    seen = pb.ServerView(
         status=status,
         vm_state=vm_state,
         task_state=task_state,
@@ -149,6 +151,10 @@ def view(server: pb.Server) -> pb.ServerView:
             seconds=max(server.meta.update_time.seconds, server.status.observe_time.seconds)
         ),
     )
+    for known in (server.shelf, server.status):
+        if known.HasField("launch_time"):
+            seen.launch_time.CopyFrom(known.launch_time)
+    return seen
 
 
 def _moving(server: pb.Server, vm_state: str, power_state: int) -> tuple[str, str, int]:
@@ -173,6 +179,8 @@ def _task_state(server: pb.Server, vm_state: str) -> str:
     if migration.is_moving(server):
         move = server.move
         return _MOVING.get((move.kind, move.phase), _MOVING.get((move.kind, 0), ""))
+    if shelf.is_put_away(server):
+        return shelf.task_state(server)
     if is_rebuilding(server):
         return "rebuilding"
     if snapshot.is_under_way(server):
@@ -237,6 +245,9 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "rebuild": ("active", "stopped", "error"),
     "createImage": ("active", "stopped", "paused", "suspended"),
     "createBackup": ("active", "stopped", "paused", "suspended"),
+    "shelve": ("active", "stopped", "paused", "suspended"),
+    "shelveOffload": ("shelved",),
+    "unshelve": ("shelved", "shelved_offloaded"),
 }
 _HURRIED = {
     "hard reboot": ("rebooting", "rebooting_hard", "pausing", "unpausing", "suspending", "resuming"),
@@ -292,6 +303,7 @@ def rebuild(server: pb.Server) -> None:
     """Ask for new disks; what is off stays off."""
     server.spec.marked_error = False
     server.ClearField("fault")
+    server.whole_disk = False
     was_off = server.view.vm_state == "stopped"
     server.spec.power = Power.POWER_STOPPED if was_off else Power.POWER_RUNNING
     server.spec.power_generation = server.spec.rebuild_generation = server.meta.generation + 1

@@ -12,6 +12,7 @@ from fabric.compute.collection import FLAVORS, KEYPAIRS, SERVER_GROUPS
 from fabric.compute.demand import GIB
 from fabric.compute.filters import checks
 from fabric.compute.high_availability import project_wants_it
+from fabric.compute.image_source import image_ref
 from fabric.compute.quota import check_user
 from fabric.compute.server import LIFECYCLE, SERVERS, charges
 from fabric.compute.v1 import flavor_pb2
@@ -185,17 +186,7 @@ class ServerCreation:
                 f"the image needs {needed_gb} GB.",
                 field="flavorRef",
             )
-        return pb.ImageRef(
-            id=image.meta.id,
-            name=image.meta.name,
-            disk_format=image.spec.disk_format,
-            size_bytes=image.view.size_bytes,
-            virtual_size_bytes=image.view.virtual_size_bytes,
-            node=image.node,
-            sha512=image.view.hash_value,
-            properties=image.spec.properties,
-            min_ram_mib=image.spec.min_ram_mib,
-        )
+        return image_ref(image)
 
     def fill_key(self, spec: pb.ServerSpec, caller: Caller) -> None:
         """The public key that is named. Raises InvalidArgument."""

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable
 
-from fabric.compute import guest_password, instance_action, server_move
+from fabric.compute import guest_password, instance_action, server_move, shelves
 from fabric.compute import server as rules
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.network_view import with_floating
@@ -67,9 +67,13 @@ _RULES = {
     "clear_password": "os-server-password:clear",
     "create_image": "servers:create_image",
     "create_backup": "os-create-backup",
+    "shelve": "os-shelve:shelve",
+    "shelve_offload": "os-shelve:shelve_offload",
+    "unshelve": "os-shelve:unshelve",
 }
 _ACTION_NAMES = {"attach_port": "attach_interface", "detach_port": "detach_interface"}  # as Nova records them
-_ACTION_NAMES |= server_move.NAMES
+_ACTION_NAMES |= {**server_move.NAMES, **shelves.NAMES}
+_UNLOCKED = ("lock", "unlock", "create_image", "create_backup")  # also of a server that is locked
 _POWER = ("start", "stop", "pause", "unpause", "suspend", "resume")
 
 
@@ -182,11 +186,12 @@ class Servers(Resource[pb.Server]):
             raise InvalidArgument("No action is named.", field="action")
         server = self.find(request.id, caller)
         self.policy.enforce(caller, f"{_API}:{_RULES[action]}", self.target(server))
-        if action in SNAPSHOT_NAMES:  # it changes nothing of the server: also of one that is locked
-            asked = getattr(request, action)
-            return await self._snapshots.begin(server, action, asked, caller)
-        if action not in ("lock", "unlock"):
+        if request.unshelve.node:
+            self.policy.enforce(caller, f"{_API}:os-shelve:unshelve_to_host", self.target(server))
+        if action not in _UNLOCKED:
             rules.check_unlocked(server, override=caller.is_admin)
+        if action in SNAPSHOT_NAMES:
+            return await self._snapshots.begin(server, action, getattr(request, action), caller)
         name = _ACTION_NAMES.get(action, action)
         if action == "attach_port":
             return await self._attach(server, request.attach_port, caller)
@@ -200,6 +205,8 @@ class Servers(Resource[pb.Server]):
         def change(changed: pb.Server) -> migration_pb2.Migration | None:
             if action in server_move.NAMES:
                 return server_move.change(self.store, request, caller, changed)
+            if action in shelves.NAMES:
+                shelves.change(self.store, request, caller.request_id, changed)
             if action in _POWER:
                 rules.change_power(changed, action)
             elif action == "reboot":

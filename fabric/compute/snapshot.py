@@ -29,6 +29,11 @@ def is_under_way(server: pb.Server) -> bool:
     return bool(server.snapshot.image_id)
 
 
+def is_being_made(server: pb.Server) -> bool:
+    """Whether its node has its part in it."""
+    return server.snapshot.phase in (Snapshot.PHASE_COPYING, Snapshot.PHASE_UPLOADING)
+
+
 def next_step(server: pb.Server, image: image_pb2.Image | None, now: datetime) -> tuple[Step, str]:
     """The step, and why if it is to give up. image None: there is no such image."""
     snapshot, seen = server.snapshot, server.status.snapshot

@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 
-from fabric.compute import instance_action, server, snapshot
+from fabric.compute import instance_action, server, shelf, snapshot
+from fabric.compute.image_source import image_ref
 from fabric.compute.server import SERVERS
 from fabric.compute.server_create import check_metadata
 from fabric.compute.snapshot import Step
@@ -29,11 +30,17 @@ from fabric.type.v1.query_pb2 import Query
 
 log = structlog.get_logger(__name__)
 
-NAMES: Mapping[str, str] = {"create_image": "createImage", "create_backup": "createBackup"}
+NAMES: Mapping[str, str] = {
+    "create_image": "createImage",
+    "create_backup": "createBackup",
+    "shelve": "shelve",
+}
+_LONGEST_NAME = 255
 _LOOK_AGAIN = timedelta(seconds=1)  # whether its image is still there
 _SOON = timedelta(milliseconds=200)
 _TRIES = 8
-_Asked = pb.ActOnServerRequest.CreateImage | pb.ActOnServerRequest.CreateBackup
+_Act = pb.ActOnServerRequest
+_Asked = _Act.CreateImage | _Act.CreateBackup | _Act.Shelve
 
 
 class Snapshots:
@@ -53,11 +60,11 @@ class Snapshots:
         name = NAMES[action]
         server.check(target, name)
         server.check_launched(target, name)
-        limit = self._store.quota(caller.project_id, "compute.metadata_items").limit
-        check_metadata(asked.metadata, limit)
-        rotation = asked.rotation if isinstance(asked, pb.ActOnServerRequest.CreateBackup) else None
+        metadata = {} if isinstance(asked, _Act.Shelve) else asked.metadata
+        check_metadata(metadata, self._store.quota(caller.project_id, "compute.metadata_items").limit)
+        rotation = asked.rotation if isinstance(asked, _Act.CreateBackup) else None
         id_, owner = str(uuid.uuid4()), (caller.project_id, caller.user_id)
-        image = snapshot.image_of(target, id_, asked.name, asked.metadata, owner)
+        image = snapshot.image_of(target, id_, _image_name(target, asked), metadata, owner)
         if rotation is not None:
             snapshot.mark_backup(image, target.meta.id, rotation)
         await self._accept(target, name, id_, rotation, caller)
@@ -76,6 +83,8 @@ class Snapshots:
             server.check(accepted, name)
             accepted.meta.request_id = caller.request_id
             snapshot.begin(accepted, image_id, caller.request_id, datetime.now(UTC), rotation)
+            if name == "shelve":
+                shelf.begin(accepted, image_id)
             try:
                 async with self._store.transaction() as txn:
                     txn.update(SERVERS, accepted)
@@ -94,7 +103,7 @@ class Snapshots:
             except StaleRevision:
                 continue
             return recorded
-        await self._delete_image(image_id)
+        await self.delete_image(image_id)
         raise Conflict(f"The snapshot of instance {server_id} was given up.", reason="SNAPSHOT_GIVEN_UP")
 
     async def _abort(self, image_id: str, server_id: str, message: str) -> None:
@@ -112,7 +121,8 @@ class Snapshots:
 
     async def step(self, target: pb.Server) -> timedelta | None:
         """Take the next one. Returns when to look again; None: the record has changed."""
-        step, why = snapshot.next_step(target, await self._image(target), datetime.now(UTC))
+        image = await self._image(target)
+        step, why = snapshot.next_step(target, image, datetime.now(UTC))
         match step:
             case Step.WAIT:
                 sent = target.status.snapshot.state == pb.SnapshotStatus.STATE_SENT
@@ -123,17 +133,17 @@ class Snapshots:
                 await self._give_up(copy_of(target), why)
             case Step.FINISH:
                 await self._rotate(target)
-                await self._end(target, "")
+                await self._end(target, image, "")
             case Step.END:
-                await self._delete_image(target.snapshot.image_id)
-                await self._end(target, target.snapshot.message)
+                await self.delete_image(target.snapshot.image_id)
+                await self._end(target, None, target.snapshot.message)
         return None
 
     async def drop(self, target: pb.Server) -> None:
         """Make the image of a server that goes not exist, unless it is complete."""
         image = await self._image(target)
         if image is not None and not snapshot.is_complete(image):
-            await self._delete_image(image.meta.id)
+            await self.delete_image(image.meta.id)
 
     async def _begin_upload(self, target: pb.Server) -> timedelta | None:
         image_id = target.snapshot.image_id
@@ -158,9 +168,14 @@ class Snapshots:
             txn.update(SERVERS, changed)
         log.warning("snapshot given up", server=changed.meta.id, cause=message)
 
-    async def _end(self, target: pb.Server, message: str) -> None:
+    async def _end(self, target: pb.Server, image: image_pb2.Image | None, message: str) -> None:
         changed = copy_of(target)
         changed.ClearField("snapshot")
+        if shelf.is_put_away(target):
+            if image is None:
+                shelf.put_back(changed)
+            else:
+                shelf.keep(changed, image_ref(image), datetime.now(UTC))
         async with self._store.transaction() as txn:
             txn.update(SERVERS, changed)
             instance_action.end(self._store, txn, target.meta.id, target.snapshot.request_id, message)
@@ -174,7 +189,7 @@ class Snapshots:
         asked.filters.add(path="spec.properties.instance_uuid", values=[target.meta.id])
         listed = await self._images("ListImages", image_pb2.ListImagesRequest(query=asked, visibility="all"))
         for image in snapshot.surplus(listed.images, target.meta.id, target.snapshot.rotation):
-            await self._delete_image(image.meta.id)
+            await self.delete_image(image.meta.id)
 
     # -- the image service
 
@@ -186,7 +201,8 @@ class Snapshots:
             return None
         return found
 
-    async def _delete_image(self, image_id: str) -> None:
+    async def delete_image(self, image_id: str) -> None:
+        """Make it not exist, unless somebody has protected it."""
         try:
             await self._images("DeleteImage", image_pb2.DeleteImageRequest(id=image_id))
         except NotFound:
@@ -196,3 +212,10 @@ class Snapshots:
 
     async def _images(self, rpc: str, request: Any, caller: Caller | None = None) -> Any:
         return await self._client.call(image_pb2_grpc.ImageServiceStub, rpc, request, caller)
+
+
+def _image_name(target: pb.Server, asked: _Asked) -> str:
+    if not isinstance(asked, _Act.Shelve):
+        return asked.name
+    mark = "-shelved"
+    return target.meta.name[: _LONGEST_NAME - len(mark)] + mark

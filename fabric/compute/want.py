@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
-from fabric.compute import migration
+from fabric.compute import migration, shelf
 from fabric.compute.high_availability import wants_it
 from fabric.compute.image_source import ImageSources
 from fabric.compute.network_view import add_floating
 from fabric.compute.node import NODES, inventory, lives
 from fabric.compute.server import SERVERS
+from fabric.compute.snapshot import is_being_made
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 from fabric.runtime.ticket import Signer
+
+_COMES = (pb.Transfer.ROLE_RECEIVE, pb.Transfer.ROLE_FETCH)
 
 
 class Wants:
@@ -81,7 +84,11 @@ class Wants:
 
     def of(self, server: pb.Server) -> Mapping[str, pb.ServerWant]:
         """What each node must make true."""
-        return {node: self._completed(server, node, want) for node, want in migration.told(server).items()}
+        if shelf.is_put_away(server):
+            told = {server.node: pb.ServerWant(server=shelf.told(server))}
+        else:
+            told = dict(migration.told(server))
+        return {node: self._completed(server, node, want) for node, want in told.items()}
 
     def _completed(self, server: pb.Server, node: str, bare: pb.ServerWant) -> pb.ServerWant:
         want = copy_of(bare)
@@ -91,9 +98,11 @@ class Wants:
         want.server.spec.ClearField("admin_password")  # sealed: agents have no key for it
         want.server.ClearField("snapshot")
         want.server.ClearField("promised_ports")
+        want.server.ClearField("shelf")
         self._complete_snapshot(want, server, node)
         want.fenced = wants_it(server) and len(self._store.table(NODES)) > 1  # else there is nowhere to go
-        if want.server.spec.image.id:
+        comes_whole = server.whole_disk and want.transfer.role in _COMES
+        if want.server.spec.image.id and not comes_whole:
             want.image.CopyFrom(self._images.find(want.server))
         if want.transfer.role:
             self._complete_transfer(want.transfer, server, node)
@@ -104,7 +113,7 @@ class Wants:
         snapshot = server.snapshot
         if want.server.meta.HasField("delete_time") or want.transfer.role or node != snapshot.node:
             return
-        if snapshot.phase not in (pb.Snapshot.PHASE_COPYING, pb.Snapshot.PHASE_UPLOADING):
+        if not (is_being_made(server) and shelf.may_copy(server)):
             return
         want.snapshot.image_id = snapshot.image_id
         if snapshot.upload_id:
@@ -127,7 +136,7 @@ class Wants:
             transfer.node = move.target
             if other is not None:
                 transfer.address = inventory(other).migration_address
-        elif transfer.role in (pb.Transfer.ROLE_RECEIVE, pb.Transfer.ROLE_FETCH):
+        elif transfer.role in _COMES:
             claims = {"server": server.meta.id, "may": "fetch", "migration": move.migration_id}
             transfer.ticket = self._signer.sign(claims)
             if other is not None:

@@ -80,6 +80,8 @@ def _wait(sight: Sight) -> str:
         return f"it is being removed; {held}{_why(sight)}"
     if move := _move(record):
         return move
+    if not node and stands(record) == "SHELVED_OFFLOADED":
+        return ""
     if not node:
         return "it is not placed yet" if sight.collection.want is not None and _acts_by_loop(sight) else ""
     if sight.collection.status is None:

@@ -10,6 +10,7 @@ _LIVE, _COLD = "live migration", "cold migration"
 _WAYS = {"ACTIVE": _LIVE, "PAUSED": _LIVE, "SHUTOFF": _COLD}
 _STAY = {
     "SUSPENDED": "it is SUSPENDED, and its memory is saved here: resume or stop it",
+    "SHELVED": "its disks are kept here: offload or unshelve it",
     "VERIFY_RESIZE": "it waits here for its owner to confirm or revert its resize",
 }
 

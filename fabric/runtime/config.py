@@ -139,6 +139,9 @@ class Compute:
         "How long highly available servers may run on a node that is cut off; less than evacuate_after_s.",
     )
     resize_on_same_node: bool = opt(True, "Whether a resize may stay on its node when no other one fits.")
+    shelved_offload_s: float = opt(
+        0.0, "How long the node of a shelved server keeps its disks; negative: until it is told to let go."
+    )
     resize_confirm_s: float = opt(0.0, "After how long a resize is taken as confirmed; 0: never.")
     migration_listen: str = opt(
         "",

@@ -4,7 +4,15 @@ from typing import Any
 
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
-from gateway.compute import body, floating_ips, server_image, server_move, server_rebuild, servers
+from gateway.compute import (
+    body,
+    floating_ips,
+    server_image,
+    server_move,
+    server_rebuild,
+    server_shelf,
+    servers,
+)
 from gateway.compute.acting import Act, Known, plain, run
 from gateway.compute.body import refuse
 from gateway.compute.reading import only_admins
@@ -132,6 +140,7 @@ ACTIONS: dict[str, Known] = {
     **server_move.ACTIONS,
     **server_rebuild.ACTIONS,
     **server_image.ACTIONS,
+    **server_shelf.ACTIONS,
     # Known, and not offered yet.
     "changePassword": (
         _nothing("active"),
@@ -145,8 +154,6 @@ ACTIONS: dict[str, Known] = {
     "os-getVNCConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "rescue": (_nothing("active", "stopped", "error"), body.anything, "", ""),
     "restore": (_nothing("soft-delete"), body.null, "", ""),
-    "shelve": (_nothing("active", "stopped", "paused", "suspended"), body.null, "", ""),
-    "shelveOffload": (_nothing("shelved"), body.null, "", ""),
     "trigger_crash_dump": (
         _nothing("active", "paused", "rescued", "resized", "error"),
         body.null,
@@ -154,7 +161,6 @@ ACTIONS: dict[str, Known] = {
         "",
     ),
     "unrescue": (_nothing("rescued"), body.null, "", ""),
-    "unshelve": (_nothing("shelved", "shelved_offloaded"), body.anything, "", ""),
 }
 
 

@@ -14,7 +14,7 @@ from gateway.core.http import Request, Response
 from gateway.core.route import Route
 
 _TIME = Timestamp("nova")
-_SNAPSHOTS = ("createImage", "createBackup")  # they are over when their record says so
+_SNAPSHOTS = ("createImage", "createBackup", "shelve")  # they are over when their record says so
 _EVENTS = {"create": "compute__do_build_and_run_instance", "delete": "compute_terminate_instance"}
 
 
@@ -84,6 +84,8 @@ async def _event(request: Request, action: pb.InstanceAction, is_admin: bool) ->
             raise
         server = None
     done = server is None or server.status.observed_generation >= action.generation
+    if server is not None and server.view.vm_state == "shelved_offloaded":  # the reports of its node are gone
+        done = not server.view.task_state or server.shelf.request_id != action.meta.request_id
     if action.action in _SNAPSHOTS:
         done = server is None or server.snapshot.request_id != action.meta.request_id
         result = "Error" if action.message else "Success"

@@ -30,7 +30,7 @@ _LATER = {
     "user_id": "spec.user_id",
     "config_drive": "spec.config_drive",
     "created_at": "meta.create_time",
-    "launched_at": "status.launch_time",
+    "launched_at": "view.launch_time",
 }
 _ADMIN = {
     "host": "node",

@@ -89,7 +89,7 @@ def _instance_name(server: pb.Server, request: Request) -> JsonValue:
 
 
 def _root_device(server: pb.Server, request: Request) -> JsonValue:
-    return "/dev/vda" if server.node else None
+    return "/dev/vda" if server.view.HasField("launch_time") or server.node else None
 
 
 def _attribute(name: str, path: str, **more: object) -> Field:
@@ -128,7 +128,7 @@ SERVERS = Table(
             compute=lambda server, _: "True" if server.spec.config_drive else "",
         ),
         Field("key_name", "spec.key_name", codec=_NULLABLE, detail_only=True),
-        Field("OS-SRV-USG:launched_at", "status.launch_time", codec=Timestamp("nova"), detail_only=True),
+        Field("OS-SRV-USG:launched_at", "view.launch_time", codec=Timestamp("nova"), detail_only=True),
         Field("OS-SRV-USG:terminated_at", const=None, detail_only=True),
         Field("os-extended-volumes:volumes_attached", const=[], detail_only=True),
         Field("OS-EXT-STS:task_state", "view.task_state", codec=_NULLABLE, detail_only=True),

@@ -41,8 +41,8 @@ def _plain(time: datetime) -> str:
 
 def _entry(server: pb.Server, start: datetime, stop: datetime) -> dict[str, JsonValue]:
     made = server.meta.create_time.ToDatetime(UTC)
-    if server.status.HasField("launch_time"):
-        made = server.status.launch_time.ToDatetime(UTC)
+    if server.view.HasField("launch_time"):
+        made = server.view.launch_time.ToDatetime(UTC)
     flavor = server.spec.flavor
     seconds = max(0.0, (min(stop, datetime.now(UTC)) - max(start, made)).total_seconds())
     return {
