@@ -23,7 +23,7 @@ from tests.system.faults.storm import SEED, complaints, within_target
 from tests.system.faults.tenant import Churn, Servers, Tenant
 
 ROUNDS = size("FABRIC_REAL_FAULT_ROUNDS", 8, 200)
-VICTIMS = ("gateway", "controller", "agent", "libvirtd", "dnsmasq", "etcd")
+VICTIMS = ("gateway", "controller", "agent", "libvirtd", "virtlogd", "dnsmasq", "etcd")
 CLEAN_S = 60.0
 
 
