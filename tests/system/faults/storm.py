@@ -36,6 +36,8 @@ def weathered(cloud: ProcessCloud, workers: Sequence[Churn], seed: int, rounds: 
         storm(cloud, random.Random(seed), rounds)
     finally:
         for worker in workers:
+            worker.stop()
+        for worker in workers:
             worker.end()
 
 

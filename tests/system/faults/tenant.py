@@ -160,9 +160,13 @@ class Churn:
         finally:
             self._http.close()
 
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stop_now.set()
+
     def end(self) -> None:
         """Stop after what is under way."""
-        self._stop_now.set()
+        self.stop()
         self._thread.join()
 
     def _step(self) -> None:
