@@ -324,7 +324,16 @@ class Servers(Resource[pb.Server]):
             changed.promised_ports.extend(left)
             changed.spec.networks.append(request)
 
-        return await self._change(server, "attach_interface", caller, add)
+        try:
+            return await self._change(server, "attach_interface", caller, add)
+        except (NotFound, StaleRevision):  # the server went meanwhile, or its promise was broken
+            if request.owned:
+                await self._client.call(
+                    port_pb2_grpc.PortServiceStub,
+                    "DeletePort",
+                    port_pb2.DeletePortRequest(id=request.port_id),
+                )
+            raise
 
     async def _make_port(
         self, server: pb.Server, port_id: str, asked: pb.ActOnServerRequest.AttachPort, caller: Caller
