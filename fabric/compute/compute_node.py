@@ -1,7 +1,10 @@
 """The methods of ComputeNodeRegistryService: what nodes there are, and whether they take servers."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from fabric.compute.aggregate import zone
 from fabric.compute.collection import AGGREGATES
@@ -41,7 +44,12 @@ class ComputeNodes(Resource[pb.ComputeNode]):
         """With what is alive and taken now."""
         told = copy_of(message)
         name = message.meta.name
-        told.alive = life(self.store, name) is not None and not message.spec.forced_down
+        lives_on = life(self.store, name) is not None
+        told.alive = lives_on and not message.spec.forced_down
+        if lives_on:  # its lease holds, so that it has been renewed just now
+            told.heartbeat_time.FromDatetime(datetime.now(UTC))
+        else:
+            told.heartbeat_time.CopyFrom(message.end_time)
         used = allocated(self.store, name)
         told.vcpus_used = used.get("compute.vcpus", 0)
         told.ram_mib_used = used.get("compute.ram_mib", 0)
@@ -89,10 +97,11 @@ class ComputeNodes(Resource[pb.ComputeNode]):
 
     async def ListLeaders(self, request: pb.ListLeadersRequest, caller: Caller) -> pb.ListLeadersResponse:
         self.policy.enforce(caller, f"{_API}:os-services:list", {})
-        table = self.store.cache.table(f"{ROOT}/leaders")
+        table, now = self.store.cache.table(f"{ROOT}/leaders"), Timestamp()
+        now.FromDatetime(datetime.now(UTC))  # who leads has a lease that holds
         return pb.ListLeadersResponse(
             leaders=[
-                pb.Leader(loop=name, host=_leader(table.get(name)).rpartition(".")[0])
+                pb.Leader(loop=name, host=_leader(table.get(name)).rpartition(".")[0], heartbeat_time=now)
                 for name in sorted(table.ids())
                 if name.startswith("compute-")
             ]

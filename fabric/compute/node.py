@@ -19,7 +19,7 @@ NODES = Collection(
     message=compute_node_pb2.ComputeNode,
     singular="compute node",
     claims=lambda node: [("name", node.meta.name)],
-    output_only=("alive", "vcpus_used", "ram_mib_used", "disk_gb_used", "servers"),
+    output_only=("alive", "heartbeat_time", "vcpus_used", "ram_mib_used", "disk_gb_used", "servers"),
 )
 
 

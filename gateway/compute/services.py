@@ -46,7 +46,7 @@ def shown(request: Request, node: pb.ComputeNode) -> dict[str, JsonValue]:
         "zone": node.availability_zone,
         "status": "disabled" if node.spec.disabled else "enabled",
         "state": "up" if node.alive else "down",
-        "updated_at": TIME.to_json(node.meta.update_time),
+        "updated_at": TIME.to_json(node.heartbeat_time),
         "disabled_reason": node.spec.disabled_reason or None,
     }
     if version >= (2, 11):
@@ -54,8 +54,8 @@ def shown(request: Request, node: pb.ComputeNode) -> dict[str, JsonValue]:
     return found
 
 
-def _controller(request: Request, binary: str, host: str) -> dict[str, JsonValue]:
-    version = request.microversion
+def _controller(request: Request, binary: str, leader: pb.Leader) -> dict[str, JsonValue]:
+    version, host = request.microversion, leader.host
     id_ = str(uuid.uuid5(_SPACE, f"{binary}.{host}"))
     found: dict[str, JsonValue] = {
         "binary": binary,
@@ -64,7 +64,7 @@ def _controller(request: Request, binary: str, host: str) -> dict[str, JsonValue
         "zone": "internal",
         "status": "enabled",
         "state": "up",
-        "updated_at": None,
+        "updated_at": TIME.to_json(leader.heartbeat_time),
         "disabled_reason": None,
     }
     if version >= (2, 11):
@@ -75,7 +75,7 @@ def _controller(request: Request, binary: str, host: str) -> dict[str, JsonValue
 async def controllers(request: Request) -> list[dict[str, JsonValue]]:
     """The services of the controllers that lead."""
     return [
-        _controller(request, binary, leader.host)
+        _controller(request, binary, leader)
         for leader in await leaders(request)
         for binary in _LOOPS.get(leader.loop, ())
     ]

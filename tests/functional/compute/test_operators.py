@@ -17,14 +17,18 @@ def quota(admin: Compute, project: str, **limits: int) -> Iterator[None]:
 
 
 def test_a_dead_node_is_down_within_5_seconds(cloud: ProcessCloud, admin: Compute, demo: Compute) -> None:
-    def state() -> str:
+    def state(at: str = "state") -> str:
         services = admin.call("GET", "/os-services?binary=nova-compute")["services"]
-        return str(services[0]["state"])
+        return str(services[0][at])
 
     assert state() == "up"
+    seen = state("updated_at")
+    wait_for(lambda: state("updated_at") > seen, 5, "a younger life sign")
     cloud.kill("agent")
     try:
         wait_for(lambda: state() == "down", 5, "the node to be down")
+        wait_for(lambda: state("updated_at") != "None", 5, "its end to be noted")
+        assert seen < state("updated_at") == state("updated_at")
     finally:
         cloud.start_process("agent")
     wait_for(lambda: state() == "up", 20, "the node to be up")

@@ -1,5 +1,6 @@
 """Agents in their roles, and which of them serve a network."""
 
+import asyncio
 from typing import Any
 
 from fabric.network.collection import AGENTS, NETWORKS
@@ -33,6 +34,9 @@ async def test_a_node_has_an_agent_for_each_role(cloud: Cloud) -> None:
     await cloud.refused(404, "AgentNotFound", "GET", "/agents/nobody", token=ADMIN)
     await cloud.refused(404, "AgentNotFound", "GET", f"/agents/{dhcp['id']}")
     await cloud.refused(409, "AgentInUse", "DELETE", f"/agents/{dhcp['id']}", token=ADMIN)
+    async with asyncio.timeout(10):
+        while (await agents(cloud))[0]["heartbeat_timestamp"] == found[0]["heartbeat_timestamp"]:
+            await asyncio.sleep(0.1)
     await end(cloud, "n1")
     await cloud.delete("agent", dhcp["id"], token=ADMIN)
     assert await agents(cloud) == []
