@@ -219,7 +219,7 @@ class NetworkAgent:
                 self._loops["routers"].wake(router_id)
         await self._serve(network_id)
         for service in self._services:
-            if want.HasField("dhcp_port"):
+            if isinstance(service, MetadataServer) or want.HasField("dhcp_port"):
                 await service.ensure(network_id)
             else:
                 await service.remove(network_id)

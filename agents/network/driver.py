@@ -44,7 +44,7 @@ class SwitchDriver(Protocol):
         """Compare with the kernel where frames to neighbors go, and repair."""
 
     async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
-        """Make the bridge; with a dhcp_port also the namespace that carries its MAC and addresses.
+        """Make the bridge, and the namespace with the addresses of the DHCP port, if any, and of metadata.
 
         With peers also the way to them, and the way out of networks that have one. Raises FailedPrecondition:
         the node has no such way.

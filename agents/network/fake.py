@@ -58,9 +58,8 @@ class FakeSwitch:
         found = []
         for network_id, want in self._networks.items():
             found.append(Holding("bridge", name.bridge(network_id), "network", network_id))
-            if want.HasField("dhcp_port"):
-                found.append(Holding("link", name.link(network_id), "network", network_id))
-                found.append(Holding("namespace", name.namespace(network_id), "network", network_id))
+            found.append(Holding("link", name.link(network_id), "network", network_id))
+            found.append(Holding("namespace", name.namespace(network_id), "network", network_id))
             if want.peers:
                 found.append(Holding("tunnel", name.tunnel(network_id), "network", network_id))
         found += [Holding("tap", name.tap(port_id), "port", port_id) for port_id in self._ports]

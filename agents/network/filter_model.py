@@ -29,6 +29,9 @@ _SETS = {
     (FRAMES, "plain"): _LINK_NAMES,  # ports without port security, links to namespaces
     (FRAMES, "link"): _LINK_NAMES,
     (FRAMES, "link_mac"): SetType("type ether_addr;"),
+    (FRAMES, "metadata"): SetType(
+        "type ifname : ether_addr;", is_map=True, quoted=True
+    ),  # who answers a port
     (FRAMES, "mac"): SetType("type mark . ether_addr;"),
     (FRAMES, "address4"): SetType("type mark . ether_addr . ipv4_addr;"),
     (FRAMES, "prefix4"): SetType("type mark . ether_addr . ipv4_addr; flags interval;"),
@@ -64,6 +67,8 @@ _CHAINS = {
         "type filter hook prerouting priority -300; policy accept;",
         (
             "iifname != @link ether saddr @link_mac drop",  # each node has its own there
+            # by its default route or not, the metadata service is here
+            f"ip daddr {name.METADATA_V4} tcp dport 80 ether daddr set iifname map @metadata",
             "iifname @plain meta mark set 0 accept",
             "meta mark set iifname map @port goto from_port",
         ),
@@ -253,8 +258,7 @@ class FilterModel:
         elements[FLOWS, "zone"][bridge] = str(self.zones.number(bridge))
         elements[FRAMES, "plain"][link] = ""
         elements[FRAMES, "link"][link] = ""
-        if want.HasField("dhcp_port"):
-            elements[FRAMES, "link_mac"][want.dhcp_port.spec.mac_address] = ""
+        elements[FRAMES, "link_mac"][name.link_mac(want)] = ""
         if segment.has_outlet(want, self._physical):
             elements[FRAMES, "link"][name.uplink(network_id)] = ""
             elements[FRAMES, "link_mac"][name.outlet_mac(network_id)] = ""
@@ -266,6 +270,9 @@ class FilterModel:
         combinations: dict[tuple[str, tuple[str, ...]], str],
     ) -> None:
         tap = name.tap(port.meta.id)
+        on = self.networks.get(port.spec.network_id)
+        if on is not None:
+            elements[FRAMES, "metadata"][tap] = name.link_mac(on)
         if not port.spec.port_security_enabled:
             elements[FRAMES, "plain"][tap] = ""
             return
@@ -393,6 +400,8 @@ def unknown(have: Ruleset, want: Wanted, known_taps: Iterable[str]) -> Ruleset:
                 left = {element: "" for element in left if element not in known}
         elif key[1] == "port":
             left = {tap: mark for tap, mark in elements.items() if mark in marks}
+        elif key[1] == "metadata":
+            left = {tap: mac for tap, mac in elements.items() if tap not in known}
         else:
             left = {element: value for element, value in elements.items() if element.split(" . ")[0] in marks}
         if left or (key not in _SETS and key not in want.sets):

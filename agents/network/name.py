@@ -3,6 +3,8 @@
 The kernel allows 15 characters; an interface's alias holds the whole id.
 """
 
+from fabric.network.v1 import network_pb2
+
 BRIDGE, LINK, TUNNEL, TAP, NAMESPACE = "fb", "fd", "fv", "tap", "fabric-"
 ROUTER_LINK, ROUTER_PORT, ROUTER_NAMESPACE = "fr", "rp", "fabric-router-"
 OUTLET, UPLINK, SHAPER, TRUNK_LINK = "fo", "fu", "fq", "ft"
@@ -41,6 +43,12 @@ def outlet_mac(network_id: str) -> str:
     """The MAC of a network's gateway where nodes are it: each node's own ports see the same."""
     octets = bytes.fromhex(network_id.replace("-", "")[:8])
     return "0e:fa:" + octets.hex(":")
+
+
+def link_mac(want: network_pb2.NetworkWant) -> str:
+    """The MAC of the namespace: the DHCP port's or, without DHCP, one that is the same on each node."""
+    octets = bytes.fromhex(want.network.meta.id.replace("-", "")[:8])
+    return want.dhcp_port.spec.mac_address or "0e:fb:" + octets.hex(":")
 
 
 def tap(port_id: str) -> str:

@@ -19,6 +19,7 @@ from agents.network.links import write_once
 from agents.network.mtu import mtu_of
 from fabric.network.v1 import network_pb2
 
+_OURS = 250  # the protocol number of routes that we made
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 
@@ -44,13 +45,22 @@ def addresses(want: network_pb2.NetworkWant) -> list[str]:
 def gateway(want: network_pb2.NetworkWant) -> str | None:
     """The IPv4 router of the network, by which the DNS forwarder reaches name servers.
 
-    None: there is none.
+    None: there is none, or nobody to forward for.
     """
     own = {fixed.ip_address for fixed in want.dhcp_port.spec.fixed_ips}
+    if not own:
+        return None
     for subnet in want.subnets:
         if subnet.spec.ip_version == 4 and subnet.spec.gateway_ip and subnet.spec.gateway_ip not in own:
             return subnet.spec.gateway_ip
     return None
+
+
+def on_link(want: network_pb2.NetworkWant) -> set[str]:
+    """The IPv4 subnets without an address of ours: who is on them is answered by the metadata address."""
+    own = {fixed.subnet_id for fixed in want.dhcp_port.spec.fixed_ips}
+    subnets = (s.spec for s in want.subnets if s.spec.ip_version == 4 and s.meta.id not in own)
+    return {str(ipaddress.ip_network(spec.cidr)) for spec in subnets}
 
 
 def configure(want: network_pb2.NetworkWant) -> None:
@@ -63,8 +73,8 @@ def configure(want: network_pb2.NetworkWant) -> None:
         if not loopback.up:
             writer.ip.link("set", index=loopback.index, state="up")
         changes: dict[str, Any] = {}
-        if link.mac != want.dhcp_port.spec.mac_address:
-            changes["address"] = want.dhcp_port.spec.mac_address
+        if link.mac != name.link_mac(want):
+            changes["address"] = name.link_mac(want)
         if link.mtu != mtu_of(want.network):
             changes["mtu"] = mtu_of(want.network)
         if not link.up:
@@ -73,6 +83,7 @@ def configure(want: network_pb2.NetworkWant) -> None:
         if changes:
             writer.ip.link("set", index=link.index, **changes)
         settle_addresses(writer, link.index, set(addresses(want)))
+        _settle_on_link(writer, link.index, on_link(want))
         _settle_gateway(writer, link.index, gateway(want))
 
 
@@ -93,13 +104,22 @@ def _parts(address: str) -> dict[str, Any]:
     return {"address": str(interface.ip), "prefixlen": interface.network.prefixlen, "family": family}
 
 
+def _settle_on_link(writer: rtnl.Writer, index: int, wanted: set[str]) -> None:
+    found = {route.destination for route in rtnl.routes(socket.AF_INET, _OURS)}
+    facts: dict[str, Any] = {"oif": index, "proto": _OURS, "scope": "link"}
+    for destination in found - wanted:
+        writer.ip.route("del", dst=destination, **facts)
+    for destination in wanted - found:
+        writer.ip.route("replace", dst=destination, prefsrc=name.METADATA_V4, **facts)
+
+
 def _settle_gateway(writer: rtnl.Writer, index: int, wanted: str | None) -> None:
     routes = rtnl.routes(socket.AF_INET)
-    found = next((route.gateway for route in routes if route.destination == "default"), None)
+    found = next((gateway for r in routes if r.destination == "default" for gateway, _ in r.hops), None)
     if found == wanted:
         return
     if wanted is None:
-        writer.ip.route("del", dst="default", oif=index)
+        writer.ip.route("del", dst="default", oif=index, family=socket.AF_INET)
         return
     try:
         writer.ip.route("replace", dst="default", gateway=wanted, oif=index)

@@ -56,10 +56,7 @@ class NetlinkSwitch:
 
     async def ensure_network(self, want: network_pb2.NetworkWant) -> None:
         await self._links.do(self._ensure_bridge, want)
-        if want.HasField("dhcp_port"):
-            await self._links.do(self._ensure_namespace, want)
-        else:
-            await self._links.do(self._remove_namespace, want.network.meta.id)
+        await self._links.do(self._ensure_namespace, want)
         await self._tunnels.ensure_network(want)
         await self._links.do(self._uplinks.ensure, want)
 
@@ -106,7 +103,7 @@ class NetlinkSwitch:
         (self._names_dir / namespace).touch()
         netns.create(namespace)
         if links.index(device) is None:
-            self._links.add_veth(device, namespace, name.INNER, want.dhcp_port.spec.mac_address)
+            self._links.add_veth(device, namespace, name.INNER, name.link_mac(want))
         links.hide(device)
         self._links.settle(
             device, mtu=mtu, up=True, alias=name.mark("network", network_id), master=name.bridge(network_id)

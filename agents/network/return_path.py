@@ -37,9 +37,10 @@ def settle(
         if rule.table != rtnl.MAIN:
             _drop_default(writer, rule.table)
     for path in paths:
-        route = rtnl.Route("default", path.nexthop, devices[path.device])
+        route = rtnl.Route("default", frozenset({(path.nexthop, devices[path.device])}))
         if route not in rtnl.routes(socket.AF_INET, protocol, path.mark):
-            facts = {"gateway": route.gateway, "oif": route.interface, "flags": ["onlink"], "proto": protocol}
+            hop = {"gateway": path.nexthop, "oif": devices[path.device], "flags": ["onlink"]}
+            facts = {**hop, "proto": protocol}
             writer.ip.route("replace", dst="default", table=path.mark, family=socket.AF_INET, **facts)
     for rule in wanted - found:
         writer.ip.rule("add", **_facts(rule))

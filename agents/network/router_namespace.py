@@ -7,6 +7,7 @@ again breaks no flow.
 import contextlib
 import ipaddress
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ _FORWARDING = (
     ("ipv6/conf/all/forwarding", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/fib_multipath_hash_policy", "1"),  # by ports, too
+    ("ipv4/fib_multipath_use_neigh", "1"),  # not by a gateway that answers no more
+    ("ipv6/fib_multipath_hash_policy", "1"),
 )
 _OF_A_LEG = (
     ("ipv4/conf/{}/rp_filter", "0"),
@@ -170,22 +174,32 @@ def _settle_routes(writer: rtnl.Writer, family: int, routes: list[Route], device
     """Routes whose next hop is on no link are left out, as the kernel would refuse them."""
     version = 4 if family == socket.AF_INET else 6
     wanted = {
-        _destination(route.destination): (route.nexthop, devices.get(route.device))
+        _destination(route.destination): [(hop.nexthop, devices.get(hop.device)) for hop in route.hops]
         for route in routes
         if ipaddress.ip_network(route.destination, strict=False).version == version
     }
-    found = {route.destination: (route.gateway, route.interface) for route in rtnl.routes(family, _OURS)}
+    found = {route.destination: route.hops for route in rtnl.routes(family, _OURS)}
     for destination in found.keys() - wanted.keys():
         writer.ip.route("del", dst=destination, proto=_OURS, family=family)
-    for destination, (nexthop, index) in wanted.items():
-        have = found.get(destination)
-        if have is not None and have[0] == nexthop and index in (None, have[1]):
+    for destination, hops in wanted.items():
+        if _is_there(found.get(destination, frozenset()), hops):
             continue
-        facts = {} if index is None else {"oif": index, "flags": ["onlink"]}
+        steps = [
+            {"gateway": nexthop} | ({} if index is None else {"oif": index, "flags": ["onlink"]})
+            for nexthop, index in hops
+        ]
+        facts = steps[0] if len(steps) == 1 else {"multipath": steps}
         try:
-            writer.ip.route("replace", dst=destination, gateway=nexthop, proto=_OURS, family=family, **facts)
+            writer.ip.route("replace", dst=destination, proto=_OURS, family=family, **facts)
         except NetlinkError as error:
-            log.warning("a route is not possible", destination=destination, nexthop=nexthop, cause=str(error))
+            log.warning("a route is not possible", destination=destination, hops=steps, cause=str(error))
+
+
+def _is_there(found: Collection[tuple[str, int]], hops: list[tuple[str, int | None]]) -> bool:
+    """Whether a route is as it should be; a hop without a device is by whichever the kernel found."""
+    if any(index is None for _, index in hops):
+        return {nexthop for nexthop, _ in found} == {nexthop for nexthop, _ in hops}
+    return set(found) == set(hops)
 
 
 def _destination(text: str) -> str:

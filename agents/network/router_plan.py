@@ -80,12 +80,19 @@ class Leg:
 
 
 @dataclass(frozen=True)
-class Route:
+class Hop:
     """device is given for default routes only: their next hop may be outside of its addresses."""
 
-    destination: str
     nexthop: str
     device: str = ""
+
+
+@dataclass(frozen=True)
+class Route:
+    """With several hops, each flow takes one of them."""
+
+    destination: str
+    hops: tuple[Hop, ...]
 
 
 def legs(want: router_pb2.RouterWant) -> list[Leg]:
@@ -119,17 +126,19 @@ def _floating(want: router_pb2.RouterWant, port: router_pb2.RouterPort) -> Itera
 
 
 def routes(want: router_pb2.RouterWant) -> list[Route]:
-    """The way out by the first gateway, and the extra routes."""
-    found: dict[str, Route] = {}
+    """The way out by the first gateway, or by all, and the extra routes."""
+    ways: dict[str, list[Hop]] = {}
     for port in _gateways(want):
         for subnet in port.subnets:
             if subnet.spec.gateway_ip:
                 default = "0.0.0.0/0" if subnet.spec.ip_version == 4 else "::/0"
-                route = Route(default, subnet.spec.gateway_ip, name.router_port(port.port.meta.id))
-                found.setdefault(default, route)
+                hop = Hop(subnet.spec.gateway_ip, name.router_port(port.port.meta.id))
+                ways.setdefault(default, []).append(hop)
+    if not want.router.spec.enable_default_route_ecmp:
+        ways = {default: hops[:1] for default, hops in ways.items()}
     for extra in want.router.spec.routes:
-        found[extra.destination] = Route(extra.destination, extra.nexthop)
-    return list(found.values())
+        ways[extra.destination] = [Hop(extra.nexthop)]
+    return [Route(destination, tuple(hops)) for destination, hops in ways.items()]
 
 
 def return_paths(want: router_pb2.RouterWant) -> list[ReturnPath]:

@@ -23,7 +23,7 @@ _NO_STATISTICS = struct.pack("=I", 8)
 _UP = 0x1
 MAIN, _UNICAST = 254, 1
 _PRIORITY, _MARK, _SUPPRESSED = 6, 10, 14
-_DESTINATION, _INTERFACE, _GATEWAY = 1, 4, 5
+_DESTINATION, _INTERFACE, _GATEWAY, _MULTIPATH = 1, 4, 5, 9
 
 
 class Writer:
@@ -72,11 +72,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """destination: with prefix length, or default; gateway: empty if there is none."""
+    """destination: with prefix length, or default; hops: gateway (empty: there is none) and interface."""
 
     destination: str
-    gateway: str
-    interface: int
+    hops: frozenset[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ def routes(family: int, protocol: int | None = None, table: int = MAIN) -> Itera
             continue
         found = nlmsg.attributes(payload, 12)
         destination = f"{_text(found[_DESTINATION])}/{length}" if _DESTINATION in found else "default"
-        yield Route(destination, _text(found.get(_GATEWAY, b"")), _number(found, _INTERFACE))
+        yield Route(destination, frozenset(_hops(found)))
 
 
 def rules(family: int) -> list[Rule]:
@@ -137,6 +136,17 @@ def rules(family: int) -> list[Rule]:
         suppressed = parts.get(_SUPPRESSED, b"\xff" * 4) == bytes(4)
         found.append(Rule(_number(parts, _PRIORITY), _number(parts, _MARK), payload[4], suppressed))
     return found
+
+
+def _hops(parts: dict[int, bytes]) -> Iterator[tuple[str, int]]:
+    """Of a route: its one, or those that it is shared among."""
+    rest = parts.get(_MULTIPATH, b"")
+    if not rest:
+        yield _text(parts.get(_GATEWAY, b"")), _number(parts, _INTERFACE)
+    while rest:
+        length, index = struct.unpack_from("=H2xi", rest)
+        yield _text(nlmsg.attributes(rest[:length], 8).get(_GATEWAY, b"")), index
+        rest = rest[(length + 3) & ~3 :]
 
 
 def _number(parts: dict[int, bytes], kind: int) -> int:

@@ -165,6 +165,7 @@ RULES = Collection(
         "group": lambda rule: (rule.spec.security_group_id,),
         "remote": lambda rule: (remote_of(rule),) if remote_of(rule) else (),
     },
+    output_only=("belongs_to_default_group",),
 )
 
 MEMBERS: Collection[security_group_pb2.GroupMemberBundle] = Collection(  # type: ignore[type-var]  # wants only
@@ -358,7 +359,7 @@ FLOATING_IPS = Collection(
         "router": lambda floating: (floating.spec.router_id,) if floating.spec.router_id else (),
         "qos_policy": lambda floating: (floating.spec.qos_policy_id,) if floating.spec.qos_policy_id else (),
     },
-    output_only=("status", "port", "port_forwardings"),
+    output_only=("status", "port", "port_forwardings", "qos_network_policy_id"),
 )
 
 PORT_FORWARDINGS = Collection(

@@ -8,6 +8,7 @@ from fabric.network import address
 from fabric.network.collection import (
     FLOATING_IPS,
     FLOATING_OWNER,
+    NETWORKS,
     PORT_FORWARDINGS,
     PORTS,
     ROUTERS,
@@ -77,6 +78,8 @@ class FloatingIps(NetworkResource[pb.FloatingIp]):
         port = self.store.find(PORTS, spec.port_id) if spec.port_id else None
         if port is not None:
             shown.port.CopyFrom(port)
+        network = self.store.find(NETWORKS, spec.floating_network_id)
+        shown.qos_network_policy_id = network.spec.qos_policy_id if network is not None else ""
         shown.port_forwardings.extend(self.store.table(PORT_FORWARDINGS).by("floating_ip", message.meta.id))
         return shown
 

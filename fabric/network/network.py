@@ -185,7 +185,7 @@ class Networks(SharedResource[pb.Network]):
         if new.spec.shared and not old.spec.shared:
             open_to_all(txn, self.object_type, new, SHARED)
         if old.spec.external and not new.spec.external:
-            self._check_internal(old)
+            self._make_internal(old, txn)
             withdraw_all(self.store, txn, old, EXTERNAL)
         if new.spec.external and not old.spec.external:
             open_to_all(txn, self.object_type, new, EXTERNAL)
@@ -235,8 +235,10 @@ class Networks(SharedResource[pb.Network]):
                 field="shared",
             ) from error
 
-    def _check_internal(self, old: pb.Network) -> None:
-        led_to = self.store.table(FLOATING_IPS).count("network", old.meta.id)
+    def _make_internal(self, old: pb.Network, txn: Transaction) -> None:
+        """Floating IPs that lead nowhere go along."""
+        floating_ips = self.store.table(FLOATING_IPS).by("network", old.meta.id)
+        led_to = any(floating.spec.router_id for floating in floating_ips)
         if led_to or self.store.table(PORTS).count("routed", old.meta.id):
             raise FailedPrecondition(
                 f"External network {old.meta.id} cannot be updated to be made non-external, since it has "
@@ -244,6 +246,11 @@ class Networks(SharedResource[pb.Network]):
                 reason="EXTERNAL_NETWORK_IN_USE",
                 field="router:external",
             )
+        for floating in floating_ips:
+            txn.remove(FLOATING_IPS, floating)
+            port = self.store.find(PORTS, floating.spec.floating_port_id)
+            if port is not None:
+                txn.remove(PORTS, port)
 
     async def delete(self, id_: str, caller: Caller) -> pb.Network:
         return await self.remove(id_, caller, NetworkRemoval())

@@ -469,9 +469,10 @@ def _must_serve(caller: Caller) -> None:
 
 def address_or_network(value: str) -> str:
     """An address, or a network in CIDR notation, in its usual form. Raises InvalidArgument."""
-    if "/" in value:
-        return str(address.network(value, "allowed_address_pairs"))
-    return str(address.address(value, "allowed_address_pairs"))
+    found = address.network(value, "allowed_address_pairs")
+    if found.is_multicast:
+        raise address.invalid(f"'{value}' is a multicast address", "allowed_address_pairs")
+    return str(found if "/" in value else found.network_address)
 
 
 def _was_chosen(error: AlreadyExists, asked: Sequence[pb.Port]) -> bool:

@@ -27,7 +27,7 @@ from fabric.runtime.store import Store
 
 Change = pb.ChangeRouterPartsRequest
 _GATEWAYS = "spec.external_gateways"
-_KINDS = ("spec.distributed", "spec.ha")  # an administrator's to say
+_KINDS = ("spec.distributed", "spec.ha", "spec.enable_default_route_ecmp")  # an administrator's to say
 
 
 class Routers(NetworkResource[pb.Router]):

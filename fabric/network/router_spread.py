@@ -26,7 +26,7 @@ from fabric.network.port_forwarding import with_address
 from fabric.network.qos_policy import want_of
 from fabric.network.record import plain
 from fabric.network.router_link import ports_of, subnets_of
-from fabric.network.v1 import port_pb2, router_pb2
+from fabric.network.v1 import floating_ip_pb2, port_pb2, router_pb2
 from fabric.runtime.panel import steady_since
 from fabric.runtime.reconcile import Loop
 from fabric.runtime.store import Collection, Store
@@ -154,7 +154,10 @@ class RouterSpread:
     def _policy_changed(self, policy_id: str) -> None:
         table = self._store.table
         routers = {router.meta.id for router in table(ROUTERS).by("qos_policy", policy_id)}
-        routers |= {floating.spec.router_id for floating in table(FLOATING_IPS).by("qos_policy", policy_id)}
+        floating_ips = list(table(FLOATING_IPS).by("qos_policy", policy_id))
+        for network in table(NETWORKS).by("qos_policy", policy_id):
+            floating_ips += table(FLOATING_IPS).by("network", network.meta.id)
+        routers |= {floating.spec.router_id for floating in floating_ips}
         for router_id in routers - {""}:
             self.loop.wake(router_id)
 
@@ -184,7 +187,10 @@ def wanted(store: Store, router: router_pb2.Router) -> router_pb2.RouterWant:
         )
     want.floating_ips.extend(
         sorted(
-            (plain(floating) for floating in store.table(FLOATING_IPS).by("router", router.meta.id)),
+            (
+                _limited(store, floating)
+                for floating in store.table(FLOATING_IPS).by("router", router.meta.id)
+            ),
             key=lambda floating: floating.meta.id,
         )
     )
@@ -196,6 +202,15 @@ def wanted(store: Store, router: router_pb2.Router) -> router_pb2.RouterWant:
     named |= {floating.spec.qos_policy_id for floating in want.floating_ips}
     want.qos_policies.extend(filter(None, (want_of(store, policy_id) for policy_id in sorted(named))))
     return want
+
+
+def _limited(store: Store, floating: floating_ip_pb2.FloatingIp) -> floating_ip_pb2.FloatingIp:
+    """With the policy that it goes by: its own, else that of its network."""
+    told = plain(floating)
+    network = store.find(NETWORKS, floating.spec.floating_network_id)
+    if network is not None:
+        told.spec.qos_policy_id = told.spec.qos_policy_id or network.spec.qos_policy_id
+    return told
 
 
 def _of_port(port: port_pb2.Port) -> str:

@@ -70,7 +70,9 @@ class SecurityGroups(SharedResource[pb.SecurityGroup]):
 
     def present(self, caller: Caller, message: pb.SecurityGroup) -> pb.SecurityGroup:
         shown = super().present(caller, message)
-        shown.rules.extend(self.store.table(RULES).by("group", message.meta.id))
+        for rule in self.store.table(RULES).by("group", message.meta.id):
+            shown.rules.append(rule)
+            shown.rules[-1].belongs_to_default_group = message.spec.is_default
         return shown
 
     async def make_all(
@@ -175,6 +177,20 @@ class SecurityGroupRules(NetworkResource[pb.SecurityGroupRule]):
         for group in self.store.table(SECURITY_GROUPS).by("project", caller.project_id):
             found.update((r.meta.id, r) for r in table.by("group", group.meta.id))
         return list(found.values())
+
+    def candidates(self, caller: Caller, asked: Query) -> list[pb.SecurityGroupRule]:
+        found = super().candidates(caller, asked)
+        if any(part.path == "belongs_to_default_group" for part in asked.filters):
+            return [self.present(caller, rule) for rule in found]
+        return found
+
+    def present(self, caller: Caller, message: pb.SecurityGroupRule) -> pb.SecurityGroupRule:
+        group = self.store.find(SECURITY_GROUPS, message.spec.security_group_id)
+        if group is None or not group.spec.is_default:
+            return message
+        shown = copy_of(message)
+        shown.belongs_to_default_group = True
+        return shown
 
     async def make_all(
         self, asked: Sequence[Asked[pb.SecurityGroupRule]], caller: Caller

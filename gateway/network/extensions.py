@@ -9,6 +9,11 @@ from gateway.core.route import Route
 from gateway.network.resource import PREFIX
 
 _EXTENSIONS = {  # alias: name, description, updated
+    "aap-reject-multicast": (
+        "Allowed address pairs reject multicast",
+        "Pairs with multicast addresses are refused",
+        "2026-04-01T00:00:00-00:00",
+    ),
     "address-group": (
         "Address group",
         "Support address group",
@@ -56,6 +61,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Neutron L3 Configurable external gateway mode",
         "Extension of the router abstraction for specifying whether SNAT should occur on the external gateway",
         "2013-03-28T10:00:00-00:00",
+    ),
+    "enable-default-route-ecmp": (
+        "Enable Default Route ECMP",
+        "Enables configurable ECMP behavior for default routes",
+        "2023-02-27T00:00:00-00:00",
     ),
     "expose-port-forwarding-in-fip": (
         "Expose Floating IP port forwardings",
@@ -113,6 +123,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Add support to port ranges",
         "2020-07-01T10:00:00-00:00",
     ),
+    "floatingip-autodelete-internal": (
+        "Autodelete floating IPs of internal networks",
+        "Those that lead nowhere go when their network is no longer external",
+        "2019-01-24T00:00:00-00:00",
+    ),
     "floatingip-pools": (
         "Floating IP Pools Extension",
         "Provides a floating IP pools API.",
@@ -132,6 +147,16 @@ _EXTENSIONS = {  # alias: name, description, updated
         "HA Router extension",
         "Adds HA capability to routers.",
         "2014-04-26T00:00:00-00:00",
+    ),
+    "ip_allocation": (
+        "IP Allocation",
+        "Says when a port gets its addresses",
+        "2016-06-10T23:00:00-00:00",
+    ),
+    "l2_adjacency": (
+        "L2 Adjacency",
+        "Says whether the ports of a network reach each other without a router",
+        "2016-04-12T16:00:00-00:00",
     ),
     "l3-flavors": ("Router Flavor Extension", "Flavor support for routers.", "2016-05-17T00:00:00-00:00"),
     "l3_agent_scheduler": (
@@ -213,6 +238,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "The floating IP Quality of Service extension",
         "2017-07-20T00:00:00-00:00",
     ),
+    "qos-fip-network-policy": (
+        "QoS floating IP network policy ID",
+        "A floating IP without a policy goes by that of its network",
+        "2019-09-13T10:00:00-00:00",
+    ),
     "qos-gateway-ip": (
         "Gateway IP QoS",
         "The gateway IP Quality of Service extension",
@@ -232,6 +262,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Details of QoS rule types",
         "Tells administrators what makes rules true, with which parameters",
         "2017-06-22T10:00:00-00:00",
+    ),
+    "qos-rule-type-filter": (
+        "Filter of the list of QoS rule types",
+        "What nodes can do, or all that can be written down",
+        "2022-02-02T10:00:00-00:00",
     ),
     "qos-rules-alias": (
         "Quality of Service rules alias API",
@@ -294,6 +329,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "via a NAT gateway.",
         "2012-07-20T10:00:00-00:00",
     ),
+    "router-enable-snat": (
+        "Router enable_snat flag",
+        "Says whether gateways translate unless they are told otherwise",
+        "2025-09-18T18:00:00-00:00",
+    ),
     "router_availability_zone": (
         "Router Availability Zone",
         "Availability zone support for router.",
@@ -315,6 +355,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Add new field of remote address group id in SG rules",
         "2020-08-25T09:00:00-00:00",
     ),
+    "security-groups-rules-belongs-to-default-sg": (
+        "Rules of default security groups",
+        "Says whether a rule is of its project's default security group",
+        "2023-05-23T10:00:00-00:00",
+    ),
     "security-groups-shared-filtering": (
         "Security group filtering on the shared field",
         "Support filtering security groups on the shared field",
@@ -324,6 +369,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Neutron Service Type Management",
         "API for retrieving service providers",
         "2013-01-20T00:00:00-00:00",
+    ),
+    "sort-key-validation": (
+        "Sort keys validation",
+        "Unknown sort keys are refused",
+        "2018-07-04T10:00:00-00:00",
     ),
     "sorting": (
         "Sorting support",
@@ -391,6 +441,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "2019-02-08T10:00:00-00:00",
     ),
     "tag": ("Tag support", "Enables to set tag on resources.", "2016-01-01T00:00:00-00:00"),
+    "tag-creation": (
+        "Tag creation extension",
+        "Several tags can be added to a resource at once",
+        "2024-07-23T10:00:00-00:00",
+    ),
     "tag-ext": (
         "Tag support for resources: subnet, port, router, floatingip",
         "Extends tag support to more L2 resources.",

@@ -52,6 +52,7 @@ FLOATING_IPS = Table(
         shown("dns_name", "spec.dns_name", write="create"),
         shown("dns_domain", "spec.dns_domain", write="create", codec=Text(255)),
         shown("qos_policy_id", "spec.qos_policy_id", write=BOTH, codec=Text(36, nullable=True)),
+        Field("qos_network_policy_id", "qos_network_policy_id", codec=Text(nullable=True)),
         Field("port_details", compute=port_details),
         Field(
             "port_forwardings",

@@ -60,6 +60,11 @@ def vif_details(port: pb.Port, request: Request) -> JsonValue:
     return {"port_filter": True, "connectivity": "l2"} if port.spec.node else {}
 
 
+def ip_allocation(port: pb.Port, request: Request) -> JsonValue:
+    """An address is chosen when the port is made, or never."""
+    return "immediate" if port.spec.fixed_ips else "none"
+
+
 PORTS = Table(
     singular="port",
     plural="ports",
@@ -82,6 +87,7 @@ PORTS = Table(
             filter=True,
         ),
         Field("allowed_address_pairs", "spec.allowed_address_pairs", write=BOTH, codec=PAIRS),
+        Field("ip_allocation", compute=ip_allocation),
         Field("extra_dhcp_opts", "spec.extra_dhcp_opts", write=BOTH, codec=OPTIONS),
         shown("port_security_enabled", "spec.port_security_enabled", write=BOTH, codec=BOOL),
         shown("binding:vnic_type", "spec.vnic_type", write=BOTH),

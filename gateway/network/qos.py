@@ -7,7 +7,7 @@ from fabric.network.v1 import qos_pb2 as pb
 from fabric.network.v1.qos_pb2_grpc import QosServiceStub
 from gateway.core.codec import Enum, Integer, JsonValue
 from gateway.core.dialect import Listing
-from gateway.core.fault import Fault
+from gateway.core.fault import Fault, Invalid
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 from gateway.core.table import Field, Table
@@ -126,9 +126,22 @@ def _details(kind: str) -> JsonValue:
     return [{"name": "fabric", "supported_parameters": parameters}]
 
 
+_FLAGS = ("all_supported", "all_rules")  # what nodes can do, which is listed anyway, or all that can be said
+
+
 async def list_types(request: Request) -> Response:
     reply = await request.call(request.stub(QosServiceStub).ListQosRuleTypes, pb.ListQosRuleTypesRequest())
-    return Response(200, {"rule_types": [{"type": found.type} for found in reply.qos_rule_types]})
+    types = [found.type for found in reply.qos_rule_types]
+    if _flag(request, "all_rules"):
+        types = sorted(_FIELDS)
+    return Response(200, {"rule_types": [{"type": kind} for kind in types]})
+
+
+def _flag(request: Request, name: str) -> bool:
+    asked = {other: BOOL.from_json(request.arg(other), other) for other in _FLAGS if request.arg(other)}
+    if all(asked.get(other) for other in _FLAGS):
+        raise Invalid("Only one of all_supported and all_rules can be asked for.", field=name)
+    return bool(asked.get(name))
 
 
 async def show_type(request: Request) -> Response:

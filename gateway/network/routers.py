@@ -61,6 +61,8 @@ ROUTERS = Table(
         Field("routes", "spec.routes", write="update", codec=ROUTES),
         Field("distributed", "spec.distributed", write=BOTH, codec=BOOL, visible_to="admin"),
         Field("ha", "spec.ha", write=BOTH, codec=BOOL, visible_to="admin"),
+        Field("enable_snat", const=True, filter=True),  # of gateways that say nothing of it
+        Field("enable_default_route_ecmp", "spec.enable_default_route_ecmp", write=BOTH, codec=BOOL),
         Field(
             "availability_zone_hints", "spec.availability_zone_hints", write="create", codec=List(Text(min=1))
         ),

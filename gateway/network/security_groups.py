@@ -51,6 +51,7 @@ RULES = Table(
         shown("security_group_id", "spec.security_group_id", write="create", required=True),
         *matches(),
         Field("normalized_cidr", compute=normalized_cidr),
+        shown("belongs_to_default_sg", "belongs_to_default_group", codec=BOOL),
         *standard_fields(tags=False),
     ],
 )

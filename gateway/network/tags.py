@@ -28,6 +28,7 @@ class Tags:
         one = f"{path}/{{tag}}"
         return [
             Route("GET", path, self.list),
+            Route("POST", path, self.add_all),
             Route("PUT", path, self.replace),
             Route("DELETE", path, self.clear),
             Route("GET", one, self.check),
@@ -39,11 +40,13 @@ class Tags:
         found = await self._resource.get(request)
         return Response(200, {"tags": list(found.meta.tags)})
 
+    async def add_all(self, request: Request) -> Response:
+        asked = _asked(request)
+        changed = await self._change(request, lambda tags: list(dict.fromkeys([*tags, *asked])))
+        return Response(201, {"tags": changed})
+
     async def replace(self, request: Request) -> Response:
-        body = request.json()
-        if set(body) != {"tags"}:
-            raise Invalid("Invalid tags body", field="tags", reason="HTTP_BAD_REQUEST")
-        asked = list(dict.fromkeys(_TAGS.from_json(body["tags"], "tags")))
+        asked = _asked(request)
         changed = await self._change(request, lambda _: asked)
         return Response(200, {"tags": changed})
 
@@ -90,6 +93,13 @@ class Tags:
                 if fault.reason != "STALE_REVISION" or attempt + 1 == _TRIES:
                     raise
         raise AssertionError
+
+
+def _asked(request: Request) -> list[str]:
+    body = request.json()
+    if set(body) != {"tags"}:
+        raise Invalid("Invalid tags body", field="tags", reason="HTTP_BAD_REQUEST")
+    return list(dict.fromkeys(_TAGS.from_json(body["tags"], "tags")))
 
 
 def _must_have(tag: str, tags: Any) -> None:

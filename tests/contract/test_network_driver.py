@@ -74,7 +74,7 @@ async def test_a_network_is_there_once_and_then_not(drivers: Drivers) -> None:
         assert bridge(site.network_id) in {holding.name for holding in held}
     site.network.ClearField("dhcp_port")
     await drivers.switch.ensure_network(site.network)
-    assert kinds(await drivers.switch.find()) == ["bridge"]
+    assert kinds(await drivers.switch.find()) == ["bridge", "link", "namespace"]  # of metadata
     for _ in range(2):
         await drivers.switch.remove_network(site.network_id)
         assert await drivers.switch.find() == []

@@ -18,6 +18,8 @@ async def test_tags_of_each_kind(cloud: Cloud) -> None:
         assert (await cloud.call("GET", tags)).json() == {"tags": ["red"]}
         await cloud.refused(404, "TagNotFound", "DELETE", f"{tags}/blue")
         await cloud.refused(404, "TagNotFound", "GET", f"{tags}/blue")
+        added = await cloud.call("POST", tags, {"tags": ["cyan", "red"]})
+        assert (added.status_code, added.json()) == (201, {"tags": ["red", "cyan"]})
         replaced = await cloud.call("PUT", tags, {"tags": ["blue", "green", "blue"]})
         assert replaced.json() == {"tags": ["blue", "green"]}
         assert (await cloud.call("DELETE", f"{tags}/blue")).status_code == 204
@@ -137,6 +139,15 @@ async def test_a_port_has_groups_of_one_kind(cloud: Cloud) -> None:
         f"/ports/{port['id']}",
         {"port": {"security_groups": both["port"]["security_groups"]}},
     )
+
+
+async def test_rules_of_default_groups_say_so(cloud: Cloud) -> None:
+    await cloud.make("security_group", name="other")
+    of_default = await cloud.find("security_group_rule", "belongs_to_default_sg=true")
+    others = await cloud.find("security_group_rule", "belongs_to_default_sg=false")
+    groups = {group["id"]: group["name"] for group in await cloud.find("security_group")}
+    assert {groups[rule["security_group_id"]] for rule in of_default} == {"default"}
+    assert {groups[rule["security_group_id"]] for rule in others} == {"other"}
 
 
 async def test_a_port_without_a_mac_address_gets_another(cloud: Cloud) -> None:

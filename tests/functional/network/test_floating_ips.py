@@ -156,6 +156,21 @@ async def test_two_that_want_the_same_port(cloud: Cloud) -> None:
     assert sorted(reply.status_code for reply in replies) == [201, 409, 409, 409]
 
 
+async def test_those_that_lead_nowhere_go_with_their_network_s_way_out(cloud: Cloud) -> None:
+    out = await a_way_out(cloud)
+    port = await cloud.make("port", network_id=out.inner["id"])
+    led = await cloud.make("floatingip", floating_network_id=out.public["id"], port_id=port["id"])
+    await cloud.make("floatingip", floating_network_id=out.public["id"])
+    inside = {"network": {"router:external": False}}
+    path = f"/networks/{out.public['id']}"
+    await cloud.refused(409, "ExternalNetworkInUse", "PUT", path, inside, token=ADMIN)
+    assert len(await cloud.find("floatingip")) == 2
+    await cloud.delete("floatingip", led["id"])
+    await cloud.put("router", out.router["id"], external_gateway_info=None)
+    await cloud.put("network", out.public["id"], **inside["network"], token=ADMIN)
+    assert await cloud.find("floatingip") == []
+
+
 async def test_pools(cloud: Cloud) -> None:
     public = await a_public_network(cloud)
     pools = (await cloud.call("GET", "/floatingip_pools")).json()["floatingip_pools"]

@@ -191,6 +191,10 @@ async def test_types_are_what_living_nodes_can_do(cloud: Cloud) -> None:
         await until(lambda: bool(cloud.store.lives()))
         listed = (await cloud.call("GET", "/qos/rule-types")).json()["rule_types"]
         assert listed == [{"type": "bandwidth_limit"}, {"type": "dscp_marking"}]
+        supported = await cloud.call("GET", "/qos/rule-types?all_supported=true")
+        assert supported.json()["rule_types"] == listed
+        every = (await cloud.call("GET", "/qos/rule-types?all_rules=true")).json()["rule_types"]
+        assert {"type": "minimum_bandwidth"} in every
         await cloud.refused(403, "PolicyNotAuthorized", "GET", "/qos/rule-types/bandwidth_limit")
         one = await cloud.call("GET", "/qos/rule-types/dscp_marking", token="p1.admin")
         (driver,) = one.json()["rule_type"]["drivers"]
@@ -229,5 +233,11 @@ async def test_floating_ips_and_gateways_go_by_policies(cloud: Cloud) -> None:
     await cloud.put("router", out.router["id"], external_gateway_info={"network_id": out.public["id"]})
     await cloud.refused(409, "QosPolicyInUse", "DELETE", path, token="p1.admin")
     await cloud.put("floatingip", floating["id"], qos_policy_id=None)
+    await until(lambda: limits() == [])
+    await cloud.put("network", out.public["id"], qos_policy_id=policy["id"], token="p0.admin")
+    await until(lambda: limits() == [2000])  # without its own it goes by its network's
+    shown = await cloud.show("floatingip", floating["id"])
+    assert (shown["qos_policy_id"], shown["qos_network_policy_id"]) == (None, policy["id"])
+    await cloud.put("network", out.public["id"], qos_policy_id=None, token="p0.admin")
     await until(lambda: limits() == [])
     assert (await cloud.call("DELETE", path, token="p1.admin")).status_code == 204

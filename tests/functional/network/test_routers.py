@@ -209,6 +209,15 @@ async def test_gateways_as_openstack_router_set_and_unset_say_it(cloud: Cloud) -
     assert cleared["external_gateway_info"] is None
 
 
+async def test_an_administrator_shares_flows_among_gateways(cloud: Cloud) -> None:
+    body = {"router": {"enable_default_route_ecmp": True}}
+    await cloud.refused(403, "PolicyNotAuthorized", "POST", "/routers", body)
+    router = await cloud.make("router", enable_default_route_ecmp=True, token=ADMIN)
+    assert (router["enable_default_route_ecmp"], router["enable_snat"]) == (True, True)
+    changed = await cloud.put("router", router["id"], enable_default_route_ecmp=False, token=ADMIN)
+    assert changed["enable_default_route_ecmp"] is False
+
+
 async def test_nobody_poses_as_a_router(cloud: Cloud) -> None:
     out = await a_way_out(cloud)
     mine, _ = await cloud.network("10.7.0.0/24", token="p2.member")

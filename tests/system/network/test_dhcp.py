@@ -10,11 +10,13 @@ import urllib.request
 import uuid
 from pathlib import Path
 
+import pytest
+
 from agents.network import netns
 from agents.network.name import bridge, namespace
 from tests.system.network.dhcp_client import obtain, resolve
 from tests.system.network.lab import PASSWORD, Cloud, Guest, Text, running, until
-from tests.unit.agents.network.wants import a_network, a_port, a_subnet
+from tests.unit.agents.network.wants import a_network, a_port, a_router, a_router_port, a_subnet
 
 
 async def test_a_port_gets_its_address_and_its_metadata(tmp_path: Path) -> None:
@@ -106,6 +108,34 @@ async def test_dhcp_dns_and_metadata_are_reachable_whatever_the_rules(tmp_path: 
                 "10.0.0.5"
             ]
             assert await guest.run(refused_or_silent)  # but nothing else of the namespace
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_without_dhcp_metadata_is_asked_for_by_way_of_the_router(tmp_path: Path, secure: bool) -> None:
+    cloud, network_id = Cloud(), str(uuid.uuid4())
+    subnet = a_subnet(network_id, enable_dhcp=False)
+    inside = a_network(subnet, network_id=network_id, dhcp=())
+    port = a_port(network_id, [(subnet, "10.0.0.5")], secure=secure)  # no group: nothing in, nothing out
+    router = a_router(a_router_port(inside, "10.0.0.1"))
+    cloud.networks.bind(network_id, inside)
+    cloud.ports.bind(port.meta.id, port)
+    cloud.routers.bind(router.router.meta.id, router)
+    cloud.documents[port.meta.id] = Text({"/openstack": b"me"})
+    async with running(cloud, tmp_path):
+        await cloud.active(port.meta.id)
+        await until(lambda: cloud.routers.status(router.router.meta.id) is not None)
+        with contextlib.closing(Guest(port)) as guest:
+            await guest.address("10.0.0.5/24", routes={"0.0.0.0/0": "10.0.0.1"})
+            assert await guest.run(lambda: fetch("/openstack")) == (200, b"me")
+            assert b"me" in await guest.run(lambda: get_by_link_local("/openstack"))
+
+        inside.dhcp_port.CopyFrom(a_port(network_id, [(subnet, "10.0.0.2")], owner="network:dhcp"))
+        inside.network.meta.generation += 1
+        cloud.networks.bind(network_id, inside)
+        await until(lambda: bool((s := cloud.networks.status(network_id)) and s.observed_generation == 2))
+        with contextlib.closing(Guest(port)) as guest:  # the same with DHCP, for who takes no route from it
+            await guest.address("10.0.0.5/24", routes={"0.0.0.0/0": "10.0.0.1"})
+            assert await guest.run(lambda: fetch("/openstack")) == (200, b"me")
 
 
 def get_by_link_local(path: str) -> bytes:

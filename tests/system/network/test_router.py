@@ -11,7 +11,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from agents.network import name, netns
+from agents.network import name, netns, rtnl
 from agents.network.libnftables import Nftables
 from agents.network.router_plan import TABLE
 from agents.network.settings import NetworkSettings
@@ -116,13 +116,6 @@ async def test_answers_leave_by_the_gateway_by_which_was_asked(tmp_path: Path) -
     router_id, namespace = router.router.meta.id, name.router_namespace(router.router.meta.id)
     cloud.routers.bind(router_id, router)
 
-    def sent() -> list[int]:
-        devices = [name.router_port(gateway.port.meta.id) for gateway in gateways]
-        counts = dict(
-            line.split(":") for line in Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
-        )
-        return [int(counts[device.rjust(6)].split()[9]) for device in devices]
-
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(running(cloud, tmp_path))
         await cloud.active(port.meta.id)
@@ -133,11 +126,12 @@ async def test_answers_leave_by_the_gateway_by_which_was_asked(tmp_path: Path) -
         stack.enter_context(an_internet())
         far = "198.51.100.1"  # an address of the node that is on no link of the router
         assert await eventually(lambda: reaches(Host(HERE), "203.0.112.20", 7, source=far))
-        before = netns.call(namespace, sent)
+        before = netns.call(namespace, lambda: sent(gateways))
         for _ in range(20):
             assert await reaches(Host(HERE), "203.0.112.20", 7, source=far)
         by_first, by_second = (
-            after - was for after, was in zip(netns.call(namespace, sent), before, strict=True)
+            after - was
+            for after, was in zip(netns.call(namespace, lambda: sent(gateways)), before, strict=True)
         )
         assert by_second >= 20 > by_first
 
@@ -146,6 +140,57 @@ async def test_answers_leave_by_the_gateway_by_which_was_asked(tmp_path: Path) -
         cloud.routers.bind(router_id, router)
         await until(lambda: bool((s := cloud.routers.status(router_id)) and s.observed_generation == 2))
         assert netns.call(namespace, translated) == tables
+
+
+def sent(gateways: list[router_pb2.RouterPort]) -> list[int]:
+    """Packets by each of them; runs inside the router's namespace."""
+    devices = [name.router_port(gateway.port.meta.id) for gateway in gateways]
+    counts = dict(line.split(":") for line in Path("/proc/thread-self/net/dev").read_text().splitlines()[2:])
+    return [int(counts[device.rjust(6)].split()[9]) for device in devices]
+
+
+async def test_flows_are_shared_among_all_gateways_if_asked(tmp_path: Path) -> None:
+    cloud = Cloud()
+    inside, port = a_site(cloud, 1)
+    outsides = [an_outside(), an_outside("203.0.112.0/24", "203.0.112.1")]
+    for want in outsides:
+        cloud.networks.bind(want.network.meta.id, want)
+    gateways = [
+        a_router_port(outsides[0], "203.0.113.10", gateway=True),
+        a_router_port(outsides[1], "203.0.112.10", gateway=True),
+    ]
+    router = a_router(a_router_port(inside, "10.0.1.1"), *gateways)
+    router.router.spec.enable_default_route_ecmp = True
+    router_id, namespace = router.router.meta.id, name.router_namespace(router.router.meta.id)
+    cloud.routers.bind(router_id, router)
+
+    def routes() -> list[rtnl.Route]:
+        return list(rtnl.routes(socket.AF_INET, 250))
+
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(running(cloud, tmp_path))
+        await cloud.active(port.meta.id)
+        await until(lambda: state(cloud, router_id) == ACTIVE)
+        guest = stack.enter_context(contextlib.closing(Guest(port)))
+        await guest.address("10.0.1.5/24", routes={"0.0.0.0/0": "10.0.1.1"})
+        internet = stack.enter_context(an_internet())
+        await stack.enter_async_context(echo(internet, 7))
+        assert await eventually(lambda: reaches(guest, "198.51.100.9", 7))
+        before = netns.call(namespace, lambda: sent(gateways))
+        for _ in range(40):
+            assert await reaches(guest, "198.51.100.9", 7)
+        after = netns.call(namespace, lambda: sent(gateways))
+        assert all(now - was > 5 for was, now in zip(before, after, strict=True))
+        (default,) = netns.call(namespace, routes)
+        assert {gateway for gateway, _ in default.hops} == {"203.0.113.1", "203.0.112.1"}
+
+        router.router.spec.enable_default_route_ecmp = False
+        router.router.meta.generation += 1
+        cloud.routers.bind(router_id, router)
+        await until(lambda: bool((s := cloud.routers.status(router_id)) and s.observed_generation == 2))
+        (default,) = netns.call(namespace, routes)
+        assert {gateway for gateway, _ in default.hops} == {"203.0.113.1"}
+        assert await reaches(guest, "198.51.100.9", 7)
 
 
 async def test_hosts_make_their_addresses_from_what_the_router_says(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import uuid
 
 from agents.network.name import router_port
-from agents.network.router_plan import TABLE, Route, legs, routes, translations
+from agents.network.router_plan import TABLE, Hop, Route, legs, routes, translations
 from fabric.network.v1 import network_pb2
 from tests.unit.agents.network.wants import a_network, a_router, a_router_port, a_subnet, translate
 
@@ -29,14 +29,26 @@ def test_a_gateway_has_the_floating_addresses_and_leads_out() -> None:
     ]
     device = router_port(gateway.port.meta.id)
     assert routes(want) == [
-        Route("0.0.0.0/0", "203.0.113.1", device),
-        Route("::/0", "2001:db8::1", device),
-        Route("10.9.0.0/16", "10.0.0.9"),
+        Route("0.0.0.0/0", (Hop("203.0.113.1", device),)),
+        Route("::/0", (Hop("2001:db8::1", device),)),
+        Route("10.9.0.0/16", (Hop("10.0.0.9"),)),
     ]
     sets = translations(want).sets
     assert sets[TABLE, "floating"] == {"203.0.113.20": "10.0.0.5"}
     assert sets[TABLE, "fixed"] == {f"{device} . 10.0.0.5": "203.0.113.20"}
     assert sets[TABLE, "outward"] == {device: "203.0.113.10"}
+
+
+def test_the_default_route_is_by_the_first_gateway_or_by_all() -> None:
+    other = a_site("198.51.100.0/24", gateways=("198.51.100.1",))
+    one = a_router_port(OUTSIDE, "203.0.113.10", "2001:db8::10", gateway=True)
+    two = a_router_port(other, "198.51.100.10", gateway=True)
+    want = a_router(one, two)
+    first, second = (router_port(port.port.meta.id) for port in (one, two))
+    by_first, by_second = Hop("203.0.113.1", first), Hop("198.51.100.1", second)
+    assert routes(want)[0] == Route("0.0.0.0/0", (by_first,))
+    want.router.spec.enable_default_route_ecmp = True
+    assert routes(want)[0] == Route("0.0.0.0/0", (by_first, by_second))
 
 
 def test_a_gateway_without_snat_translates_only_floating_addresses() -> None:
