@@ -5,6 +5,8 @@ from typing import Any
 from pyroute2 import IPRoute
 
 PARENT, QDISC = 0xFFFFFFF1, 0xFFFF0000
+_EVERY_FRAME = "0x0/0x0+0"
+_ETH_P_ALL = 3
 TRUNK, SHAPER = 1, 10  # the order in which they look at a frame
 
 
@@ -12,6 +14,14 @@ def open_(ip: IPRoute, index: int) -> None:
     """Let the device have filters."""
     if not _is_open(ip, index):
         ip.tc("add", "ingress", index, QDISC)
+
+
+def redirect(ip: IPRoute, index: int, device: int) -> None:
+    """Let what enters go through the queue of the device (an IFB) first."""
+    open_(ip, index)
+    action = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": device}
+    facts = {"parent": QDISC, "prio": SHAPER, "protocol": _ETH_P_ALL, "target": 0x10000}
+    ip.tc("add-filter", "u32", index, keys=[_EVERY_FRAME], action=action, **facts)
 
 
 def filters(ip: IPRoute, index: int, place: int) -> list[Any]:

@@ -8,6 +8,7 @@ from fabric.network.v1 import network_pb2
 BRIDGE, LINK, TUNNEL, TAP, NAMESPACE = "fb", "fd", "fv", "tap", "fabric-"
 ROUTER_LINK, ROUTER_PORT, ROUTER_NAMESPACE = "fr", "rp", "fabric-router-"
 OUTLET, UPLINK, SHAPER, TRUNK_LINK = "fo", "fu", "fq", "ft"
+ROUTER_SHAPER = "rq"
 VXLAN_PORT = 4789
 INNER = "dhcp"  # the link's other end, inside the namespace
 METADATA_V4 = "169.254.169.254"
@@ -84,6 +85,11 @@ def router_link(port_id: str) -> str:
 def router_port(port_id: str) -> str:
     """The other end, inside the router's namespace."""
     return ROUTER_PORT + port_id[:12]
+
+
+def router_shaper(device: str) -> str:
+    """The device beside a router's port through which goes what comes in by it, if that is limited."""
+    return ROUTER_SHAPER + device.removeprefix(ROUTER_PORT)
 
 
 def mark(kind: str, owner_id: str) -> str:

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from socket import socket
 
-REQUEST, ACK, DUMP = 1, 4, 0x300
+REQUEST, ACK, DUMP, CREATE = 1, 4, 0x300, 0x600  # what is made was not there before
 NESTED = 0x8000
 _ERROR, _DONE = 2, 3
 _BUFFER = 1 << 18

@@ -7,16 +7,27 @@ again breaks no flow.
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agents.network import conntrack, links, name, netns, return_path, router_plan, rtnl
+from agents.network import (
+    conntrack,
+    gateway_limit,
+    gateway_shaper,
+    links,
+    name,
+    netns,
+    return_path,
+    router_plan,
+    rtnl,
+)
 from agents.network.announce import announce
 from agents.network.driver import Holding
+from agents.network.gateway_limit import Passing
 from agents.network.libnftables import Nftables
 from agents.network.links import Links, write_once
 from agents.network.namespace import settle_addresses
@@ -64,6 +75,7 @@ class NamespaceRouters:
         await self._links.do(self._ensure_links, router_id, legs)
         namespace = name.router_namespace(router_id)
         # Before anything passes: a flow whose first packet was not translated never is.
+        await netns.run(namespace, lambda: _limit(gateway_limit.passing(want)))
         changed = await netns.run(namespace, lambda: _translate(router_plan.translations(want)))
         if changed:
             log.info("router translates anew", router=router_id, flows_cut=changed - 1)
@@ -200,6 +212,12 @@ def _is_there(found: Collection[tuple[str, int]], hops: list[tuple[str, int | No
     if any(index is None for _, index in hops):
         return {nexthop for nexthop, _ in found} == {nexthop for nexthop, _ in hops}
     return set(found) == set(hops)
+
+
+def _limit(wanted: Mapping[str, Passing]) -> None:
+    """Runs inside the namespace."""
+    with contextlib.closing(rtnl.Writer()) as writer:
+        gateway_shaper.settle(writer, wanted)
 
 
 def _destination(text: str) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agents.network import name
-from agents.network.limit import Limits, limits
 from agents.network.mtu import mtu_of
 from agents.network.return_path import ReturnPath
 from agents.network.ruleset import Key, SetType, Wanted
@@ -14,8 +13,6 @@ from fabric.network.v1 import router_pb2
 TABLE = "inet fabric_router"
 _FROM_OUTSIDE = 1  # a mark
 _FIRST_RETURN = 100  # marks, and numbers of tables
-_PASSING = "type filter hook forward priority 10; policy accept;"
-_LARGEST_BURST = 1 << 17  # at least: frames of guests come joined, of up to 64 KiB
 
 _SETS = {
     (TABLE, "gateway"): SetType("type ifname;", quoted=True),
@@ -29,7 +26,6 @@ _SETS = {
     (TABLE, "returning"): SetType(
         "type ifname : mark;", is_map=True, quoted=True
     ),  # marks of further gateways
-    (TABLE, "translated"): SetType("type ipv4_addr;"),  # fixed addresses that have a floating one
 }
 _CHAINS = {
     (TABLE, "arriving"): (
@@ -182,37 +178,7 @@ def translations(want: router_pb2.RouterWant) -> Wanted:
         wanted.add_set(key, type_, elements[key])
     for key, (hook, rules) in _CHAINS.items():
         wanted.add_chain(key, rules, hook)
-    if limiting := list(_limits(want)):
-        wanted.add_chain((TABLE, "passing"), limiting, _PASSING)
     return wanted
-
-
-def _limits(want: router_pb2.RouterWant) -> Iterator[str]:
-    """What may pass of each floating IP and gateway that has a policy; addresses are those of the project's side."""
-    policies = {policy.qos_policy.meta.id: limits(policy) for policy in want.qos_policies}
-    of_gateway = {gateway.port_id: gateway.qos_policy_id for gateway in want.router.spec.external_gateways}
-    for port in want.ports:
-        if not port.gateway:
-            continue
-        device = name.router_port(port.port.meta.id)
-        for floating in want.floating_ips:
-            spec, limited = floating.spec, policies.get(floating.spec.qos_policy_id)
-            if limited is None or spec.floating_network_id != port.port.spec.network_id:
-                continue
-            if spec.fixed_ip_address:
-                out, into = f"ip saddr {spec.fixed_ip_address}", f"ip daddr {spec.fixed_ip_address}"
-            else:  # only ports of it are forwarded
-                out = into = f"ct original ip daddr {spec.floating_ip_address}"
-            yield from _limit(device, limited, out, into)
-        if limited := policies.get(of_gateway.get(port.port.meta.id, "")):
-            yield from _limit(device, limited, "ip saddr != @translated", "ip daddr != @translated")
-
-
-def _limit(device: str, limited: Limits, out: str, into: str) -> Iterator[str]:
-    for side, match, bandwidth in (("oifname", out, limited.out), ("iifname", into, limited.into)):
-        if bandwidth is not None:
-            burst = max(bandwidth.burst, _LARGEST_BURST)
-            yield f'{side} "{device}" {match} limit rate over {bandwidth.rate} bytes/second burst {burst} bytes drop'
 
 
 def _add_gateway(
@@ -228,5 +194,4 @@ def _add_gateway(
         if spec.floating_network_id == port.port.spec.network_id and spec.fixed_ip_address:
             elements[TABLE, "floating"][spec.floating_ip_address] = spec.fixed_ip_address
             elements[TABLE, "fixed"][f"{device} . {spec.fixed_ip_address}"] = spec.floating_ip_address
-            elements[TABLE, "translated"][spec.fixed_ip_address] = ""
             elements[TABLE, "hairpin"].setdefault(spec.fixed_ip_address, spec.floating_ip_address)

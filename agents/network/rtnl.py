@@ -16,6 +16,7 @@ from pyroute2 import IPRoute
 
 from agents.network import nlmsg
 
+_NEW_QUEUE, _KIND, _OPTIONS = 36, 1, 2
 _GET_LINK, _GET_ADDRESS, _GET_ROUTE, _GET_RULE = 18, 22, 26, 34
 _LINK_ADDRESS, _NAME, _MTU, _QDISC, _MASTER, _LINK_INFO, _ALIAS, _MASK = 1, 3, 4, 6, 10, 18, 20, 29
 _INFO_DATA, _INFO_MEMBER = 2, 5
@@ -136,6 +137,13 @@ def rules(family: int) -> list[Rule]:
         suppressed = parts.get(_SUPPRESSED, b"\xff" * 4) == bytes(4)
         found.append(Rule(_number(parts, _PRIORITY), _number(parts, _MARK), payload[4], suppressed))
     return found
+
+
+def add_fifo(index: int, queue: int, parent: int, limit_bytes: int) -> None:
+    """Let a class of the link's queue keep so much, in order (tc-bfifo(8), which pyroute2 does not know)."""
+    head = struct.pack("=B3xiIII", socket.AF_UNSPEC, index, queue, parent, 0)
+    facts = nlmsg.attribute(_KIND, b"bfifo\0") + nlmsg.attribute(_OPTIONS, struct.pack("=I", limit_bytes))
+    _ask(_NEW_QUEUE, nlmsg.ACK | nlmsg.CREATE, head + facts)
 
 
 def _hops(parts: dict[int, bytes]) -> Iterator[tuple[str, int]]:

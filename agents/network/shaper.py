@@ -16,8 +16,6 @@ from agents.network.limit import Bandwidth, Limits
 from fabric.runtime.errors import NotFound
 
 _ROOT, _TBF = 0xFFFFFFFF, 0x10000
-_EVERY_FRAME = "0x0/0x0+0"
-_ETH_P_ALL = 3
 _QUEUED_S = 0.1  # how long a frame may wait
 _QUEUED_FRAMES = 20  # at least, however slow it is
 
@@ -93,7 +91,7 @@ class Shaper:
             return
         largest = mtu + 18  # a frame's header and a VLAN tag; a burst below it would let nothing pass
         burst = max(wanted.burst, 2 * largest)
-        limit = min(2**32 - 1, burst + max(int(wanted.rate * _QUEUED_S), _QUEUED_FRAMES * largest))
+        limit = min(2**32 - 1, burst + queued_bytes(wanted.rate, largest))
         parameters = (wanted.rate, limit, calc_xmittime(wanted.rate, burst))
         if found != "tbf" or self._parameters(index) != parameters:
             self._ip.tc("replace", "tbf", index, _TBF, rate=wanted.rate, burst=burst, limit=limit)
@@ -109,19 +107,7 @@ class Shaper:
         if self._redirected(index) == device:
             return
         ingress.clear(self._ip, index, ingress.SHAPER)
-        ingress.open_(self._ip, index)
-        action = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": device}
-        self._ip.tc(
-            "add-filter",
-            "u32",
-            index,
-            parent=ingress.QDISC,
-            prio=ingress.SHAPER,
-            protocol=_ETH_P_ALL,
-            target=_TBF,
-            keys=[_EVERY_FRAME],
-            action=action,
-        )
+        ingress.redirect(self._ip, index, device)
 
     def _redirected(self, index: int) -> int | None:
         """Where what enters goes; None: on its own way."""
@@ -133,6 +119,11 @@ class Shaper:
                 parameters = action.get_attr("TCA_ACT_OPTIONS").get_attr("TCA_MIRRED_PARMS")
                 return int(parameters["ifindex"])
         return None
+
+
+def queued_bytes(rate: int, largest: int) -> int:
+    """What may wait at this rate; largest: a frame."""
+    return max(int(rate * _QUEUED_S), _QUEUED_FRAMES * largest)
 
 
 def probe() -> str:

@@ -47,6 +47,13 @@ def note_failure(store: Store, txn: Transaction, server_id: str, request_id: str
         txn.update(ACTIONS, failed)
 
 
+def note_last_failure(store: Store, txn: Transaction, server_id: str, name: str, message: str) -> None:
+    """The same beside the last request of that name."""
+    asked = [action for action in store.table(ACTIONS).by("server_id", server_id) if action.action == name]
+    if asked:
+        note_failure(store, txn, server_id, max(asked, key=_age).meta.request_id, message)
+
+
 def end(store: Store, txn: Transaction, server_id: str, request_id: str, message: str) -> None:
     """Note that what outlives its call is over; message: why it failed, empty: it went well."""
     action = store.find(ACTIONS, f"{server_id}:{request_id}")

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import structlog
 
-from fabric.compute import placement, shelf
+from fabric.compute import instance_action, placement, shelf
 from fabric.compute.absence import Absences
 from fabric.compute.candidates import Candidates
 from fabric.compute.migration import is_moving
@@ -145,18 +145,37 @@ class Lifecycle:
         changed = copy_of(server)
         asked = {request.port_id for request in server.spec.networks}
         changed.releasing.extend(nic for nic in server.nics if nic.port_id not in asked)
-        try:
-            made = [await self._nics.ensure(server, request) for request in server.spec.networks]
-        except (Unavailable, Conflict):
-            raise
-        except FabricError as error:
-            await self._fail(server, error.message)
-            return
+        made = []
+        for request in server.spec.networks:
+            try:
+                made.append(await self._nics.ensure(server, request))
+            except (Unavailable, Conflict):
+                raise
+            except FabricError as error:
+                if server.status.HasField("launch_time"):
+                    await self._refuse_nic(server, request, error.message)
+                else:
+                    await self._fail(server, error.message)
+                return
         del changed.nics[:]
         changed.nics.extend(made)
         async with self._store.transaction() as txn:
             txn.update(SERVERS, changed)
             self._wants.put(txn, changed)
+
+    async def _refuse_nic(self, server: pb.Server, request: pb.NicRequest, message: str) -> None:
+        """Go on without a port that a server which has run cannot have (any more), and say so beside its request."""
+        changed = copy_of(server)
+        changed.spec.networks.remove(request)
+        kept = [nic for nic in server.nics if nic.port_id != request.port_id]
+        del changed.nics[:]
+        changed.nics.extend(kept)
+        changed.releasing.add(port_id=request.port_id, owned=request.owned)
+        async with self._store.transaction() as txn:
+            txn.update(SERVERS, changed)
+            instance_action.note_last_failure(self._store, txn, server.meta.id, "attach_interface", message)
+            self._wants.put(txn, changed)
+        log.warning("port refused", server=server.meta.id, port=request.port_id, cause=message)
 
     async def _release_nics(self, server: pb.Server) -> bool:
         """Let go of the ports that the domain no longer has. True: something changed."""

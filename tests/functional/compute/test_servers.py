@@ -6,8 +6,10 @@ import uuid
 
 import pytest
 
+from fabric.compute import instance_action
 from fabric.compute.server import SERVERS
 from fabric.ctl.cloud_state import cloud_state
+from fabric.runtime.caller import Caller
 from fabric.runtime.config import load
 from fabric.runtime.resource import copy_of
 from tests.functional.compute.api import Compute
@@ -122,6 +124,33 @@ def test_a_port_whose_maker_died_is_let_go_of(cloud: ProcessCloud, demo: Compute
     asyncio.run(promised_long_ago(cloud, id_, port))
     wait_for(lambda: demo.http.exchange("GET", f"/network/v2.0/ports/{port}")[0] == 404, 10, "the port to go")
     assert demo.show(id_)["status"] == "ACTIVE"
+
+
+def test_a_port_that_cannot_be_bound_is_refused_and_the_server_goes_on(
+    cloud: ProcessCloud, demo: Compute
+) -> None:
+    id_ = demo.boot()
+    other = demo.boot()
+    (taken,) = demo.http.call("GET", f"/network/v2.0/ports?device_id={other}")["ports"]
+    asyncio.run(asked_for(cloud, id_, taken["id"]))
+    said = f"Port {taken['id']} is still in use."
+    path = f"/servers/{id_}/os-instance-actions/req-attach"
+    wait_for(lambda: demo.call("GET", path)["instanceAction"]["message"] == said, 10, "why it was refused")
+    assert demo.show(id_)["status"] == "ACTIVE"
+    assert len(demo.call("GET", f"/servers/{id_}/os-interface")["interfaceAttachments"]) == 1
+    demo.act(id_, "os-stop")
+    demo.settle(id_, "SHUTOFF")
+    (still,) = demo.http.call("GET", f"/network/v2.0/ports?device_id={other}")["ports"]
+    assert still["id"] == taken["id"]
+
+
+async def asked_for(cloud: ProcessCloud, server: str, port: str) -> None:
+    """As by a call that saw the port free just before somebody took it."""
+    async with cloud_state(load(cloud.config)) as store, store.transaction() as txn:
+        changed = copy_of(store.get(SERVERS, server))
+        instance_action.record(store, txn, changed, "attach_interface", Caller(request_id="req-attach"))
+        changed.spec.networks.add(port_id=port)
+        txn.update(SERVERS, changed)
 
 
 async def promised_long_ago(cloud: ProcessCloud, server: str, port: str) -> None:

@@ -75,7 +75,7 @@ async def kbps(sender: Host, receiver: Host, address: str) -> float:
             return count * 8 / 1000 / (time.perf_counter() - first)
 
 
-async def holds(sender: Guest, receiver: Guest, address: str, limit: int) -> bool:
+async def holds(sender: Host, receiver: Host, address: str, limit: int) -> bool:
     """Whether what is carried is never above the limit by 10 %, and not below where the machine has time for it."""
     for _ in range(4):
         carried = await kbps(sender, receiver, address)

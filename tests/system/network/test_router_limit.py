@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fabric.network.v1 import router_pb2
 from tests.system.network.lab import Cloud, Guest, Host, running, until
-from tests.system.network.test_qos import kbps
+from tests.system.network.test_qos import holds, kbps
 from tests.system.network.test_router import ACTIVE, HERE, a_site, an_internet, an_outside, state
 from tests.unit.agents.network.wants import a_policy, a_router, a_router_port, translate
 
@@ -33,7 +33,7 @@ async def test_limits_of_a_floating_ip_and_of_a_gateway_hold(tmp_path: Path) -> 
         router.qos_policies.append(of_gateway)
         router.router.spec.external_gateways[0].qos_policy_id = of_gateway.qos_policy.meta.id
         await settled(cloud, router)
-        assert OF_THE_GATEWAY / 2 < await kbps(guest, internet, "198.51.100.9") < 1.1 * OF_THE_GATEWAY
+        assert await holds(guest, internet, "198.51.100.9", OF_THE_GATEWAY)
 
         of_address = a_policy(
             str(uuid.uuid4()),
@@ -44,8 +44,8 @@ async def test_limits_of_a_floating_ip_and_of_a_gateway_hold(tmp_path: Path) -> 
         router.qos_policies.append(of_address)
         router.floating_ips[0].spec.qos_policy_id = of_address.qos_policy.meta.id
         await settled(cloud, router)
-        assert OUT / 2 < await kbps(guest, internet, "198.51.100.9") < 1.1 * OUT
-        assert INTO / 2 < await kbps(Host(HERE), guest, "203.0.113.20") < 1.1 * INTO
+        assert await holds(guest, internet, "198.51.100.9", OUT)
+        assert await holds(Host(HERE), guest, "203.0.113.20", INTO)
 
         del router.qos_policies[:]
         await settled(cloud, router)
