@@ -21,7 +21,7 @@ class DhcpPorts:
         self._store = store
         self._client = client
         self._absence = Absence(store)
-        self._homeless: set[str] = set()  # networks whose port no node can have
+        self._homeless: set[str] = set()  # networks whose port is on no node that is alive
 
     async def settle(
         self,
@@ -42,18 +42,18 @@ class DhcpPorts:
                     txn.remove(PORTS, known)
             return None
         node = self._home(network, hosts, known.spec.node if known is not None else "")
-        if not node:
+        if not node or self._absence.seconds(node) is not None:
             self._homeless.add(network_id)
         if known is None:
             return await self._make(network, wanted, node)
         return await self._change(known, wanted, node)
 
     def patience(self, port: port_pb2.Port | None) -> timedelta | None:
-        """When its node is given up, if that has just gone."""
+        """When its node is given up, if that has just gone; None: there is nothing to wait for but another."""
         absent_s = self._absence.seconds(port.spec.node) if port is not None else None
-        if absent_s is None:
+        if absent_s is None or absent_s >= PATIENCE.total_seconds():
             return None
-        return max(PATIENCE - timedelta(seconds=absent_s), timedelta(milliseconds=100))
+        return PATIENCE - timedelta(seconds=absent_s)
 
     def life_changed(self, node: str) -> set[str]:
         """Networks to look at, since the node's agent came or went."""
@@ -62,7 +62,10 @@ class DhcpPorts:
         return self._homeless | {p.spec.network_id for p in there if p.spec.device_owner == DHCP_OWNER}
 
     def _home(self, network: network_pb2.Network, hosts: Collection[str], current: str) -> str:
-        possible, absent_s = living(self._store, network), self._absence.seconds(current)
+        absent_s = self._absence.seconds(current)
+        if absent_s is None and current in hosts and current not in network.spec.nodes_without_dhcp:
+            return current  # as ever, without a look at all nodes
+        possible = living(self._store, network)
         if absent_s is not None and (not possible or absent_s < PATIENCE.total_seconds()):
             return current
         return choose(network, hosts, possible, current)

@@ -50,6 +50,10 @@ async def test_a_network_without_servers_is_served_by_a_node_that_lives(cloud: C
     (moved,) = await cloud.find("port", f"network_id={network['id']}", token=ADMIN)
     assert (moved["id"], moved["fixed_ips"]) == (port["id"], port["fixed_ips"])
 
+    await end(cloud, other)
+    await begin(cloud, first)
+    await until(lambda: home(cloud, network) == first)
+
 
 async def test_it_is_where_the_network_has_ports(cloud: Cloud) -> None:
     await begin(cloud, "n1", "n2", "n3")
