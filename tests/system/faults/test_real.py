@@ -20,7 +20,7 @@ from tests.size import size
 from tests.system.ctl.machine import Machine
 from tests.system.faults.namespace import entered
 from tests.system.faults.storm import SEED, complaints, within_target
-from tests.system.faults.tenant import Churn, Servers, Tenant
+from tests.system.faults.tenant import Churn, Interfaces, Servers, Tenant
 
 ROUNDS = size("FABRIC_REAL_FAULT_ROUNDS", 8, 200)
 VICTIMS = ("gateway", "controller", "agent", "libvirtd", "virtlogd", "dnsmasq", "etcd")
@@ -47,12 +47,15 @@ def test_guests_do_not_notice_and_servers_reach_their_targets_whatever_is_killed
         entered(machine.pid),
         pinged(machine) as replies,
         Tenant(config.bootstrap.public_url, "admin", config.bootstrap.admin_password) as admin,
+        Tenant(config.bootstrap.public_url, "demo", config.bootstrap.demo_password) as demo,
     ):
         admin.make_network()
         admin.make_image(b"\0" * 2**20)
-        servers = Servers(admin)
+        servers, interfaces = Servers(admin), of_the_first_server(demo)
         worker = Churn(admin, servers, SEED, most=4, pause_s=0.3)
+        plugs = Churn(demo, interfaces, SEED + 1, most=3, pause_s=1.0)
         worker.start()
+        plugs.start()
         try:
             chance = random.Random(SEED)
             for _ in range(ROUNDS):
@@ -60,8 +63,11 @@ def test_guests_do_not_notice_and_servers_reach_their_targets_whatever_is_killed
                 kill(machine, chance.choice(VICTIMS))
         finally:
             worker.end()
-        within_target(lambda: complaints(admin, servers, [worker]))
+            plugs.end()
+        within_target(lambda: complaints(admin, servers, [worker]) or complaints(demo, interfaces, [plugs]))
         assert worker.surprises == []
+        assert plugs.surprises == []
+        print(f"{len(worker.gone)} servers came and went, {len(plugs.gone)} interfaces of one that stays")
         assert machine.fabricctl("sweep").stdout == "clean\n"
         for id_ in servers.all(admin.http):
             servers.delete(admin.http, id_)
@@ -69,6 +75,13 @@ def test_guests_do_not_notice_and_servers_reach_their_targets_whatever_is_killed
         assert machine.fabricctl("sweep").stdout == "clean\n"
         assert len(qemus_below(machine.directory / "state" / "libvirt")) == 1  # the first server's
         assert replies()
+
+
+def of_the_first_server(demo: Tenant) -> Interfaces:
+    (first,) = demo.http.call("GET", "/compute/v2.1/servers")["servers"]
+    (network,) = demo.http.call("GET", "/network/v2.0/networks?name=demo")["networks"]
+    demo.network = network["id"]
+    return Interfaces(demo, first["id"])
 
 
 def kill(machine: Machine, victim: str) -> None:
