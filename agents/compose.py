@@ -53,7 +53,8 @@ async def run_nodes(
     keys = Cache(etcd, KEYS, lambda _: Table(orjson.loads))
     check = PeerCheck(lambda number: keys.table(REFUSED).get(number) is not None)
     shown, panel = identity(config.tls), partial(_panel, keys)
-    nodes = [Running(each, etcd, Codec(), verifier, shown, panel) for each in configs]
+    codec = Codec()  # of all: what several nodes are told alike is decoded once
+    nodes = [Running(each, etcd, codec, verifier, shown, panel) for each in configs]
     try:
         await first_of(
             asyncio.create_task(stop.wait()),

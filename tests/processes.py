@@ -114,6 +114,11 @@ class ProcessCloud:
         found = {name: psutil.Process(p.pid).memory_info().rss for name, p in self._running.items()}
         return found | {"etcd": psutil.Process(self._etcd.pid).memory_info().rss}
 
+    def cpu_s(self) -> float:
+        """CPU time that all of them have used."""
+        pids = [*(process.pid for process in self._running.values()), self._etcd.pid]
+        return sum(cpu_s(pid) for pid in pids)
+
     def _login_works(self) -> bool:
         for name, process in self._running.items():
             if process.poll() is not None:
@@ -179,6 +184,12 @@ fake_disk_gb = 10000000
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that the process has used."""
+    used = psutil.Process(pid).cpu_times()
+    return float(used.user + used.system)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> None:

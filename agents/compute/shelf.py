@@ -1,6 +1,7 @@
 """Fake domains in a directory, one file each: they stay when their agent's process ends."""
 
 import base64
+import os
 from collections.abc import Iterator, MutableMapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -10,6 +11,8 @@ from typing import Any
 import orjson
 
 from agents.compute.driver import Found, FoundNic, Marks
+
+_END = ".json"
 
 
 @dataclass
@@ -30,11 +33,12 @@ class Shelf(MutableMapping[str, FakeDomain]):
 
     def __getitem__(self, server_id: str) -> FakeDomain:
         try:
-            found = self._path(server_id).stat()
+            found = os.stat(self._path(server_id))
             file = found.st_ino, found.st_mtime_ns
             read = self._read.get(server_id)
             if read is None or read[0] != file:
-                domain = _parsed(orjson.loads(self._path(server_id).read_bytes()))
+                with open(self._path(server_id), "rb") as held:
+                    domain = _parsed(orjson.loads(held.read()))
                 read = self._read[server_id] = file, domain
         except FileNotFoundError as error:
             self._read.pop(server_id, None)
@@ -42,24 +46,25 @@ class Shelf(MutableMapping[str, FakeDomain]):
         return read[1]
 
     def __setitem__(self, server_id: str, domain: FakeDomain) -> None:
-        new = self._directory / f"{server_id}.new"
-        new.write_bytes(orjson.dumps(asdict(domain), default=_plain))
-        new.rename(self._path(server_id))
+        new = f"{self._directory}/{server_id}.new"
+        with open(new, "wb") as file:
+            file.write(orjson.dumps(asdict(domain), default=_plain))
+        os.rename(new, self._path(server_id))
 
     def __delitem__(self, server_id: str) -> None:
         try:
-            self._path(server_id).unlink()
+            os.unlink(self._path(server_id))
         except FileNotFoundError as error:
             raise KeyError(server_id) from error
 
     def __iter__(self) -> Iterator[str]:
-        return iter([path.stem for path in self._directory.glob("*.json")])
+        return iter([name[: -len(_END)] for name in os.listdir(self._directory) if name.endswith(_END)])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
-    def _path(self, server_id: str) -> Path:
-        return self._directory / f"{server_id}.json"
+    def _path(self, server_id: str) -> str:
+        return f"{self._directory}/{server_id}{_END}"
 
 
 def _plain(value: Any) -> str:

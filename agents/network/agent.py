@@ -24,7 +24,7 @@ Wiring, in fabric-agent's main:
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeGuard
@@ -60,11 +60,12 @@ from fabric.network.v1 import (
 )
 from fabric.runtime.errors import FabricError
 from fabric.runtime.node import NodeStore, Wanted
-from fabric.runtime.reconcile import Loop
+from fabric.runtime.reconcile import Loop, Together
 
 log = structlog.get_logger(__name__)
 
 _RENAMED_EVERY = timedelta(milliseconds=200)  # what other nodes' ports are called is written at most so often
+_RENAMED_EVERY_A_PORT = timedelta(microseconds=200)  # all of them are written each time
 
 Network = network_pb2.NetworkStatus
 Port = port_pb2.PortStatus
@@ -118,18 +119,18 @@ class NetworkAgent:
         self._routers = Routers(
             stores.routers, drivers.router, self._meters, self._ready.keys(), self._advertiser, fence
         )
-        self._names = Loop("network names", self._serve, list, rest=_RENAMED_EVERY)
+        self._names = Loop("network names", self._serve, list, rest=self._names_rest)
         self._neighbors = Neighbors(stores.neighbors, drivers.switch, self._names.wake)
         self._policies = Policies(
             stores.qos, stores.networks, drivers.qos, self._local_ports, self._waker("ports")
         )
         self._sweep = Sweep(drivers, settings.grace, self._wanted)
-        self._loops = {
+        self._loops: dict[str, Loop | Together] = {
             "networks": self._loop("networks", self.reconcile_network),
             "ports": self._loop("ports", self.reconcile_port),
             "groups": self._loop("groups", self.reconcile_group),
-            "members": self._loop("members", self.reconcile_member),
-            "neighbors": self._loop("neighbors", self._neighbors.reconcile),
+            "members": self._together("members", self.reconcile_members),
+            "neighbors": self._together("neighbors", self._neighbors.reconcile),
             "qos": self._loop("qos", self._policies.reconcile),
             "routers": self._loop("routers", self._routers.reconcile),
             "labels": self._loop("labels", self._meters.reconcile),
@@ -146,6 +147,10 @@ class NetworkAgent:
             resync=self._settings.resync,
             concurrency=self._settings.concurrency,
         )
+
+    def _together(self, collection: str, reconcile: Callable[[Collection[str]], Awaitable[None]]) -> Together:
+        store = getattr(self._stores, collection)
+        return Together(f"network {collection}", reconcile, store.ids, resync=self._settings.resync)
 
     async def run(self) -> None:
         """Adopt what is on the node, then keep it right until cancelled. Raises LeaseLost."""
@@ -342,14 +347,9 @@ class NetworkAgent:
         self._wake_waiting(group_id)
         return None
 
-    async def reconcile_member(self, member_id: str) -> timedelta | None:
-        """The addresses of one member of a remote group."""
-        member = self._stores.members.get(member_id)
-        if member is None:
-            await self.filter.remove_member(member_id)
-        else:
-            await self.filter.ensure_member(member_id, member)
-        return None
+    async def reconcile_members(self, member_ids: Iterable[str]) -> None:
+        """The addresses of some members of remote groups."""
+        await self.filter.ensure_members({id_: self._stores.members.get(id_) for id_ in member_ids})
 
     async def _serve(self, network_id: str) -> None:
         """DHCP for the node's ports, names also for those of others; a network that is not there waits."""
@@ -361,6 +361,9 @@ class NetworkAgent:
             await self._dhcp.ensure(want, [*here, *self._neighbors.of_network(network_id)])
         else:  # nobody could ask
             await self._dhcp.remove(network_id)
+
+    def _names_rest(self, network_id: str) -> timedelta:
+        return max(_RENAMED_EVERY, _RENAMED_EVERY_A_PORT * self._neighbors.count(network_id))
 
     def _local_ports(self) -> list[port_pb2.Port]:
         ports = map(self._stores.ports.get, self._directory.ids())

@@ -53,11 +53,11 @@ class SwitchDriver(Protocol):
     async def remove_network(self, network_id: str) -> None:
         """Make bridge, namespace and the way to peers not exist."""
 
-    async def ensure_neighbor(self, port_id: str, neighbor: neighbor_pb2.Neighbor) -> None:
-        """Send frames to the port where it is; the network may still be unknown here."""
+    async def ensure_neighbors(self, neighbors: Mapping[str, neighbor_pb2.Neighbor | None]) -> None:
+        """Send frames to each of these ports where it is; None: know nothing of it.
 
-    async def remove_neighbor(self, port_id: str) -> None:
-        """Know nothing of the port."""
+        Their network may still be unknown here.
+        """
 
     async def ensure_port(self, port: port_pb2.Port, mtu: int) -> None:
         """Make the port's tap a member of its network's bridge. Raises NotFound: there is no bridge yet."""
@@ -107,9 +107,8 @@ class FilterDriver(Protocol):
 
     async def remove_group(self, group_id: str) -> None: ...
 
-    async def ensure_member(self, member_id: str, member: security_group_pb2.GroupMember) -> None: ...
-
-    async def remove_member(self, member_id: str) -> None: ...
+    async def ensure_members(self, members: Mapping[str, security_group_pb2.GroupMember | None]) -> None:
+        """Let each of these, by id, be a member of its group; None: it is none any more."""
 
     def on_packet(self, callback: Callable[[LoggedPacket], None]) -> None:
         """Call back with some of the packets that log_ports asked for."""

@@ -4,6 +4,7 @@ A node that makes nothing and says yes at once. For scale tests without a kernel
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from agents.network import dhcp, name
 from agents.network.driver import Drivers, Holding, LoggedPacket
@@ -18,6 +19,8 @@ from fabric.network.v1 import (
     security_group_pb2,
 )
 from fabric.runtime.errors import NotFound
+
+T = TypeVar("T")
 
 
 class FakeSwitch:
@@ -40,11 +43,8 @@ class FakeSwitch:
     async def remove_network(self, network_id: str) -> None:
         self._networks.pop(network_id, None)
 
-    async def ensure_neighbor(self, port_id: str, neighbor: neighbor_pb2.Neighbor) -> None:
-        self._neighbors[port_id] = neighbor
-
-    async def remove_neighbor(self, port_id: str) -> None:
-        self._neighbors.pop(port_id, None)
+    async def ensure_neighbors(self, neighbors: Mapping[str, neighbor_pb2.Neighbor | None]) -> None:
+        _take_over(self._neighbors, neighbors)
 
     async def ensure_port(self, port: port_pb2.Port, mtu: int) -> None:
         if port.spec.network_id not in self._networks:
@@ -117,11 +117,8 @@ class FakeFilter:
     async def remove_group(self, group_id: str) -> None:
         self._groups.pop(group_id, None)
 
-    async def ensure_member(self, member_id: str, member: security_group_pb2.GroupMember) -> None:
-        self._members[member_id] = member
-
-    async def remove_member(self, member_id: str) -> None:
-        self._members.pop(member_id, None)
+    async def ensure_members(self, members: Mapping[str, security_group_pb2.GroupMember | None]) -> None:
+        _take_over(self._members, members)
 
     def on_packet(self, callback: Callable[[LoggedPacket], None]) -> None:
         return
@@ -260,3 +257,11 @@ def fake_drivers() -> Drivers:
         FakeTrunks(),
         namespaces=False,
     )
+
+
+def _take_over(known: dict[str, T], told: Mapping[str, T | None]) -> None:
+    for id_, one in told.items():
+        if one is None:
+            known.pop(id_, None)
+        else:
+            known[id_] = one

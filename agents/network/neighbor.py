@@ -1,9 +1,8 @@
 """Ports of other nodes: where frames to them go, and what they are called."""
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 
-from agents.network.directory import PortDirectory
 from agents.network.driver import SwitchDriver
 from fabric.network.v1 import neighbor_pb2, port_pb2
 from fabric.runtime.node import Wanted
@@ -22,35 +21,45 @@ class Neighbors:
         self._store = store
         self._switch = switch
         self._renamed = renamed
-        self._names = PortDirectory()
+        self._names: dict[str, port_pb2.Port] = {}
+        self._by_network: defaultdict[str, dict[str, port_pb2.Port]] = defaultdict(dict)
 
     def adopt(self) -> None:
         """Know all that are wanted before anything is written."""
         wanted = ((id_, self._store.get(id_)) for id_ in self._store.ids())
         neighbors = {id_: neighbor for id_, neighbor in wanted if neighbor is not None}
         self._switch.adopt(neighbors)
-        for neighbor in neighbors.values():
-            self._names.put(_named(neighbor))
+        for port_id, neighbor in neighbors.items():
+            self._name(port_id, neighbor)
 
     def of_network(self, network_id: str) -> list[port_pb2.Port]:
         """As much of each neighbor as DNS needs: its addresses are of no subnet, so that DHCP serves it not."""
-        return self._names.of_network(network_id)
+        return list(self._by_network.get(network_id, {}).values())
 
-    async def reconcile(self, port_id: str) -> timedelta | None:
-        """Where one port of another node is."""
-        neighbor = self._store.get(port_id)
-        before = self._names.get(port_id)
-        if neighbor is None:
-            await self._switch.remove_neighbor(port_id)
-            self._names.forget(port_id)
-        else:
-            await self._switch.ensure_neighbor(port_id, neighbor)
-            self._names.put(_named(neighbor))
-        after = self._names.get(port_id)
-        if before is not after:
-            for network_id in {port.spec.network_id for port in (before, after) if port is not None}:
-                self._renamed(network_id)
-        return None
+    def count(self, network_id: str) -> int:
+        """How many they are."""
+        return len(self._by_network.get(network_id, {}))
+
+    async def reconcile(self, port_ids: Iterable[str]) -> None:
+        """Where some ports of other nodes are."""
+        neighbors = {port_id: self._store.get(port_id) for port_id in port_ids}
+        await self._switch.ensure_neighbors(neighbors)
+        renamed = set[str]()
+        for port_id, neighbor in neighbors.items():
+            renamed |= self._name(port_id, neighbor)
+        for network_id in renamed:
+            self._renamed(network_id)
+
+    def _name(self, port_id: str, neighbor: neighbor_pb2.Neighbor | None) -> set[str]:
+        """Returns the networks whose names are others now."""
+        before, after = self._names.get(port_id), None if neighbor is None else _named(neighbor)
+        if before == after:
+            return set()
+        if before is not None:
+            del self._names[port_id], self._by_network[before.spec.network_id][port_id]
+        if after is not None:
+            self._names[port_id] = self._by_network[after.spec.network_id][port_id] = after
+        return {port.spec.network_id for port in (before, after) if port is not None}
 
 
 def _named(neighbor: neighbor_pb2.Neighbor) -> port_pb2.Port:

@@ -66,11 +66,8 @@ class NetlinkSwitch:
         await self._links.do(self._remove_namespace, network_id)
         await self._links.do(self._links.remove, name.bridge(network_id))
 
-    async def ensure_neighbor(self, port_id: str, neighbor: neighbor_pb2.Neighbor) -> None:
-        await self._tunnels.ensure_neighbor(port_id, neighbor)
-
-    async def remove_neighbor(self, port_id: str) -> None:
-        await self._tunnels.remove_neighbor(port_id)
+    async def ensure_neighbors(self, neighbors: Mapping[str, neighbor_pb2.Neighbor | None]) -> None:
+        await self._tunnels.ensure_neighbors(neighbors)
 
     async def ensure_port(self, port: port_pb2.Port, mtu: int) -> None:
         await self._links.do(self._ensure_tap, port, mtu)

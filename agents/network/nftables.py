@@ -112,17 +112,16 @@ class NftablesFilter:
             self._narrowed = True
             await self._batch.run()
 
-    async def ensure_member(self, member_id: str, member: security_group_pb2.GroupMember) -> None:
-        before = self._model.members.get(member_id)
-        if before != member:
-            self._narrowed = self._narrowed or before is not None
-            self._model.put_member(member_id, member)
-            await self._batch.run()
-
-    async def remove_member(self, member_id: str) -> None:
-        if member_id in self._model.members:
-            self._narrowed = True
-            self._model.drop_member(member_id)
+    async def ensure_members(self, members: Mapping[str, security_group_pb2.GroupMember | None]) -> None:
+        known = self._model.members
+        changed = [id_ for id_, member in members.items() if known.get(id_) != member]
+        self._narrowed = self._narrowed or any(id_ in known for id_ in changed)
+        for id_ in changed:
+            if (member := members[id_]) is None:
+                self._model.drop_member(id_)
+            else:
+                self._model.put_member(id_, member)
+        if changed:
             await self._batch.run()
 
     async def find(self) -> list[Holding]:

@@ -83,17 +83,17 @@ class VxlanTunnels:
             del self._networks[network_id]
         await self._links.do(self._links.remove, name.tunnel(network_id))
 
-    async def ensure_neighbor(self, port_id: str, neighbor: neighbor_pb2.Neighbor) -> None:
-        """Send frames to the port where it is."""
-        self._put(port_id, neighbor)
-        await self._run(neighbor.network_id)
-
-    async def remove_neighbor(self, port_id: str) -> None:
-        """Know nothing of the port."""
-        network_id = self._network_of.pop(port_id, None)
-        if network_id is not None:
-            self._networks[network_id].drop(port_id)
-            await self._run(network_id)
+    async def ensure_neighbors(self, neighbors: Mapping[str, neighbor_pb2.Neighbor | None]) -> None:
+        """Send frames to each port where it is; None: know nothing of it."""
+        networks = set()
+        for port_id, neighbor in neighbors.items():
+            if neighbor is not None:
+                self._put(port_id, neighbor)
+                networks.add(neighbor.network_id)
+            elif (network_id := self._network_of.pop(port_id, None)) is not None:
+                self._networks[network_id].drop(port_id)
+                networks.add(network_id)
+        await self._run(*networks)
 
     async def resync(self) -> None:
         """Compare everything with the kernel and repair."""

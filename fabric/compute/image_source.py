@@ -45,10 +45,8 @@ class ImageSources:
         )
 
     def _address(self, node: str) -> str:
-        for life in self._store.lives():
-            if life.node == node and life.agent == _AGENT:
-                return life.address
-        return ""
+        life = self._store.life(node, _AGENT)
+        return life.address if life is not None else ""
 
     def _last_address(self, server: pb.Server) -> str:
         wanted = self._store.wanted(SERVERS, server.node).get(server.meta.id)

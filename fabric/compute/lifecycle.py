@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import structlog
 
-from fabric.compute import instance_action, placement, shelf
+from fabric.compute import instance_action, shelf
 from fabric.compute.absence import Absences
-from fabric.compute.candidates import Candidates
 from fabric.compute.migration import is_moving
 from fabric.compute.move import Moves, place_ports
 from fabric.compute.network_view import has_old_addresses
 from fabric.compute.nic import Nics
 from fabric.compute.node import NODES, lives
+from fabric.compute.placing import Placing
 from fabric.compute.server import SERVERS, nics_ready
 from fabric.compute.shelves import Shelves
 from fabric.compute.snapshot import is_under_way
@@ -45,13 +45,12 @@ class Lifecycle:
         absences: Absences,
     ) -> None:
         self._store = store
-        self._config = config
         self._nics = nics
         self._snapshots = snapshots
         self._shelves = shelves
-        self._candidates = Candidates(store, config.compute)
+        self._placing = Placing(store, config.compute)
         self._wants = wants
-        self._moves = Moves(store, config.compute, wants, absences, self._choose)
+        self._moves = Moves(store, config.compute, wants, absences, self._placing.choose)
 
     async def reconcile(self, server_id: str) -> timedelta | None:
         """One step towards what the record says."""
@@ -93,20 +92,15 @@ class Lifecycle:
             return await self._place_now(server)
 
     async def _place_now(self, server: pb.Server) -> timedelta | None:
-        ask, candidates = self._candidates.ask(shelf.asked(server)), self._candidates.all()
-        choice = placement.choose(ask, candidates, self._config.compute)
-        zones = {candidate.name: candidate.zone for candidate in candidates}
+        choice = self._placing.choose(shelf.asked(server))
         for node in choice.nodes:
             placed = copy_of(server)
-            placed.node, placed.waiting, placed.availability_zone = node, "", zones[node]
             try:
-                with self._candidates.promise(node, ask.demand):
-                    async with self._store.transaction() as txn:
-                        txn.update(SERVERS, placed)
-                        place_ports(self._store, txn, placed)  # those of a server that was shelved
+                async with self._placing.claim(placed, node) as txn:
+                    txn.update(SERVERS, placed)
+                    place_ports(self._store, txn, placed)  # those of a server that was shelved
             except QuotaExceeded:  # the node filled up meanwhile
                 continue
-            log.info("server placed", server=server.meta.id, node=node)
             return timedelta(0)
         if self._worth_waiting(server):
             if server.waiting != "NODE_DOWN":
@@ -122,9 +116,6 @@ class Lifecycle:
             await self._fail(server, message)
         return None
 
-    def _choose(self, server: pb.Server) -> placement.Choice:
-        return placement.choose(self._candidates.ask(server), self._candidates.all(), self._config.compute)
-
     def _worth_waiting(self, server: pb.Server) -> bool:
         age_s = time.time() - server.meta.create_time.seconds
         if age_s > _PATIENCE_S:
@@ -132,8 +123,7 @@ class Lifecycle:
         known = {node.meta.name for node in self._store.table(NODES)}
         if not known.issuperset(lives(self._store)):
             return True  # a node has just appeared
-        ask, candidates = self._candidates.ask(server), self._candidates.all(as_if_alive=True)
-        return bool(placement.choose(ask, candidates, self._config.compute).nodes)
+        return bool(self._placing.choose(server, as_if_alive=True).nodes)
 
     # -- ports
 

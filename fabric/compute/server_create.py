@@ -101,7 +101,9 @@ class ServerCreation:
 
     def _check_placing(self, template: pb.Server) -> None:
         """The zone and the node that are named exist, and the hints say something."""
-        known, spec = zones(self._store), template.spec
+        spec = template.spec
+        is_placed = spec.availability_zone or spec.forced_node or spec.requested_node
+        known = zones(self._store) if is_placed else {}
         if spec.availability_zone and spec.availability_zone not in known.values():
             raise InvalidArgument(
                 "The requested availability zone is not available",

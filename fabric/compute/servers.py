@@ -1,7 +1,7 @@
 """The methods of ServerService."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fabric.compute import guest_password, instance_action, server_move, shelves
 from fabric.compute import server as rules
@@ -9,6 +9,7 @@ from fabric.compute.migration import MIGRATIONS
 from fabric.compute.network_view import with_floating
 from fabric.compute.nic import dns_name
 from fabric.compute.node import life
+from fabric.compute.placing import Placing
 from fabric.compute.rebuild import Rebuilds
 from fabric.compute.server import SERVERS
 from fabric.compute.server_create import ServerCreation, check_metadata
@@ -25,6 +26,7 @@ from fabric.runtime.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    QuotaExceeded,
     StaleRevision,
     Unavailable,
 )
@@ -89,8 +91,17 @@ class Servers(Resource[pb.Server]):
         "delete": f"{_API}:servers:delete",
     }
 
-    def __init__(self, store: Store, policy: Policy, client: Client, signer: Signer, agents: Clients) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        client: Client,
+        signer: Signer,
+        agents: Clients,
+        placing: Placing,
+    ) -> None:
         super().__init__(store, policy)
+        self._placing = placing
         self._client = client
         self._signer = signer
         self._agents = agents
@@ -108,10 +119,9 @@ class Servers(Resource[pb.Server]):
         if not caller.project_id:
             raise InvalidArgument("A server belongs to a project; the token has none.", field="project_id")
         made = await self._creation.accept(request, caller)
-        async with self.store.transaction() as txn:
-            for server in made:
-                txn.create(SERVERS, server)
-                instance_action.record(self.store, txn, server, "create", caller)
+        if len(made) > 1 or not await self._create_placed(made[0], caller):
+            async with self.store.transaction() as txn:
+                self._create(txn, made, caller)
         return pb.CreateServerResponse(servers=[self.kept(server) for server in made])
 
     async def ListServers(self, request: pb.ListServersRequest, caller: Caller) -> pb.ListServersResponse:
@@ -256,6 +266,28 @@ class Servers(Resource[pb.Server]):
         return pb.GetConsoleOutputResponse(output=output)
 
     # -- helpers
+
+    def _create(self, txn: Transaction, made: Sequence[pb.Server], caller: Caller) -> None:
+        for server in made:
+            txn.create(SERVERS, server)
+            instance_action.record(self.store, txn, server, "create", caller)
+
+    async def _create_placed(self, server: pb.Server, caller: Caller) -> bool:
+        """Write it on the best node at once. False: the lifecycle loop looks for one, as it does for groups."""
+        if server.spec.scheduler_hints.get("group", ""):
+            return False
+        nodes = self._placing.choose(server).nodes
+        if not nodes:
+            return False
+        try:
+            async with self._placing.claim(server, nodes[0]) as txn:
+                self._create(txn, [server], caller)
+        except (
+            QuotaExceeded
+        ):  # of the node, which filled up meanwhile, or of the project, which is told without it
+            server.node, server.availability_zone = "", ""
+            return False
+        return True
 
     def _check_unlock(self, server: pb.Server, caller: Caller) -> None:
         """What an administrator locked, only an administrator unlocks."""

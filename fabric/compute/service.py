@@ -9,6 +9,7 @@ from fabric.compute.flavor import Flavors
 from fabric.compute.instance_action import InstanceActions
 from fabric.compute.keypair import Keypairs
 from fabric.compute.migrations import Migrations
+from fabric.compute.placing import Placing
 from fabric.compute.providers import ResourceProviders
 from fabric.compute.quota import Quotas
 from fabric.compute.server_group import ServerGroups
@@ -43,7 +44,8 @@ PUBLIC = frozenset[str]()
 def register(server: Server, store: Store, policy: Policy, config: Config, client: Client) -> None:
     """Serve all of compute."""
     signer = Signer.of(config.controller.master_key_file)
-    servers = Servers(store, policy, client, signer, Clients(identity(config.tls)))
+    agents, placing = Clients(identity(config.tls)), Placing(store, config.compute)
+    servers = Servers(store, policy, client, signer, agents, placing)
     migrations = Migrations(store, policy)
     nodes = ComputeNodes(store, policy)
     keypairs, actions = Keypairs(store, policy), InstanceActions(store, policy)

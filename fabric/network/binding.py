@@ -20,4 +20,4 @@ def is_known(store: Store, node: str) -> bool:
     """Whether the node has, or had, an agent that may hold something."""
     if any(agent.spec.node == node for agent in store.table(AGENTS)):
         return True
-    return any(life.node == node and life.agent == KIND for life in store.lives())
+    return store.life(node, KIND) is not None

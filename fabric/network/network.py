@@ -96,6 +96,7 @@ class Networks(SharedResource[pb.Network]):
         self._config = config.network
         self._zone = config.node.availability_zone
         self._qos = QosPolicies(store, policy)
+        self._served: tuple[int, set[str]] = -1, set()  # the zones, and at which version of the lives
 
     def target_for(self, caller: Caller, message: pb.Network) -> dict[str, Any]:
         return self.target(message) | access(self.store, caller, message.meta.id)
@@ -109,7 +110,9 @@ class Networks(SharedResource[pb.Network]):
                 shown.status.subnet_ids.append(subnet.meta.id)
                 self._show_scope(shown.status, subnet)
         hints = frozenset(message.spec.availability_zone_hints)
-        served = zones(self.store)
+        if self._served[0] != self.store.lives_version:
+            self._served = self.store.lives_version, zones(self.store)
+        served = self._served[1]
         shown.status.availability_zones.extend(sorted(served & hints if hints else served))
         return shown
 

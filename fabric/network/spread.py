@@ -1,6 +1,6 @@
 """The leader's loops that tell nodes of networks, neighbors, security groups and their members."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -37,7 +37,9 @@ from fabric.runtime.reconcile import Loop
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Collection, Store
 
-_REST = timedelta(milliseconds=100)  # what is told to many nodes is told at most so often
+_SHORTEST_REST = timedelta(milliseconds=100)  # of what is told to nodes, until it is told again
+_REST_A_NODE = timedelta(milliseconds=8)
+_LONGEST_REST = timedelta(milliseconds=800)
 
 
 class Spread:
@@ -55,10 +57,10 @@ class Spread:
         self._rule_groups: dict[str, tuple[str, str]] = {}  # the same for rules: group, remote group
         self._neighbors = Bundles()  # of ports, by network
         self._members = Bundles()  # of <group>.<port>, by group
-        self.networks = Loop("network.networks", self.reconcile_network, self._network_ids, rest=_REST)
-        self.groups = Loop("network.groups", self.reconcile_group, self._group_ids, rest=_REST)
-        self.members = Loop("network.members", self.reconcile_members, self._member_ids, rest=_REST)
-        self.neighbors = Loop("network.neighbors", self.reconcile_neighbors, self._neighbor_ids, rest=_REST)
+        self.networks = _loop("networks", self.reconcile_network, self._network_ids, self._network_rest)
+        self.groups = _loop("groups", self.reconcile_group, self._group_ids, self._group_rest)
+        self.members = _loop("members", self.reconcile_members, self._member_ids, self._member_rest)
+        self.neighbors = _loop("neighbors", self.reconcile_neighbors, self._neighbor_ids, self._neighbor_rest)
 
     def begin(self) -> Callable[[], None]:
         """Follow the tables; returns a function that ends it."""
@@ -261,6 +263,18 @@ class Spread:
     async def _tell(self, collection: Collection[Any], id_: str, wants: Mapping[str, Any]) -> None:
         await self._tellings[collection.name].tell(id_, wants)
 
+    def _network_rest(self, network_id: str) -> timedelta:
+        return _rest(len(self._places.networks(network_id)))
+
+    def _neighbor_rest(self, bundle: str) -> timedelta:
+        return self._network_rest(bundle.partition(".")[0])
+
+    def _group_rest(self, group_id: str) -> timedelta:
+        return _rest(len(self._places.groups(group_id)))
+
+    def _member_rest(self, bundle: str) -> timedelta:
+        return _rest(len(self._readers(bundle.partition(".")[0])))
+
     def _told_ids(self, collection: Collection[Any]) -> Iterable[str]:
         return self._tellings[collection.name].ids()
 
@@ -275,6 +289,20 @@ class Spread:
 
     def _member_ids(self) -> set[str]:
         return {*self._members.ids(), *self._told_ids(MEMBERS)}
+
+
+def _loop(
+    name: str,
+    reconcile: Callable[[str], Awaitable[timedelta | None]],
+    ids: Callable[[], Iterable[str]],
+    rest: Callable[[str], timedelta],
+) -> Loop:
+    return Loop(f"network.{name}", reconcile, ids, rest=rest)
+
+
+def _rest(nodes: int) -> timedelta:
+    """What is told to many nodes is told the less often the more they are: a change of one port is a write for each."""
+    return min(max(_SHORTEST_REST, nodes * _REST_A_NODE), _LONGEST_REST)
 
 
 def spans_nodes(network: network_pb2.Network) -> bool:

@@ -18,16 +18,27 @@ class Telling:
     async def tell(self, id_: str, wants: Mapping[str, Any]) -> None:
         """Make what nodes are told of it exactly this, in one transaction, or write nothing."""
         collection, wanted = self._collection, self._store.wanted
-        stale = [node for node, want in wants.items() if wanted(collection, node).get(id_) != want]
+        alike: dict[
+            tuple[int, int], bool
+        ] = {}  # by identity: nodes share what they were told, and what they are
+
+        def is_told(node: str, want: Any) -> bool:
+            known = wanted(collection, node).get(id_)
+            pair = id(known), id(want)
+            if pair not in alike:
+                alike[pair] = known == want
+            return alike[pair]
+
+        stale = [node for node, want in wants.items() if not is_told(node, want)]
         told = (node for node in self._nodes() if wanted(collection, node).get(id_) is not None)
         gone = [node for node in told if node not in wants]
         if not stale and not gone:
             return
-        alike: dict[int, list[str]] = {}  # nodes that are told the same, by its identity
+        together: dict[int, list[str]] = {}  # nodes that are told the same, by its identity
         for node in stale:
-            alike.setdefault(id(wants[node]), []).append(node)
+            together.setdefault(id(wants[node]), []).append(node)
         async with self._store.transaction() as txn:
-            for nodes in alike.values():
+            for nodes in together.values():
                 txn.want_all(collection, nodes, id_, wants[nodes[0]])
             for node in gone:
                 txn.unwant(collection, node, id_)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -16,6 +16,7 @@ from fabric.type.v1 import meta_pb2
 M = TypeVar("M", bound=Message)
 
 SEALED = "sealed:"
+_MOST_ALIKE = 256
 
 
 def master_keys(path: str | Path) -> list[bytes]:
@@ -32,6 +33,7 @@ class Codec:
     def __init__(self, keys: list[bytes] | None = None) -> None:
         """keys: Fernet keys, the first encrypts, all decrypt (so that keys can be rotated)."""
         self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+        self._alike: dict[tuple[type[Message], bytes], Message] = {}
 
     def encode(self, message: Message) -> bytes:
         """The value for etcd. Raises ValueError when a secret is to be sealed and there is no key."""
@@ -48,6 +50,15 @@ class Codec:
         if _has_secrets(kind.DESCRIPTOR):
             _each_secret(message, self._unseal)
         return message
+
+    def decode_alike(self, kind: type[M], value: bytes) -> M:
+        """As decode, of what several keys have in common: they share the message, too."""
+        found = self._alike.get((kind, value))
+        if found is None:
+            if len(self._alike) >= _MOST_ALIKE:
+                del self._alike[next(iter(self._alike))]
+            found = self._alike[kind, value] = self.decode(kind, value)
+        return cast(M, found)
 
     def _seal(self, text: str) -> str:
         if text.startswith(SEALED):

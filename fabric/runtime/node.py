@@ -113,7 +113,7 @@ class NodeCache:
 
     def _make_table(self, parent: str) -> Table[Message]:
         kind = self._kinds.get(parent, node_pb2.Life)
-        return Table(functools.partial(self._codec.decode, kind))
+        return Table(functools.partial(self._codec.decode_alike, kind))
 
 
 class NodeStore(Generic[Want, Status]):

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ import structlog
 import uvloop
 
 from fabric.runtime import config, log
+
+_CYCLES_EVERY = 20_000  # new objects: a cloud in memory has few cycles, and looking for them takes long
 
 
 def main(
@@ -30,6 +33,8 @@ def main(
     except config.ConfigError as error:
         parser.error(str(error))
     log.configure(name, settings.log.level, settings.log.format)
+
+    gc.set_threshold(_CYCLES_EVERY)
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -135,6 +135,7 @@ class Store:
         self._asking: asyncio.Future[int] | None = None
         self._lives: dict[str, Table[node_pb2.Life]] = {}  # by node
         self._life_listeners: list[Callable[[str], None]] = []
+        self.lives_version = 0  # another with each change of an agent's life sign
         self.cache = Cache(etcd, ROOT + "/", self._make_table)
 
     @property
@@ -258,13 +259,14 @@ class Store:
         if match := _WANT.fullmatch(parent):
             want = self._by_path.get((match[1], match[3]))
             if want is not None:
-                return Table(functools.partial(self.codec.decode, want.want or want.message))
+                return Table(functools.partial(self.codec.decode_alike, want.want or want.message))
         return Table(json.loads)
 
     def _life_table(self, node: str) -> Table[node_pb2.Life]:
         lives: Table[node_pb2.Life] = Table(functools.partial(self.codec.decode, node_pb2.Life))
 
         def tell(_: str) -> None:
+            self.lives_version += 1
             for listener in self._life_listeners:
                 listener(node)
 

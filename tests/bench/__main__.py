@@ -18,7 +18,7 @@ import uvloop
 
 from tests.bench import failover, guests, migration, paper, span
 from tests.bench.load import Connection, Target, run, simple
-from tests.bench.scale import NODES, SIZES, Scale, crowd
+from tests.bench.scale import FIRST, NODES, SIZE, STORM, Scale, crowd
 from tests.http_client import Http, login
 from tests.processes import DEMO_PASSWORD, PASSWORD, ProcessCloud
 
@@ -213,20 +213,27 @@ def prepare(bench: Bench) -> tuple[str, str, str]:
     return network, image_id, flavor_id
 
 
-async def scale(bench: Bench) -> None:
+async def scale(bench: Bench, size: int) -> None:
     """A cloud of its own nodes, as it grows."""
-    with crowd(bench.cloud, NODES):
-        figures = await Scale(bench.cloud, *prepare(bench)).measure()
+    with crowd(bench.cloud, NODES) as pid:
+        figures = await Scale(bench.cloud, pid, size, *prepare(bench)).measure()
     add = bench.report.add
     for how in ("", ", asked one by one"):
         storm = f"storm of 1,000 servers on 100 nodes{how}"
         add(f"{storm}: placed", figures.pop(f"storm{how}: placed"), "/s", least=100)
         add(f"{storm}: all ACTIVE", figures.pop(f"storm{how}: active"), "s")
     for what, figure in figures.items():
-        add(f"{what}, p50", figure, "ms")
+        if what.endswith("made"):
+            add(what, figure, "/s")
+        else:
+            add(what if what.endswith("each") else f"{what}, p50", figure, "ms")
     for what in ("page of 100 of {} ports", "page of 100 of {} servers", "one of {} servers"):
-        small, large = (figures[what.format(size)] for size in SIZES)
-        add(f"{what.format(SIZES[1])}: times as long as of {SIZES[0]}", large / small, "", most=2)
+        small, large = (figures[what.format(count)] for count in (FIRST, size))
+        add(f"{what.format(size)}: times as long as of {FIRST}", large / small, "", most=2)
+    costs = [figure for what, figure in figures.items() if what[:7] == "servers" and what[-4:] == "each"]
+    if len(costs) > 1:
+        growth = f"a server more: its cost in the last {STORM} and in the first"
+        add(growth, costs[-1] / costs[0], "times", most=1.5)
 
 
 async def measure(bench: Bench, only: str) -> None:
@@ -260,6 +267,7 @@ def main() -> None:
         "--only", default="", help="tokens,projects,ports,servers,scale,failover,guests,span,migration"
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of operations")
+    parser.add_argument("--size", type=int, default=SIZE, help="of the part scale: servers, and ports")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--report", action="store_true", help="write docs/performance.md")
     arguments = parser.parse_args()
@@ -270,7 +278,7 @@ def main() -> None:
             uvloop.run(measure(Bench(cloud, report, arguments.scale), arguments.only))
     if not arguments.only or "scale" in arguments.only.split(","):
         with _cloud() as cloud:
-            uvloop.run(scale(Bench(cloud, report, arguments.scale)))
+            uvloop.run(scale(Bench(cloud, report, arguments.scale), arguments.size))
     if not arguments.only or "failover" in arguments.only.split(","):
         report.add("a node dies: its servers run elsewhere", failover.measure(), "s", most=20)
     if os.geteuid() == 0 and (not arguments.only or "guests" in arguments.only.split(",")):

@@ -89,7 +89,7 @@ async def test_a_network_with_peers_has_a_way_to_them(drivers: Drivers) -> None:
         addresses=["10.0.0.5", "fd00::5"],
         node="n2",
     )
-    await drivers.switch.ensure_neighbor("p", neighbor)
+    await drivers.switch.ensure_neighbors({"p": neighbor})
     for _ in range(2):
         site.network.peers.add(node="n2", address="192.0.2.2")
         await drivers.switch.ensure_network(site.network)
@@ -98,7 +98,7 @@ async def test_a_network_with_peers_has_a_way_to_them(drivers: Drivers) -> None:
         site.network.ClearField("peers")
         await drivers.switch.ensure_network(site.network)
         assert "tunnel" not in kinds(await drivers.switch.find())
-    await drivers.switch.remove_neighbor("p")
+    await drivers.switch.ensure_neighbors({"p": None})
     await drivers.switch.remove_network(site.network_id)
     assert await drivers.switch.find() == []
 
@@ -146,7 +146,7 @@ async def test_many_ports_go_at_once(drivers: Drivers) -> None:
 async def test_filters_say_what_they_hold_and_then_nothing(drivers: Drivers) -> None:
     site, filter_ = Site(), drivers.filter
     await filter_.ensure_network(site.network)
-    await filter_.ensure_member("m", site.member)
+    await filter_.ensure_members({"m": site.member})
     await filter_.ensure_group(site.group)
     await filter_.ensure_port(site.port)
     held = await filter_.find()
@@ -157,7 +157,7 @@ async def test_filters_say_what_they_hold_and_then_nothing(drivers: Drivers) -> 
     assert not await filter_.resync()
     await filter_.remove_port(site.port.meta.id)
     await filter_.remove_group(site.group_id)
-    await filter_.remove_member("m")
+    await filter_.ensure_members({"m": None})
     await filter_.remove_network(site.network_id)
     await filter_.forget_unknown()
     assert await filter_.find() == []

@@ -51,3 +51,10 @@ def test_a_secret_cannot_be_written_without_a_key() -> None:
 
 def test_fields_of_a_newer_release_are_passed_over() -> None:
     assert Codec().decode(Server, b'{"meta":{"id":"s1"},"from_the_future":1}').meta.id == "s1"
+
+
+def test_what_several_keys_have_in_common_is_decoded_once() -> None:
+    codec = Codec()
+    value = codec.encode(ServerWant(fenced=True))
+    assert codec.decode_alike(ServerWant, value) is codec.decode_alike(ServerWant, value)
+    assert codec.decode_alike(ServerWant, codec.encode(ServerWant())) == ServerWant()

@@ -1,18 +1,18 @@
 """The reconcile loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
 from fabric.runtime.errors import LeaseLost, Unavailable
-from fabric.runtime.reconcile import Loop
+from fabric.runtime.reconcile import Loop, Together
 
 
 @asynccontextmanager
-async def running(loop: Loop) -> AsyncIterator[None]:
+async def running(loop: Loop | Together) -> AsyncIterator[None]:
     task = asyncio.create_task(loop.run())
     try:
         yield
@@ -128,7 +128,7 @@ async def test_many_changes_of_what_rests_are_looked_at_once() -> None:
         nonlocal runs
         runs += 1
 
-    loop = Loop("t", reconcile, list, rest=timedelta(milliseconds=50))
+    loop = Loop("t", reconcile, list, rest=lambda _: timedelta(milliseconds=50))
     async with running(loop):
         loop.wake("a")
         await until(lambda: runs == 1)
@@ -138,3 +138,34 @@ async def test_many_changes_of_what_rests_are_looked_at_once() -> None:
         await until(lambda: runs == 2)
         await asyncio.sleep(0.15)
         assert runs == 2
+
+
+async def test_what_is_woken_meanwhile_is_done_together() -> None:
+    begun, let_go = asyncio.Queue[set[str]](), asyncio.Event()
+
+    async def reconcile(ids: Collection[str]) -> None:
+        begun.put_nowait(set(ids))
+        await let_go.wait()
+
+    async with running(loop := Together("t", reconcile, lambda: ["a", "b"])):
+        assert await begun.get() == {"a", "b"}
+        for id_ in "cdc":
+            loop.wake(id_)
+        let_go.set()
+        assert await begun.get() == {"c", "d"}
+
+
+async def test_what_failed_together_is_tried_again_with_what_came_since() -> None:
+    tried: list[set[str]] = []
+    done = asyncio.Event()
+
+    async def reconcile(ids: Collection[str]) -> None:
+        tried.append(set(ids))
+        if len(tried) == 1:
+            loop.wake("b")
+            raise Unavailable("no")
+        done.set()
+
+    async with running(loop := Together("t", reconcile, lambda: ["a"])):
+        await asyncio.wait_for(done.wait(), 5)
+    assert tried == [{"a"}, {"a", "b"}]
