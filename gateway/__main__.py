@@ -15,6 +15,7 @@ from fabric.runtime import config
 from fabric.runtime.discovery import follow
 from fabric.runtime.etcd import as_node, connect
 from fabric.runtime.log import configure
+from fabric.runtime.process import seldom_look_for_cycles
 from fabric.runtime.tls import identity
 from gateway.core.app import Application, application
 from gateway.core.dialect import Api
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("/etc/fabric/fabric.toml"))
     settings = config.load(parser.parse_args().config)
     configure("fabric-gateway", settings.log.level, settings.log.format)
+    seldom_look_for_cycles()
     uvloop.run(serve(settings))
 
 

@@ -28,7 +28,7 @@ from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
 from fabric.runtime.witness import PANEL
 
-_SERVERS_AT_ONCE = 16
+_SERVERS_AT_ONCE = 8
 
 
 def loops(store: Store, config: Config, client: Client) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -7,6 +7,7 @@ from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
 
 _AGENT = "image"
+_MOST_TICKETS = 10_000
 
 
 def image_ref(image: image_pb2.Image) -> pb.ImageRef:
@@ -30,19 +31,28 @@ class ImageSources:
     def __init__(self, store: Store, signer: Signer) -> None:
         self._store = store
         self._signer = signer
+        self._tickets: dict[tuple[str, str], str] = {}  # for ever good, and slow to make
 
     def find(self, server: pb.Server) -> pb.ImageSource:
         """The source of the server's image. While its image agent is away, the address is the last one."""
         image = server.spec.image
-        ticket = self._signer.sign({"image": image.id, "may": "read", "node": server.node})
         return pb.ImageSource(
             image_id=image.id,
             address=self._address(image.node) or self._last_address(server),
-            ticket=ticket,
+            ticket=self._ticket(image.id, server.node),
             size_bytes=image.size_bytes,
             sha512=image.sha512,
             disk_format=image.disk_format,
         )
+
+    def _ticket(self, image_id: str, node: str) -> str:
+        known = self._tickets.get((image_id, node))
+        if known is None:
+            if len(self._tickets) >= _MOST_TICKETS:
+                self._tickets.clear()
+            claims = {"image": image_id, "may": "read", "node": node}
+            known = self._tickets[image_id, node] = self._signer.sign(claims)
+        return known
 
     def _address(self, node: str) -> str:
         life = self._store.life(node, _AGENT)

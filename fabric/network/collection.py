@@ -113,6 +113,7 @@ PORTS = Collection(
     charges=lambda port: {} if port.spec.device_owner in _UNCOUNTED else {PORT_LIMIT: 1},
     indexes={
         "network": lambda port: (port.spec.network_id,),
+        "network_project": lambda port: (f"{port.spec.network_id}/{port.meta.project_id}",),
         "subnet": lambda port: {fixed.subnet_id for fixed in port.spec.fixed_ips},
         "group": lambda port: port.spec.security_group_ids,
         "device": lambda port: (port.spec.device_id,) if port.spec.device_id else (),

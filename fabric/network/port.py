@@ -104,10 +104,19 @@ class Ports(NetworkResource[pb.Port]):
         return super().visible(caller, message)
 
     def in_order(self, caller: Caller, asked: Query) -> InOrder[pb.Port] | None:
-        """All, for who sees all and names nothing that makes the list short."""
-        if not sees_all(caller) or any(part.path in self.narrow for part in asked.filters):
+        """All that the caller sees, if they name nothing that makes the list short and it is not of several orders."""
+        if any(part.path in self.narrow for part in asked.filters):
             return None
-        return self.store.table(PORTS).in_order()
+        table, project_id = self.store.table(PORTS), caller.project_id
+        if sees_all(caller):
+            return table.in_order()
+        if not project_id or any(
+            table.count("network", network.meta.id)
+            > table.count("network_project", f"{network.meta.id}/{project_id}")
+            for network in self.store.table(NETWORKS).by("project", project_id)
+        ):
+            return None  # ports of others are on its networks
+        return table.in_order(project_id)
 
     def reachable(self, caller: Caller) -> list[pb.Port]:
         if not caller.project_id:

@@ -13,7 +13,15 @@ from fabric.runtime.cache import Index
 from fabric.type.v1 import meta_pb2
 
 ROOT = "/fabric"
-SAFE = " !#$&'()*+,:;=@[]"  # stays readable in a key; "/" and "%" do not
+_SAFE = " !#$&'()*+,:;=@[]"  # stays readable in a key; "/" and "%" do not
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
+
+
+def quoted(text: str) -> str:
+    """The text as one segment of a key."""
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=_SAFE)
 
 
 class Copyable(Protocol):
@@ -95,7 +103,7 @@ class Collection(Generic[M]):
 
     def key(self, id_: str) -> str:
         """The record's key."""
-        return f"{self.parent}/{quote(id_, safe=SAFE)}"
+        return f"{self.parent}/{quoted(id_)}"
 
     def claim_parent(self, index: str) -> str:
         """The path above the claims of an index."""
@@ -103,15 +111,15 @@ class Collection(Generic[M]):
 
     def claim_key(self, index: str, value: str) -> str:
         """The key whose existence is the claim."""
-        return f"{self.claim_parent(index)}/{quote(value, safe=SAFE)}"
+        return f"{self.claim_parent(index)}/{quoted(value)}"
 
     def want_key(self, node: str, id_: str) -> str:
         """What the node must make true."""
-        return f"{ROOT}/{self.service}/node/{node}/want/{self.name}/{quote(id_, safe=SAFE)}"
+        return f"{ROOT}/{self.service}/node/{node}/want/{self.name}/{quoted(id_)}"
 
     def seen_key(self, node: str, id_: str) -> str:
         """What the node's agent reports."""
-        return f"{ROOT}/{self.service}/node/{node}/seen/{self.name}/{quote(id_, safe=SAFE)}"
+        return f"{ROOT}/{self.service}/node/{node}/seen/{self.name}/{quoted(id_)}"
 
 
 def copy_of(message: C) -> C:

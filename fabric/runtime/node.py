@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import structlog
 from google.protobuf import json_format
@@ -15,9 +15,9 @@ from google.protobuf.message import Message
 
 from fabric.runtime.cache import Cache, Table
 from fabric.runtime.codec import Codec
+from fabric.runtime.collection import ROOT, quoted
 from fabric.runtime.errors import LeaseLost, StaleRevision
 from fabric.runtime.etcd import Change, Etcd, Lease
-from fabric.runtime.store import ROOT, SAFE
 from fabric.type.v1 import node_pb2
 
 log = structlog.get_logger(__name__)
@@ -140,7 +140,7 @@ class NodeStore(Generic[Want, Status]):
 
     def get(self, id_: str) -> Want | None:
         """What should be; None: it is not wanted here."""
-        return self._wants.get(quote(id_, safe=SAFE))
+        return self._wants.get(quoted(id_))
 
     def ids(self) -> list[str]:
         """All that is wanted here."""
@@ -148,7 +148,7 @@ class NodeStore(Generic[Want, Status]):
 
     def status(self, id_: str) -> Status | None:
         """What this agent last reported."""
-        return self._seen.get(quote(id_, safe=SAFE))
+        return self._seen.get(quoted(id_))
 
     def reported_ids(self) -> list[str]:
         """All that this agent has reported of."""
@@ -173,11 +173,11 @@ class NodeStore(Generic[Want, Status]):
             await self._write(id_, None)
 
     async def _write(self, id_: str, status: Status | None) -> None:
-        quoted = quote(id_, safe=SAFE)
-        want = f"{self._cache.prefix}/want/{self._collection}/{quoted}"
-        seen = f"{self._cache.prefix}/seen/{self._collection}/{quoted}"
+        name = quoted(id_)
+        want = f"{self._cache.prefix}/want/{self._collection}/{name}"
+        seen = f"{self._cache.prefix}/seen/{self._collection}/{name}"
         value = None if status is None else self._codec.encode(status)
-        revision = await self._life.write(seen, value, {want: self._wants.revision(quoted)})
+        revision = await self._life.write(seen, value, {want: self._wants.revision(name)})
         self._cache.cache.written(seen, status, revision)
 
     def on_change(self, callback: Callable[[str], None]) -> None:

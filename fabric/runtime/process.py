@@ -15,6 +15,11 @@ from fabric.runtime import config, log
 _CYCLES_EVERY = 20_000  # new objects: a cloud in memory has few cycles, and looking for them takes long
 
 
+def seldom_look_for_cycles() -> None:
+    """As fits a process that makes many objects and few cycles."""
+    gc.set_threshold(_CYCLES_EVERY)
+
+
 def main(
     name: str,
     about: str,
@@ -34,7 +39,7 @@ def main(
         parser.error(str(error))
     log.configure(name, settings.log.level, settings.log.format)
 
-    gc.set_threshold(_CYCLES_EVERY)
+    seldom_look_for_cycles()
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import timedelta
 
@@ -41,7 +42,9 @@ class Loop:
         self._ids = ids
         self._resync_s = resync.total_seconds()
         self._rest = rest
-        self._due: dict[str, None] = {}  # woken, in order
+        self._due = OrderedDict[
+            str, None
+        ]()  # woken, in order; a dict looks for its first behind all that were
         self._busy: set[str] = set()
         self._again: set[str] = set()  # woken while busy
         self._failures: dict[str, int] = {}
@@ -76,8 +79,7 @@ class Loop:
                         self._slots.release()
                         self._wake.clear()
                         continue
-                    id_ = next(iter(self._due))
-                    del self._due[id_]
+                    id_, _ = self._due.popitem(last=False)
                     self._busy.add(id_)
                     tasks.create_task(self._step(id_))
         except* LeaseLost as lost:

@@ -7,20 +7,19 @@ import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
-from urllib.parse import quote
 
 from google.protobuf.message import Message
 
 from fabric.runtime.cache import Cache, Table
 from fabric.runtime.codec import Codec
-from fabric.runtime.collection import ROOT, SAFE, Collection, Record
+from fabric.runtime.collection import ROOT, Collection, Record, quoted
 from fabric.runtime.errors import NotFound
 from fabric.runtime.etcd import Etcd
 from fabric.runtime.order import InOrder, key_of
 from fabric.runtime.transaction import UNLIMITED, Transaction
 from fabric.type.v1 import node_pb2, quota_pb2
 
-__all__ = ["ROOT", "SAFE", "UNLIMITED", "Collection", "Record", "Resources", "Store", "Transaction"]
+__all__ = ["ROOT", "UNLIMITED", "Collection", "Record", "Resources", "Store", "Transaction"]
 
 M = TypeVar("M", bound=Record)
 
@@ -153,7 +152,7 @@ class Store:
 
     def find(self, collection: Collection[M], id_: str) -> M | None:
         """The record, shared with others: copy before changing. None: there is none."""
-        return self.table(collection).get(quote(id_, safe=SAFE))
+        return self.table(collection).get(quoted(id_))
 
     def get(self, collection: Collection[M], id_: str) -> M:
         """The record, shared with others: copy before changing. Raises NotFound."""
@@ -170,7 +169,7 @@ class Store:
     def owner(self, collection: Collection[M], index: str, value: str) -> str | None:
         """The id of the record that holds the claim."""
         table: Table[str] = self.cache.table(collection.claim_parent(index))
-        return table.get(quote(value, safe=SAFE))
+        return table.get(quoted(value))
 
     def claimed(self, collection: Collection[M], index: str) -> Table[str]:
         """All claims of an index: (percent-quoted) value -> id."""

@@ -32,7 +32,7 @@ class List:
         return {"type": kind, "items": self._item.schema, "maxItems": self._max, "uniqueItems": self._unique}
 
     def to_json(self, value: Sequence[Any]) -> JsonValue:
-        if self._item.plain:
+        if self._item.plain or not value:
             return list(value)
         item = self._item.to_json
         return [item(entry) for entry in value]
