@@ -1,13 +1,11 @@
 """python -m agents.simulated: many nodes in one process; the real agents, with drivers that only remember.
 
 Each node has its own leases, stores and gRPC server, as fabric-agent has. They share the process, the connection to
-etcd and the certificate. With more than 15 the leases last longer, so a node is found dead later. What stands for many
-machines gives way to the controllers of the one that it runs on.
+etcd and the certificate. With more than 15 the leases last longer, so a node is found dead later.
 """
 
 import argparse
 import asyncio
-import os
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +14,6 @@ from fabric.runtime import process
 from fabric.runtime.config import Config
 
 KINDS = ["compute", "network"]
-_NICE = 5
 _NODES_A_SECOND = 5  # of lease time: so that a busy process loses none, and renews 40 a second at most
 
 
@@ -26,7 +23,6 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100, help="how many (100)")
     parser.add_argument("--prefix", default="sim", help="of their names (sim)")
     given = argparse.Namespace()
-    os.nice(_NICE)
     process.main("fabric-simulated", "", partial(_run, given), parser, given)
 
 

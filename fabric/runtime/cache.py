@@ -74,12 +74,15 @@ class Table(Generic[T]):
     def put(self, id_: str, value: T, revision: int) -> None:
         """Take the value over."""
         self.version += 1
-        self._unfile(id_)
+        old = self._values.get(id_)
         self._values[id_] = value
         self._revisions[id_] = revision
         for name, keys in self._keys.items():
-            for key in keys(value):
-                self._members[name].setdefault(key, {})[id_] = None
+            before, after = () if old is None else tuple(keys(old)), tuple(keys(value))
+            if before != after:
+                self._unfile(name, before, id_)
+                for key in after:
+                    self._members[name].setdefault(key, {})[id_] = None
         self.notify(id_)
 
     def putcopy_of(self, id_: str, value: T, revision: int) -> None:
@@ -88,10 +91,12 @@ class Table(Generic[T]):
 
     def drop(self, id_: str) -> None:
         """Forget the value."""
-        self._unfile(id_)
-        if self._values.pop(id_, None) is not None:
+        old = self._values.pop(id_, None)
+        if old is not None:
             self.version += 1
             del self._revisions[id_]
+            for name, keys in self._keys.items():
+                self._unfile(name, keys(old), id_)
             self.notify(id_)
 
     def notify(self, id_: str) -> None:
@@ -99,17 +104,13 @@ class Table(Generic[T]):
         for listener in self._listeners:
             listener(id_)
 
-    def _unfile(self, id_: str) -> None:
-        old = self._values.get(id_)
-        if old is None:
-            return
-        for name, keys in self._keys.items():
-            for key in keys(old):
-                members = self._members[name].get(key)
-                if members is not None:
-                    members.pop(id_, None)
-                    if not members:
-                        del self._members[name][key]
+    def _unfile(self, index: str, keys: Iterable[str], id_: str) -> None:
+        for key in keys:
+            members = self._members[index].get(key)
+            if members is not None:
+                members.pop(id_, None)
+                if not members:
+                    del self._members[index][key]
 
 
 class Cache:

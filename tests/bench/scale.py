@@ -30,8 +30,12 @@ _PLACED = re.compile(r'"event":"server placed".*"timestamp":"([^"]+)"')
 
 @contextmanager
 def crowd(cloud: ProcessCloud, nodes: int) -> Iterator[int]:
-    """That many nodes beside the one of the cloud; yields the id of their process."""
-    words = [sys.executable, "-m", "agents.simulated", "--config", str(cloud.config), "--nodes", str(nodes)]
+    """That many nodes beside the one of the cloud; yields the id of their process.
+
+    What stands for many machines gives way to the controllers of the one that it runs on.
+    """
+    simulated = [sys.executable, "-m", "agents.simulated", "--config", str(cloud.config)]
+    words = ["nice", "-n", "5", *simulated, "--nodes", str(nodes)]
     with (cloud.logs / "simulated.log").open("wb") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log, cwd=ROOT)
     try:

@@ -80,6 +80,26 @@ async def test_ports_are_found_by_their_addresses(cloud: Cloud) -> None:
     assert set(ports[0]) == {"id", "name"}
 
 
+async def test_a_projects_ports_are_paged_with_those_that_others_have_on_its_networks(cloud: Cloud) -> None:
+    network, _ = await cloud.network("10.1.0.0/24")
+
+    async def pages() -> list[list[str]]:
+        found, path = [], "/ports?limit=2&fields=name&fields=id&device_owner="
+        while path:
+            body = (await cloud.call("GET", path)).json()
+            found.append([port["name"] for port in body["ports"]])
+            path = next((x["href"] for x in body.get("ports_links", []) if x["rel"] == "next"), "")
+        return [page for page in found if page]
+
+    for at in range(3):
+        await cloud.make("port", network_id=network["id"], name=f"p{at}")
+    elsewhere, _ = await cloud.network("10.2.0.0/24", token="p2.member")
+    await cloud.make("port", network_id=elsewhere["id"], token="p2.member", name="unseen")
+    assert await pages() == [["p0", "p1"], ["p2"]]
+    await cloud.make("port", network_id=network["id"], token="p2.admin", project_id="p2", name="p3")
+    assert await pages() == [["p0", "p1"], ["p2", "p3"]]
+
+
 @pytest.mark.parametrize(
     "query",
     [
