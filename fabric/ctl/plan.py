@@ -81,6 +81,7 @@ def _etcd(place: Place, config: Config) -> Program:
         f"--initial-cluster={config.etcd.cluster or f'{config.node.name}={scheme}://{peer}'}",
         f"--initial-cluster-state={'existing' if config.etcd.cluster else 'new'}",
         *security,
+        "--grpc-keepalive-min-time=1s",  # for fabric/runtime/channel.py
         "--max-txn-ops=4096",  # a bulk create is one transaction
         "--logger=zap",
         "--log-outputs=stderr",

@@ -6,6 +6,16 @@ from typing import Any
 
 import grpc
 
+# A peer that is silent, with no end of the connection, is noticed within 5 s; also where nothing is sent, as on a
+# watch. Servers must allow it: etcd by --grpc-keepalive-min-time.
+KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 1_500),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.ping_timeout_ms", 3_000),
+    ("grpc.http2.max_pings_without_data", 0),  # as many as are due
+)
+MOST_PINGS = ("grpc.http2.min_ping_interval_without_data_ms", 1_000)  # that our own servers take
+
 _LONG_S = 365 * 86400.0  # a watch may take that long; it ends when its server does
 
 

@@ -7,16 +7,17 @@ from typing import Any
 import grpc
 
 from fabric.runtime.caller import Caller
-from fabric.runtime.channel import Channel
+from fabric.runtime.channel import KEEPALIVE, Channel
 from fabric.runtime.errors import from_rpc
 from fabric.runtime.rpc import REQUEST, REVISION, TOKEN, Server
 from fabric.runtime.tls import Identity, Stranger
 
-OPTIONS = [
+OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    *KEEPALIVE,
 ]
 
 

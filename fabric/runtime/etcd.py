@@ -12,7 +12,7 @@ import structlog
 from aetcd import rpc  # type: ignore[import-untyped]
 
 from fabric.runtime.certificate import write_private
-from fabric.runtime.channel import Channel
+from fabric.runtime.channel import KEEPALIVE, Channel
 from fabric.runtime.config import Config
 from fabric.runtime.config import Etcd as EtcdSettings
 from fabric.runtime.errors import FabricError, Unavailable
@@ -25,8 +25,7 @@ _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 6_000),  # etcd takes one in 5 s
-    ("grpc.keepalive_timeout_ms", 3_000),
+    *KEEPALIVE,
     ("grpc.lb_policy_name", "round_robin"),
 ]
 MEMBER = "etcd"  # the name that the certificates of several members have in common

@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from fabric.runtime.caller import ANONYMOUS, Caller, set_current
+from fabric.runtime.channel import MOST_PINGS
 from fabric.runtime.collection import copy_of
 from fabric.runtime.errors import FabricError, Unauthenticated, Unavailable, abort, as_told
 from fabric.runtime.log import REQUEST_ID
@@ -34,7 +35,7 @@ OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+    MOST_PINGS,
     ("grpc.max_concurrent_streams", 1000),
 ]
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from fabric.runtime.channel import Channel
+from fabric.runtime.channel import KEEPALIVE, Channel
 from fabric.runtime.tls import CONTROLLER, Identity
 
 StubT = TypeVar("StubT")
@@ -22,8 +22,7 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 6_000),  # controllers take one in 5 s
-    ("grpc.keepalive_timeout_ms", 3_000),
+    *KEEPALIVE,
     ("grpc.enable_retries", 0),  # ours: only what may be repeated
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 )

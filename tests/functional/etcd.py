@@ -45,6 +45,7 @@ class EtcdProcess:
             "listen-peer-urls": peer,
             "initial-advertise-peer-urls": peer,
             "initial-cluster": f"default={peer}",
+            "grpc-keepalive-min-time": "1s",
             "max-txn-ops": "4096",
             "log-level": "error",
         }
