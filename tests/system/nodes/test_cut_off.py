@@ -33,11 +33,22 @@ def victims(lab: Lab, there: There, admin: Tenant) -> Iterator[list[str]]:
     if extra:
         lab.up(replace(SHAPE, nodes=SHAPE.nodes + len(extra)))
     yield lab.shape.names[SHAPE.controllers :]
+    forget_images(admin)  # their bytes are on one of the nodes
     for name in reversed(extra):
         lab.kill(name)
         wait_for(lambda name=name: name not in up(admin), 30, f"{name} to be down")  # type: ignore[misc]
         assert there(fabricctl, lab.directory / "node1", "node", "remove", name) == ""
         lab.forget(name)
+
+
+def forget_images(admin: Tenant) -> None:
+    def there_are() -> list[dict[str, str]]:
+        found: list[dict[str, str]] = admin.http.call("GET", "/image/v2/images")["images"]
+        return found
+
+    for image in there_are():
+        admin.http.call("DELETE", f"/image/v2/images/{image['id']}")
+    wait_for(lambda: not there_are(), 30, "the images to be gone")
 
 
 class Cuts(threading.Thread):
