@@ -5,6 +5,7 @@ was withdrawn is believed. Files stay as they are.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 
@@ -66,7 +67,8 @@ class _Expulsion:
         others = dict(self._running.panel())
         others.pop(self._running.config.node.name, None)
         if others and others != remembered:
-            write_private(self._file, json.dumps(others).encode())
+            with contextlib.suppress(OSError):  # a full disk: it is tried again
+                write_private(self._file, json.dumps(others).encode())
         return others or remembered
 
     async def _is_withdrawn_at(self, address: str) -> bool:
