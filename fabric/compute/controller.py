@@ -1,5 +1,6 @@
 """The cluster-wide loops of compute."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -61,7 +62,9 @@ async def _servers(store: Store, config: Config, client: Client, signer: Signer)
     stop_lives = store.on_life(node_changed)
     try:
         with absences.following(), following(store, loop.wake):
-            await loop.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(loop.run())
+                tasks.create_task(lifecycle.nics.run())
     finally:
         stop()
         stop_lives()

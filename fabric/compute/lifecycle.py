@@ -21,6 +21,7 @@ from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.want import Wants
 from fabric.runtime.config import Config
 from fabric.runtime.errors import Conflict, FabricError, QuotaExceeded, Unavailable
+from fabric.runtime.reconcile import Loop
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store
 
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 _PATIENCE_S = 60.0  # how long a server waits for a node that would fit and is down
 _LOOK_AGAIN = timedelta(seconds=1)
+_NICS_AT_ONCE = 3  # making them is work for this process and for the nodes: what is to be placed goes before
 _PROMISED_S = 60.0  # longer than it can take to make a port
 
 
@@ -50,6 +52,7 @@ class Lifecycle:
         self._shelves = shelves
         self._placing = Placing(store, config.compute)
         self._wants = wants
+        self.nics = Loop("compute-nics", self.reconcile_nics, list, concurrency=_NICS_AT_ONCE)
         self._moves = Moves(store, config.compute, wants, absences, self._placing.choose)
 
     async def reconcile(self, server_id: str) -> timedelta | None:
@@ -67,9 +70,9 @@ class Lifecycle:
         if not server.node:
             rests = server.HasField("fault") or shelf.is_away(server)
             return None if rests else await self._place(server)
-        if not server.HasField("fault") and not (nics_ready(server) and self._addresses_hold(server)):
-            await self._give_nics(server)
-            return timedelta(0)
+        if self._lacks_nics(server):
+            self.nics.wake(server_id)
+            return None
         if is_moving(server):
             if is_under_way(server) and await self._snapshots.step(server) is None:
                 return timedelta(0)
@@ -126,6 +129,19 @@ class Lifecycle:
         return bool(self._placing.choose(server, as_if_alive=True).nodes)
 
     # -- ports
+
+    async def reconcile_nics(self, server_id: str) -> timedelta | None:
+        """Give it the ports that it lacks; the record that says so wakes the loop of its other steps."""
+        server = self._store.find(SERVERS, server_id)
+        if server is None or server.meta.HasField("delete_time") or not server.node:
+            return None
+        if self._lacks_nics(server):
+            structlog.contextvars.bind_contextvars(request_id=server.meta.request_id)
+            await self._give_nics(server)
+        return None
+
+    def _lacks_nics(self, server: pb.Server) -> bool:
+        return not server.HasField("fault") and not (nics_ready(server) and self._addresses_hold(server))
 
     def _addresses_hold(self, server: pb.Server) -> bool:
         return is_moving(server) or not has_old_addresses(self._store, server)
