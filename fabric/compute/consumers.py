@@ -1,17 +1,18 @@
 """The methods of ConsumerService: who takes what of which provider, and who could."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
+from fabric.compute.allocation import Forest
 from fabric.compute.consumer import CONSUMERS, as_consumer
 from fabric.compute.node import NODES
-from fabric.compute.provider import account, candidates, shortfall, trees
-from fabric.compute.providers import Providers, check_need
+from fabric.compute.provider import account, shortfall
+from fabric.compute.providers import ResourceProviders, check_generation, check_need
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import consumer_pb2 as pb
-from fabric.compute.v1 import resource_provider_pb2
+from fabric.compute.v1.resource_provider_pb2 import ResourceProvider
 from fabric.compute.vocabulary import is_class
 from fabric.runtime.caller import Caller
-from fabric.runtime.config import Compute
 from fabric.runtime.errors import (
     Conflict,
     FailedPrecondition,
@@ -31,17 +32,19 @@ _MOST_CANDIDATES = 1000
 class Consumers:
     """Servers are consumers too; what they take only the scheduler changes."""
 
-    def __init__(self, store: Store, policy: Policy, settings: Compute) -> None:
+    def __init__(self, store: Store, policy: Policy, resources: ResourceProviders) -> None:
         self._store = store
         self._policy = policy
-        self._providers = Providers(store, settings)
+        self._resources, self._providers = resources, resources.providers
 
     async def GetConsumer(self, request: pb.GetConsumerRequest, caller: Caller) -> pb.Consumer:
         self._policy.enforce(caller, "placement:allocations:list", {})
         server = self._store.find(SERVERS, request.id)
-        if server is not None and server.node:
-            return as_consumer(server)
-        return self._find(request.id)
+        found = as_consumer(server) if server is not None and server.node else copy_of(self._find(request.id))
+        for part in found.allocations:
+            if (provider := self._providers.find(part.provider_id)) is not None:
+                part.provider_generation = provider.meta.generation
+        return found
 
     async def ListConsumers(
         self, request: pb.ListConsumersRequest, caller: Caller
@@ -60,25 +63,12 @@ class Consumers:
 
     async def SetConsumers(self, request: pb.SetConsumersRequest, caller: Caller) -> pb.SetConsumersResponse:
         self._policy.enforce(caller, "placement:allocations:manage", {})
-        ids = [change.consumer.meta.id for change in request.changes]
-        if len(set(ids)) < len(ids):
-            raise InvalidArgument("A consumer is named twice.", field="consumers")
-        for attempt in range(_TRIES):
-            made = []
-            try:
-                async with self._store.transaction() as txn:
-                    for change in request.changes:
-                        made += self._set(change, txn)
-            except QuotaExceeded as error:
-                raise Conflict(
-                    f"Unable to allocate inventory: {error.message}", reason="CAPACITY_EXCEEDED"
-                ) from error
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-                continue
-            return pb.SetConsumersResponse(consumers=made)
-        raise AssertionError
+        return pb.SetConsumersResponse(consumers=await self._write(request.changes, (), caller))
+
+    async def Reshape(self, request: pb.ReshapeRequest, caller: Caller) -> pb.ReshapeResponse:
+        self._policy.enforce(caller, "placement:reshaper:reshape", {})
+        await self._write(request.changes, request.providers, caller)
+        return pb.ReshapeResponse()
 
     async def DeleteConsumer(
         self, request: pb.DeleteConsumerRequest, caller: Caller
@@ -99,22 +89,15 @@ class Consumers:
         self, request: pb.ListAllocationCandidatesRequest, caller: Caller
     ) -> pb.ListAllocationCandidatesResponse:
         self._policy.enforce(caller, "placement:allocation_candidates:list", {})
-        for need in request.needs:
+        for need in (*request.needs, request.root):
             check_need(self._store, need)
         most = min(request.limit or _MOST_CANDIDATES, _MOST_CANDIDATES)
-        reply = pb.ListAllocationCandidatesResponse()
-        for tree in trees(self._providers.all()).values():
-            ids = {provider.meta.id for provider in tree}
-            if any(need.in_tree and need.in_tree not in ids for need in request.needs):
-                continue
-            before = len(reply.candidates)
-            for candidate in candidates(tree, request.needs, isolate=request.isolate):
-                if len(reply.candidates) == most:
-                    break
-                reply.candidates.append(candidate)
-            if len(reply.candidates) > before:
-                reply.providers.extend(tree)
-        return reply
+        forest = Forest(self._providers.all())
+        found = list(islice(forest.candidates(request), most))
+        tops = dict.fromkeys(top for candidate in found for top in forest.tops(candidate))
+        return pb.ListAllocationCandidatesResponse(
+            candidates=found, providers=[provider for top in tops for provider in forest.trees[top]]
+        )
 
     # -- helpers
 
@@ -146,56 +129,117 @@ class Consumers:
                 reason="CONSUMER_IS_SERVER",
             )
 
-    def _set(self, change: pb.ConsumerChange, txn: Transaction) -> list[pb.Consumer]:
-        new = copy_of(change.consumer)
-        self._check_no_server(new.meta.id)
-        old = self._store.find(CONSUMERS, new.meta.id)
+    async def _write(
+        self,
+        changes: Sequence[pb.ConsumerChange],
+        shapes: Sequence[pb.ProviderInventories],
+        caller: Caller,
+    ) -> list[pb.Consumer]:
+        """All of it in one transaction."""
+        if len({change.consumer.meta.id for change in changes}) < len(changes):
+            raise InvalidArgument("A consumer is named twice.", field="consumers")
+        for attempt in range(_TRIES):
+            try:
+                async with self._store.transaction() as txn:
+                    made = self._set(changes, shapes, caller, txn)
+                return made
+            except QuotaExceeded as error:
+                raise Conflict(
+                    f"Unable to allocate inventory: {error.message}", reason="CAPACITY_EXCEEDED"
+                ) from error
+            except StaleRevision:
+                if attempt + 1 == _TRIES:
+                    raise
+        raise AssertionError
+
+    def _set(
+        self,
+        changes: Sequence[pb.ConsumerChange],
+        shapes: Sequence[pb.ProviderInventories],
+        caller: Caller,
+        txn: Transaction,
+    ) -> list[pb.Consumer]:
+        """What consumers had is given back before they take; a provider that is taken of has changed."""
+        later: dict[str, ResourceProvider] = {}  # as they will be
+        for shape in shapes:
+            later[shape.provider_id] = self._shaped(shape)
+        olds = [self._old(change) for change in changes]
+        for old in olds:
+            for part in old.allocations if old is not None else ():
+                if (provider := self._later(later, part.provider_id)) is not None:
+                    for name, amount in part.resources.items():
+                        provider.used[name] -= amount
+        changed = {shape.provider_id for shape in shapes}
+        made = []
+        for change, old in zip(changes, olds, strict=True):
+            new = copy_of(change.consumer)
+            for part in new.allocations:
+                self._take(part, self._later(later, part.provider_id))
+                changed.add(part.provider_id)
+            if new.allocations:
+                self._put(new, old, txn)
+                made.append(new)
+            elif old is not None:
+                txn.remove(CONSUMERS, old)
+        for id_ in sorted(changed):
+            self._resources.change(caller, later[id_], self._resources.find(id_, caller), txn)
+        return made
+
+    def _shaped(self, shape: pb.ProviderInventories) -> ResourceProvider:
+        found = self._providers.find(shape.provider_id)
+        if found is None:
+            raise InvalidArgument(
+                f"Resource provider {shape.provider_id} does not exist.",
+                reason="RESOURCE_PROVIDER_NOT_FOUND",
+            )
+        check_generation(found, shape.generation)
+        shaped = copy_of(found)
+        shaped.spec.ClearField("inventories")
+        for name, inventory in shape.inventories.items():
+            shaped.spec.inventories[name].CopyFrom(inventory)
+        return shaped
+
+    def _later(self, later: dict[str, ResourceProvider], id_: str) -> ResourceProvider | None:
+        if id_ not in later and (found := self._providers.find(id_)) is not None:
+            later[id_] = copy_of(found)
+        return later.get(id_)
+
+    def _old(self, change: pb.ConsumerChange) -> pb.Consumer | None:
+        """The consumer as it was. Raises Conflict if the caller has seen another."""
+        self._check_no_server(change.consumer.meta.id)
+        old = self._store.find(CONSUMERS, change.consumer.meta.id)
         present = old.meta.generation if old is not None else 0
         if change.HasField("generation") and change.generation != present:
             raise Conflict(
                 f"consumer generation conflict - expected {present or None} but got {change.generation or None}",
                 reason="CONCURRENT_UPDATE",
             )
-        if not new.allocations:
-            if old is not None:
-                txn.remove(CONSUMERS, old)
-            return []
-        for part in new.allocations:
-            self._check(part, old, txn)
-        new.type = new.type or (old.type if old is not None else "")
+        return old
+
+    def _put(self, new: pb.Consumer, old: pb.Consumer | None, txn: Transaction) -> None:
         if old is None:
             txn.create(CONSUMERS, new)
-        else:
-            new.meta.generation, new.meta.etag = old.meta.generation, old.meta.etag
-            new.meta.create_time.CopyFrom(old.meta.create_time)
-            txn.update(CONSUMERS, new)
-        return [new]
+            return
+        new.type = new.type or old.type
+        new.meta.generation, new.meta.etag = old.meta.generation + 1, old.meta.etag
+        new.meta.create_time.CopyFrom(old.meta.create_time)
+        txn.update(CONSUMERS, new)
 
-    def _check(self, part: pb.Allocation, old: pb.Consumer | None, txn: Transaction) -> None:
-        """The provider is there and has the classes; how much is left the transaction decides."""
-        provider = self._providers.find(part.provider_id)
+    def _take(self, part: pb.Allocation, provider: ResourceProvider | None) -> None:
+        """The provider is there, has the classes and enough of them; those who come between the transaction refuses."""
         if provider is None:
             raise InvalidArgument(
                 f"Allocation for resource provider '{part.provider_id}' that does not exist.",
                 field="allocations",
             )
-        self._providers.expect(txn, provider)
         part.account = account(provider)
-        held = _held(old, part.provider_id)
-        free = resource_provider_pb2.ResourceProvider()
-        free.CopyFrom(provider)
         for name, amount in part.resources.items():
             if not is_class(self._store, name):
                 raise InvalidArgument(f"No such resource class {name}.", field="resources")
-            free.used[name] = provider.used.get(name, 0) - held.get(name, 0)
-            if fault := shortfall(free, name, amount):
+            if fault := shortfall(provider, name, amount):
                 raise Conflict(
                     f"Unable to allocate inventory: Unable to create allocation for '{name}' on resource "
                     f"provider '{provider.meta.id}': {fault}.",
                     reason="CAPACITY_EXCEEDED",
                 )
-
-
-def _held(consumer: pb.Consumer | None, provider_id: str) -> dict[str, int]:
-    parts = consumer.allocations if consumer is not None else ()
-    return {n: amount for p in parts if p.provider_id == provider_id for n, amount in p.resources.items()}
+            provider.used[name] += amount

@@ -1,13 +1,13 @@
 """What a resource provider has, and whether that is enough. No I/O."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from fabric.compute.demand import class_of, counted_as
 from fabric.compute.inventory import MOST, Metadata, inventories, limit
 from fabric.compute.server import capacity_owner
 from fabric.compute.trait import traits
-from fabric.compute.v1 import compute_node_pb2, consumer_pb2, inventory_pb2
+from fabric.compute.v1 import compute_node_pb2, inventory_pb2
 from fabric.compute.v1 import resource_provider_pb2 as pb
 from fabric.runtime.config import Compute
 from fabric.runtime.store import Collection
@@ -72,81 +72,27 @@ def shortfall(provider: pb.ResourceProvider, name: str, amount: int) -> str:
     return f"{missing} {name} short of {amount}" if missing > 0 else ""
 
 
-def suits(provider: pb.ResourceProvider, need: pb.ProviderNeed) -> bool:
-    """Whether its traits, aggregates and tree are those that are needed."""
-    return (
-        _has_traits(frozenset(provider.spec.traits), need)
-        and all(set(part.names) & set(provider.spec.aggregate_ids) for part in need.aggregate_ids)
-        and not set(need.forbidden_aggregate_ids) & set(provider.spec.aggregate_ids)
+def has_traits(held: frozenset[str], need: pb.ProviderNeed) -> bool:
+    """Whether there are all that are needed, and none that is forbidden."""
+    return all(not held.isdisjoint(part.names) for part in need.traits) and held.isdisjoint(
+        need.forbidden_traits
+    )
+
+
+def in_aggregates(ids: AbstractSet[str], need: pb.ProviderNeed) -> bool:
+    """Whether these are the aggregates that are needed."""
+    return all(not ids.isdisjoint(part.names) for part in need.aggregate_ids) and ids.isdisjoint(
+        need.forbidden_aggregate_ids
     )
 
 
 def gives(provider: pb.ResourceProvider, need: pb.ProviderNeed) -> bool:
     """Whether it can give all that is needed by itself."""
-    return suits(provider, need) and not any(
-        shortfall(provider, name, amount) for name, amount in need.resources.items()
+    return (
+        has_traits(frozenset(provider.spec.traits), need)
+        and in_aggregates(frozenset(provider.spec.aggregate_ids), need)
+        and not any(shortfall(provider, name, amount) for name, amount in need.resources.items())
     )
-
-
-def candidates(
-    tree: Sequence[pb.ResourceProvider], needs: Sequence[pb.ProviderNeed], *, isolate: bool
-) -> Iterator[consumer_pb2.AllocationCandidate]:
-    """The ways in which the providers of one tree can give all that is needed."""
-    ways = [[*_ways(tree, need)] for need in needs]
-    for chosen in itertools.product(*ways):
-        numbered = [way for need, way in zip(needs, chosen, strict=True) if need.suffix]
-        if isolate and len({id_ for way in numbered for id_ in way}) < sum(map(len, numbered)):
-            continue
-        taken: dict[str, dict[str, int]] = {}
-        made = consumer_pb2.AllocationCandidate()
-        for need, way in zip(needs, chosen, strict=True):
-            made.providers[need.suffix].names.extend(way)
-            for id_, amounts in way.items():
-                of_provider = taken.setdefault(id_, {})
-                for name, amount in amounts.items():
-                    of_provider[name] = of_provider.get(name, 0) + amount
-        by_id = {provider.meta.id: provider for provider in tree}
-        if any(shortfall(by_id[id_], *part) for id_, amounts in taken.items() for part in amounts.items()):
-            continue
-        for id_, amounts in taken.items():
-            made.allocations.add(provider_id=id_, account=account(by_id[id_]), resources=amounts)
-        yield made
-
-
-Way = Mapping[str, Mapping[str, int]]  # provider id -> resource class -> amount
-
-
-def _ways(tree: Sequence[pb.ResourceProvider], need: pb.ProviderNeed) -> Iterator[Way]:
-    """By one provider; without a suffix also by several that have the traits together."""
-    if need.suffix or len(tree) == 1:
-        for provider in tree:
-            if gives(provider, need):
-                yield {provider.meta.id: dict(need.resources)}
-        return
-    names = sorted(need.resources)
-    able = [[p for p in tree if not shortfall(p, name, need.resources[name])] for name in names]
-    for chosen in itertools.product(*able):
-        held = frozenset(trait for provider in chosen for trait in provider.spec.traits)
-        plain = pb.ProviderNeed(
-            aggregate_ids=need.aggregate_ids, forbidden_aggregate_ids=need.forbidden_aggregate_ids
-        )
-        if _has_traits(held, need) and all(suits(provider, plain) for provider in chosen):
-            way: dict[str, dict[str, int]] = {}
-            for name, provider in zip(names, chosen, strict=True):
-                way.setdefault(provider.meta.id, {})[name] = need.resources[name]
-            yield way
-
-
-def _has_traits(held: frozenset[str], need: pb.ProviderNeed) -> bool:
-    return all(held & set(part.names) for part in need.traits) and not held & set(need.forbidden_traits)
-
-
-def trees(providers: Iterable[pb.ResourceProvider]) -> Mapping[str, list[pb.ResourceProvider]]:
-    """The providers by the top of their tree, which comes first."""
-    found: dict[str, list[pb.ResourceProvider]] = {}
-    for provider in sorted(providers, key=lambda p: (p.root_id != p.meta.id, p.meta.id)):
-        found.setdefault(provider.root_id, []).append(provider)
-    return found
 
 
 def limits(spec: pb.ResourceProviderSpec) -> Mapping[str, int]:

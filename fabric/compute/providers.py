@@ -122,14 +122,14 @@ class ResourceProviders(Resource[pb.ResourceProvider]):
             self.policy.enforce(caller, f"placement:resource_providers:{rule}", {})
         for attempt in range(_TRIES):
             old = self.find(given.meta.id, caller)
-            if request.HasField("generation") and request.generation != old.meta.generation:
-                raise Conflict("resource provider generation conflict", reason="CONCURRENT_UPDATE")
+            if request.HasField("generation"):
+                check_generation(old, request.generation)
             new = copy_of(old)
             merge(given, new, mask)
             new.meta.request_id = caller.request_id
             try:
                 async with self.store.transaction() as txn:
-                    self._change(caller, new, old, txn)
+                    self.change(caller, new, old, txn)
             except StaleRevision:
                 if attempt + 1 == _TRIES:
                     raise
@@ -208,17 +208,17 @@ class ResourceProviders(Resource[pb.ResourceProvider]):
         for counted in limits(old.spec):
             txn.close(account(old), counted)
 
-    # -- helpers
-
-    def _change(
+    def change(
         self, caller: Caller, new: pb.ResourceProvider, old: pb.ResourceProvider, txn: Transaction
     ) -> None:
-        for name in old.spec.inventories:
-            if name not in new.spec.inventories and old.used.get(name, 0):
-                raise FailedPrecondition(
-                    f"Inventory for '{name}' on resource provider '{old.meta.id}' in use.",
-                    reason="INVENTORY_IN_USE",
-                )
+        """Write it; new has what will be used of it then."""
+        gone = old.spec.inventories.keys() - new.spec.inventories.keys()
+        if kept := sorted(name for name in gone if new.used.get(name, 0)):
+            raise FailedPrecondition(
+                f"Inventory for '{', '.join(kept)}' on resource provider '{old.meta.id}' in use.",
+                reason="INVENTORY_IN_USE",
+            )
+        new.meta.generation = old.meta.generation + 1
         if not old.node:
             self.accept(caller, new, old, txn)
             txn.update(PROVIDERS, new)
@@ -227,13 +227,18 @@ class ResourceProviders(Resource[pb.ResourceProvider]):
             raise InvalidArgument("The name and place of a compute node do not change.", field="name")
         _check_words(self.store, new.spec)
         node = copy_of(self.store.get(NODES, old.meta.id))
+        node.meta.generation = new.meta.generation
         self._say(node, new, old)
         txn.update(NODES, node)
+        if new.spec == old.spec:
+            return
         said = metadata(self.store).get(node.meta.name, {})
         after = capacity(inventories(node, said, self._settings))
-        gone = {counted_as(name) for name in old.spec.inventories} - after.keys()
-        for counted, limit in {**after, **dict.fromkeys(gone, 0)}.items():
+        closed = {counted_as(name) for name in old.spec.inventories} - after.keys()
+        for counted, limit in {**after, **dict.fromkeys(closed, 0)}.items():
             txn.set_limit(capacity_owner(node.meta.name), counted, limit)
+
+    # -- helpers
 
     def _say(
         self, node: compute_node_pb2.ComputeNode, new: pb.ResourceProvider, old: pb.ResourceProvider
@@ -265,6 +270,16 @@ class ResourceProviders(Resource[pb.ResourceProvider]):
                 "creating loop in the provider tree is not allowed.", field="parent_provider_uuid"
             )
         self.providers.expect(txn, parent)
+
+
+def check_generation(provider: pb.ResourceProvider, seen: int) -> None:
+    """Raise Conflict if the caller has seen another."""
+    if seen != provider.meta.generation:
+        raise Conflict(
+            f"resource provider generation conflict for provider {provider.meta.id}: "
+            f"actual: {provider.meta.generation - 1}, given: {seen - 1}",
+            reason="CONCURRENT_UPDATE",
+        )
 
 
 def check_need(store: Store, need: pb.ProviderNeed) -> None:

@@ -65,7 +65,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
         (aggregate_pb2, "AggregateService", {"Aggregate": Aggregates(store, policy)}, None),
         (quota_pb2, "QuotaService", {}, Quotas(store, policy)),
         (resource_provider_pb2, "ResourceProviderService", {"ResourceProvider": providers}, providers),
-        (consumer_pb2, "ConsumerService", {}, Consumers(store, policy, config.compute)),
+        (consumer_pb2, "ConsumerService", {}, Consumers(store, policy, providers)),
         (vocabulary_pb2, "VocabularyService", words, None),
     ]
     for module, name, resources, extra in parts:

@@ -184,13 +184,15 @@ def items(inner: Rule, *, least: int = 0, most: int = 1000, unique: bool = False
     return rule
 
 
-def mapping(inner: Rule, *, key: str = r"[^\x00]{1,255}", most: int = 1000) -> Rule:
+def mapping(inner: Rule, *, key: str = r"[^\x00]{1,255}", least: int = 0, most: int = 1000) -> Rule:
     """An object with any keys of that form."""
     form = re.compile(key)
 
     def rule(value: JsonValue, name: str, version: Version) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise refuse(name, value, f"{shown(value)} is not of type 'object'")
+        if len(value) < least:
+            raise refuse(name, value, "it does not have enough properties")
         if len(value) > most:
             raise refuse(name, value, "it has too many properties")
         for entry in value:

@@ -1,7 +1,11 @@
 """The Placement API: who has how much of what, and who takes it."""
 
+import dataclasses
+from email.utils import formatdate
+
 from gateway.core.dialect import Api
 from gateway.core.discovery import ApiVersion
+from gateway.core.fault import Fault
 from gateway.core.http import Request, Response
 from gateway.core.microversion import Microversions
 from gateway.core.route import Route
@@ -20,12 +24,33 @@ async def versions(request: Request) -> Response:
     return Response(200, {"versions": [document]})
 
 
+def _answering(route: Route) -> Route:
+    """What is read is JSON or nothing, and since 1.15 not to be cached."""
+    if route.method != "GET":
+        return route
+
+    async def handler(request: Request) -> Response:
+        if not _takes_json(request.headers.get("accept", "")):
+            raise Fault(406, "Only application/json is provided")
+        response = await route.handler(request)
+        if request.microversion >= (1, 15):
+            response.headers |= {"cache-control": "no-cache", "last-modified": formatdate(usegmt=True)}
+        return response
+
+    return dataclasses.replace(route, handler=handler)
+
+
+def _takes_json(accept: str) -> bool:
+    kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    return any(kind in ("", "*/*", "application/*", "application/json") for kind in kinds)
+
+
 API = Api(
     name="placement",
     dialect=PlacementDialect(),
     microversions=VERSIONS,
     routes=[
         Route("GET", "/", versions, public=True),
-        *(route for part in _PARTS for route in part.routes),
+        *(_answering(route) for part in _PARTS for route in part.routes),
     ],
 )

@@ -6,7 +6,7 @@ import grpc
 
 from gateway.core.codec import JsonValue
 from gateway.core.dialect import Dialect
-from gateway.core.fault import Fault, Statuses
+from gateway.core.fault import Fault, Invalid, Statuses
 from gateway.core.http import Request
 
 _CODES = {
@@ -26,6 +26,14 @@ _CODES = {
 }
 
 
+def _detail(fault: Fault) -> str:
+    if fault.reason == "MALFORMED_BODY":
+        return f"Malformed JSON: {fault.message}"
+    if isinstance(fault, Invalid) and fault.field:
+        return f"JSON does not validate: {fault.message}"
+    return fault.message
+
+
 class PlacementDialect(Dialect):
     """Errors are a list of one, with a code since 1.23."""
 
@@ -35,7 +43,7 @@ class PlacementDialect(Dialect):
         told: dict[str, JsonValue] = {
             "status": fault.status,
             "title": fault.title,
-            "detail": fault.message,
+            "detail": _detail(fault),
             "request_id": request.request_id,
         }
         versions = request.api.microversions

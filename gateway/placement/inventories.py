@@ -24,7 +24,7 @@ _SIZES = {
 _GENERATION = {"resource_provider_generation": body.integer(0)}
 _CLASS = body.text(255, 1, "[A-Z0-9_]+")
 _ONE = body.Obj(_SIZES, required=["total"])
-_ALL = body.Obj(
+ALL = body.Obj(
     {"inventories": body.mapping(_ONE, key="[A-Z0-9_]{1,255}"), **_GENERATION},
     required=["inventories", "resource_provider_generation"],
 )
@@ -46,7 +46,8 @@ def _shown(inventory: inventory_pb2.Inventory) -> dict[str, JsonValue]:
     }
 
 
-def _read(given: dict[str, Any], request: Request) -> inventory_pb2.Inventory:
+def read(given: dict[str, Any], request: Request) -> inventory_pb2.Inventory:
+    """The inventory that a body says. Raises Invalid."""
     made = inventory_pb2.Inventory(
         total=given["total"],
         reserved=given.get("reserved", 0),
@@ -85,11 +86,11 @@ async def index(request: Request) -> Response:
 
 async def replace(request: Request) -> Response:
     """All at once."""
-    given = _ALL(request.json(), "body", request.microversion)
+    given = ALL(request.json(), "body", request.microversion)
     changed = pb.ResourceProvider()
     changed.meta.id = request.params["uuid"]
     for name, sizes in given["inventories"].items():
-        changed.spec.inventories[name].CopyFrom(_read(sizes, request))
+        changed.spec.inventories[name].CopyFrom(read(sizes, request))
     return Response(200, _all(await change(request, changed, _PATHS, given["resource_provider_generation"])))
 
 
@@ -109,7 +110,7 @@ async def create(request: Request) -> Response:
     if name in provider.spec.inventories:
         raise Fault(409, f"Update conflict: {name} is there already.", reason="CONCURRENT_UPDATE")
     seen = given.get("resource_provider_generation", generation(provider))
-    provider.spec.inventories[name].CopyFrom(_read(given, request))
+    provider.spec.inventories[name].CopyFrom(read(given, request))
     made = await change(request, provider, _PATHS, seen)
     request.params = {**request.params, "class": name}
     location = f"{request.api_url}/resource_providers/{made.meta.id}/inventories/{name}"
@@ -124,8 +125,10 @@ async def show(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """One."""
     given = _CHANGED(request.json(), "body", request.microversion)
-    provider = await find(request)
-    _of_class(request, provider).CopyFrom(_read(given, request))
+    provider, name = await find(request), request.params["class"]
+    if name not in provider.spec.inventories:
+        raise Invalid(f"{provider.meta.id} has no inventory of class {name[:64]} to change.")
+    provider.spec.inventories[name].CopyFrom(read(given, request))
     made = await change(request, provider, _PATHS, given["resource_provider_generation"])
     return Response(200, _one(request, made))
 

@@ -5,10 +5,11 @@ from gateway.compute import body
 from gateway.core.codec import JsonValue
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
+from gateway.placement.need import one_uuid
 from gateway.placement.resource_providers import change, find, generation
 
 _GENERATION = body.integer(0)
-_IDS = body.items(body.uuid, unique=True)
+_IDS = body.items(one_uuid, unique=True)
 _AGGREGATES = body.Obj(
     {"aggregates": _IDS, "resource_provider_generation": _GENERATION},
     required=["aggregates", "resource_provider_generation"],
@@ -42,7 +43,7 @@ async def aggregates(request: Request) -> Response:
 async def set_aggregates(request: Request) -> Response:
     """All at once; until 1.18 a plain list, without a generation."""
     changed, seen = pb.ResourceProvider(), None
-    changed.meta.id = request.params["uuid"]
+    changed.meta.id = (await find(request)).meta.id
     if request.microversion >= (1, 19):
         given = _AGGREGATES(request.json(), "body", request.microversion)
         changed.spec.aggregate_ids[:] = given["aggregates"]

@@ -13,12 +13,14 @@ from gateway.core.codec import JsonValue
 from gateway.core.fault import Fault
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.placement.need import bad, needs
+from gateway.placement.need import needs, one_uuid
 
-_PARENT = (body.maybe(body.uuid), "1.14", "")
+_PARENT = (body.maybe(one_uuid), "1.14", "")
 _NAME = body.text(200, 1)
-_NEW = body.Obj({"name": _NAME, "uuid": body.uuid, "parent_provider_uuid": _PARENT}, required=["name"])
+_NEW = body.Obj({"name": _NAME, "uuid": one_uuid, "parent_provider_uuid": _PARENT}, required=["name"])
 _CHANGED = body.Obj({"name": _NAME, "parent_provider_uuid": _PARENT}, required=["name"])
+_GROUPS = {"member_of": (1, 3), "resources": (1, 4), "in_tree": (1, 14), "required": (1, 18)}
+_OTHERS = {"name": (1, 0), "uuid": (1, 0)}
 _RELATIONS = (
     ("inventories", (1, 0)),
     ("usages", (1, 0)),
@@ -72,15 +74,12 @@ async def change(
 
 async def index(request: Request) -> Response:
     """Those that have what is asked for."""
-    found = needs(request, ("name", "uuid"))
-    if set(found) - {""}:
-        raise bad("Invalid query string parameters: groups are not known here.")
+    found = needs(request, _GROUPS, _OTHERS)
     asked = pb.ListResourceProvidersRequest(need=found.get(""))
     for name, path in (("name", "meta.name"), ("uuid", "meta.id")):
         for value in request.args(name):
-            if name == "uuid":
-                body.uuid(value, name, request.microversion)
-            asked.query.filters.add(path=path, op=Filter.OP_IN, values=[value])
+            wanted = one_uuid(value, name, request.microversion) if name == "uuid" else value
+            asked.query.filters.add(path=path, op=Filter.OP_IN, values=[wanted])
     stub = request.stub(ResourceProviderServiceStub)
     reply = await request.call(stub.ListResourceProviders, asked)
     return Response(200, {"resource_providers": [shown(request, p) for p in reply.resource_providers]})

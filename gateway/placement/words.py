@@ -8,13 +8,14 @@ from gateway.core.codec import JsonValue
 from gateway.core.fault import Fault
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.placement.need import bad
+from gateway.placement.need import bad, check_known
 
 _CLASS = body.Obj({"name": body.text(255, 1, "CUSTOM_[A-Z0-9_]+")}, required=["name"])
 
 
 async def traits(request: Request) -> Response:
     """All, or those of a name or a prefix, or those that a provider has (not)."""
+    check_known(request, {"name": (1, 6), "associated": (1, 6)})
     asked = pb.ListTraitsRequest()
     if name := request.arg("name"):
         kind, _, value = name.partition(":")
@@ -90,7 +91,9 @@ async def create_class(request: Request) -> Response:
 async def ensure_class(request: Request) -> Response:
     """201: it is new; 204: it was known."""
     try:
-        return await _made(request, request.params["name"])
+        return await _made(
+            request, _CLASS({"name": request.params["name"]}, "body", request.microversion)["name"]
+        )
     except Fault as fault:
         if fault.status != 409:
             raise

@@ -55,6 +55,23 @@ class Placement:
         self.call("PUT", f"/resource_providers/{made['uuid']}/inventories", body)
         return str(made["uuid"])
 
+    def add(self, provider: str, part: str, *names: str) -> None:
+        """Give it traits or aggregates."""
+        seen = self.generation(provider)
+        body = {part: list(names), "resource_provider_generation": seen}
+        self.call("PUT", f"/resource_providers/{provider}/{part}", body)
+
+    def generation(self, provider: str) -> int:
+        """As the next change must know it."""
+        return int(self.call("GET", f"/resource_providers/{provider}")["generation"])
+
+    def forget(self, *providers: str) -> None:
+        """Delete them, with what is taken of them."""
+        for provider in providers:
+            for consumer in self.call("GET", f"/resource_providers/{provider}/allocations")["allocations"]:
+                self.call("DELETE", f"/allocations/{consumer}")
+            self.call("DELETE", f"/resource_providers/{provider}")
+
     def take(self, consumer: str, seen: int | None, **taken: dict[str, int]) -> tuple[int, Any]:
         """Allocate: provider -> class -> amount."""
         body = {
@@ -211,6 +228,95 @@ def test_candidates_are_looked_for_in_trees(placement: Placement) -> None:
     placement.call("DELETE", path)
 
 
+def test_storage_is_shared_by_an_aggregate(placement: Placement) -> None:
+    node, disk, aggregate = placement.provider(VCPU=4), placement.provider(DISK_GB=100), str(uuid.uuid4())
+    asked = f"/allocation_candidates?resources=VCPU:1,DISK_GB:10&member_of={aggregate}"
+    for provider in (node, disk):
+        placement.add(provider, "aggregates", aggregate)
+    assert placement.call("GET", asked)["allocation_requests"] == []
+    placement.add(disk, "traits", "MISC_SHARES_VIA_AGGREGATE")
+    told = placement.call("GET", asked)
+    (request,) = told["allocation_requests"]
+    assert request["mappings"] == {"": sorted([node, disk])}
+    assert told["provider_summaries"].keys() == {node, disk}
+    assert placement.call("GET", f"{asked}&root_required=!COMPUTE_NODE")["allocation_requests"] == [request]
+    assert placement.call("GET", f"{asked}&root_required=COMPUTE_NODE")["allocation_requests"] == []
+    placement.forget(node, disk)
+
+
+def test_groups_may_have_to_be_near_each_other(placement: Placement) -> None:
+    top = placement.provider()
+    children = [placement.provider(VGPU=1), placement.provider(VGPU=1, PGPU=1)]
+    for child in children:
+        body = {"name": child, "parent_provider_uuid": top}
+        placement.call("PUT", f"/resource_providers/{child}", body)
+    asked = f"/allocation_candidates?resources_G=VGPU:1&resources_P=PGPU:1&group_policy=none&in_tree_G={top}"
+    assert len(placement.call("GET", asked)["allocation_requests"]) == 2
+    (near,) = placement.call("GET", f"{asked}&same_subtree=_G,_P")["allocation_requests"]
+    assert near["allocations"].keys() == {children[1]}
+    assert placement.refused("GET", f"{asked}&same_subtree=_G,_X") == (400, "placement.query.bad_value")
+    placement.forget(*children, top)
+
+
+def test_what_is_taken_changes_the_generation_of_the_provider(placement: Placement) -> None:
+    provider, consumer = placement.provider(VCPU=4), str(uuid.uuid4())
+    seen = placement.generation(provider)
+    assert placement.take(consumer, None, **{provider: {"VCPU": 3}})[0] == 204
+    path = f"/resource_providers/{provider}/inventories/VCPU"
+    stale = {"total": 2, "resource_provider_generation": seen}
+    assert placement.refused("PUT", path, stale) == (409, "placement.concurrent_update")
+    told = placement.call("PUT", path, stale | {"resource_provider_generation": seen + 1})
+    assert told["total"] == 2  # less than is taken: nothing more is given
+    assert placement.take(str(uuid.uuid4()), None, **{provider: {"VCPU": 1}})[0] == 409
+    placement.forget(provider)
+
+
+def test_what_is_in_use_moves_to_a_child_at_once(placement: Placement, admin: Compute) -> None:
+    top, child = placement.provider(VCPU=4, DISK_GB=10), placement.provider()
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    assert placement.take(first, None, **{top: {"VCPU": 3, "DISK_GB": 1}})[0] == 204
+    assert placement.take(second, None, **{top: {"VCPU": 1}})[0] == 204
+
+    def body(vcpus: int, **taken: Any) -> Any:
+        owner = {"project_id": "p", "user_id": "u", "consumer_type": "TEST", "consumer_generation": 1}
+        return {
+            "inventories": {
+                provider: {
+                    "inventories": inventories,
+                    "resource_provider_generation": placement.generation(provider),
+                }
+                for provider, inventories in (
+                    (top, {"DISK_GB": {"total": 10}}),
+                    (child, {"VCPU": {"total": vcpus}}),
+                )
+            },
+            "allocations": {
+                consumer: {"allocations": {p: {"resources": r} for p, r in parts.items()}} | owner
+                for consumer, parts in taken.items()
+            },
+        }
+
+    moved = {first: {child: {"VCPU": 3}, top: {"DISK_GB": 1}}, second: {child: {"VCPU": 1}}}
+    assert placement.refused("POST", "/reshaper", body(4, **moved))[0] == 403  # it is for services
+    roles = admin.http.call("GET", "/identity/v3/roles?name=service")["roles"]
+    grant = f"/projects/{admin.http.project_id}/users/{admin.http.user_id}/roles/{roles[0]['id']}"
+    admin.http.call("PUT", f"/identity/v3{grant}")
+    admin.http.login("admin", PASSWORD, "admin")
+    try:
+        assert placement.refused("POST", "/reshaper", body(3, **moved))[0] == 409
+        half = body(4, **{first: moved[first]})
+        assert placement.refused("POST", "/reshaper", half) == (409, "placement.inventory.inuse")
+        assert placement.call("GET", f"/resource_providers/{top}/usages")["usages"]["VCPU"] == 4
+        assert placement.ask("POST", "/reshaper", body(4, **moved))[0] == 204
+    finally:
+        admin.http.call("DELETE", f"/identity/v3{grant}")
+        admin.http.login("admin", PASSWORD, "admin")
+    usages = {p: placement.call("GET", f"/resource_providers/{p}/usages")["usages"] for p in (top, child)}
+    assert usages == {top: {"DISK_GB": 1}, child: {"VCPU": 4}}
+    assert placement.take(str(uuid.uuid4()), None, **{child: {"VCPU": 1}})[0] == 409
+    placement.forget(child, top)
+
+
 def test_compute_nodes_are_not_made_renamed_or_deleted_here(placement: Placement) -> None:
     node = placement.node()
     assert placement.refused("DELETE", f"/resource_providers/{node}")[0] == 409
@@ -236,10 +342,39 @@ def test_compute_nodes_are_not_made_renamed_or_deleted_here(placement: Placement
         ("/traits/HW_NOTHING", 404),
         ("/resource_classes/CUSTOM_NONE", 404),
         ("/allocations/nobody", 400),
+        ("/usages?project_id=p&nonsense=1", 400),
+        ("/allocation_candidates?resources=VCPU:1&required1=COMPUTE_NODE", 400),
+        (
+            "/allocation_candidates?resources=VCPU:1&root_required=COMPUTE_NODE&root_required=HW_NUMA_ROOT",
+            400,
+        ),
+        ("/allocation_candidates?resources=VCPU:1&required=COMPUTE_NODE,!COMPUTE_NODE", 400),
     ],
 )
 def test_what_cannot_be_understood_is_refused(placement: Placement, path: str, status: int) -> None:
     assert placement.refused("GET", path)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("version", "path"),
+    [
+        ("1.2", f"/resource_providers?member_of={uuid.UUID(int=1)}"),
+        ("1.17", "/resource_providers?required=COMPUTE_NODE"),
+        ("1.21", "/resource_providers?required=!COMPUTE_NODE"),
+        ("1.23", f"/resource_providers?member_of={uuid.UUID(int=1)}&member_of={uuid.UUID(int=2)}"),
+        ("1.31", f"/resource_providers?member_of=!{uuid.UUID(int=1)}"),
+        ("1.38", "/resource_providers?required=in:COMPUTE_NODE"),
+        ("1.15", "/allocation_candidates?resources=VCPU:1&limit=1"),
+        ("1.24", "/allocation_candidates?resources=VCPU:1&resources1=VCPU:1"),
+        ("1.32", "/allocation_candidates?resources_A=VCPU:1"),
+        ("1.34", "/allocation_candidates?resources=VCPU:1&root_required=COMPUTE_NODE"),
+        ("1.35", "/allocation_candidates?resources_A=VCPU:1&same_subtree=_A"),
+    ],
+)
+def test_a_parameter_is_known_from_its_version_on(placement: Placement, version: str, path: str) -> None:
+    assert placement.ask("GET", path, version=version)[0] == 400
+    major, minor = version.split(".")
+    assert placement.ask("GET", path, version=f"{major}.{int(minor) + 1}")[0] == 200
 
 
 def test_only_administrators_and_services_see_it(placement: Placement, demo: Compute) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.compute.inventory import inventories, limit
-from fabric.compute.provider import candidates, gives, shortfall, trees
+from fabric.compute.provider import gives, shortfall
 from fabric.compute.v1.compute_node_pb2 import ComputeNode
 from fabric.compute.v1.inventory_pb2 import Inventory
 from fabric.compute.v1.node_pb2 import ComputeInventory
@@ -15,8 +15,8 @@ from fabric.runtime.config import Compute
 OPERATORS = Inventory(total=99, reserved=1, allocation_ratio=1.0)
 
 
-def a_provider(id_: str, root: str = "", traits: tuple[str, ...] = (), **totals: int) -> ResourceProvider:
-    made = ResourceProvider(root_id=root or id_)
+def a_provider(id_: str, traits: tuple[str, ...] = (), **totals: int) -> ResourceProvider:
+    made = ResourceProvider(root_id=id_)
     made.meta.id = id_
     made.spec.traits.extend(traits)
     for name, total in totals.items():
@@ -76,18 +76,3 @@ def test_one_of_several_traits_may_do() -> None:
     assert gives(provider, ProviderNeed(traits=[AnyOf(names=["A", "B"]), AnyOf(names=["C"])]))
     assert not gives(provider, ProviderNeed(traits=[AnyOf(names=["B"])]))
     assert not gives(provider, ProviderNeed(forbidden_traits=["C"]))
-
-
-def test_a_tree_gives_together_and_groups_may_be_isolated() -> None:
-    tree = [a_provider("t", DISK_GB=10), a_provider("a", "t", VCPU=4), a_provider("b", "t", VCPU=2)]
-    (found,) = trees(reversed(tree)).values()
-    assert found[0].meta.id == "t"
-    needs = [
-        ProviderNeed(resources={"DISK_GB": 5}),
-        ProviderNeed(suffix="1", resources={"VCPU": 2}),
-        ProviderNeed(suffix="2", resources={"VCPU": 2}),
-    ]
-    apart = list(candidates(found, needs, isolate=True))
-    assert {tuple(sorted(part.provider_id for part in c.allocations)) for c in apart} == {("a", "b", "t")}
-    together = list(candidates(found, needs, isolate=False))
-    assert len(together) == 3  # a and b, b and a, both of a; b has not enough for both
