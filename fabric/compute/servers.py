@@ -329,42 +329,45 @@ class Servers(Resource[pb.Server]):
         self, server: pb.Server, asked: pb.ActOnServerRequest.AttachPort, caller: Caller
     ) -> pb.Server:
         rules.check(server, "attach_interface")
-        request = pb.NicRequest(tag=asked.tag)
-        if asked.port_id:
-            port = await self._ports.get(asked.port_id, caller)
-            if port.spec.device_id:
-                raise FailedPrecondition(
-                    f"Port {asked.port_id} is still in use.", reason="PORT_IN_USE", id=asked.port_id
-                )
-            request.port_id, request.network_id = asked.port_id, port.spec.network_id
-        else:
-            port_id = str(uuid.uuid4())
-
-            def promise(changed: pb.Server) -> None:
-                changed.promised_ports.add(port_id=port_id).create_time.GetCurrentTime()
-
-            server = await self._change(server, "", caller, promise)
-            port = await self._make_port(server, port_id, asked, caller)
-            request.port_id, request.network_id = port.meta.id, port.spec.network_id
-            request.owned = True
+        if not asked.port_id:
+            return await self._attach_new(server, asked, caller)
+        port = await self._ports.get(asked.port_id, caller)
+        if port.spec.device_id:
+            raise FailedPrecondition(
+                f"Port {asked.port_id} is still in use.", reason="PORT_IN_USE", id=asked.port_id
+            )
+        request = pb.NicRequest(port_id=asked.port_id, network_id=port.spec.network_id, tag=asked.tag)
 
         def add(changed: pb.Server) -> None:
-            left = [promised for promised in changed.promised_ports if promised.port_id != request.port_id]
-            if request.owned and len(left) == len(changed.promised_ports):
-                raise StaleRevision("It took too long: the port was taken back.", id=request.port_id)
+            changed.spec.networks.append(request)
+
+        return await self._change(server, "attach_interface", caller, add)
+
+    async def _attach_new(
+        self, server: pb.Server, asked: pb.ActOnServerRequest.AttachPort, caller: Caller
+    ) -> pb.Server:
+        """The port is promised before it is made, so that it goes if this controller dies in between."""
+        port_id = str(uuid.uuid4())
+
+        def promise(changed: pb.Server) -> None:
+            changed.promised_ports.add(port_id=port_id).create_time.GetCurrentTime()
+
+        def keep(changed: pb.Server) -> None:
+            left = [promised for promised in changed.promised_ports if promised.port_id != port_id]
+            if len(left) == len(changed.promised_ports):
+                raise StaleRevision("It took too long: the port was taken back.", id=port_id)
             del changed.promised_ports[:]
             changed.promised_ports.extend(left)
             changed.spec.networks.append(request)
 
+        server = await self._change(server, "", caller, promise)
+        port = await self._make_port(server, port_id, asked, caller)
+        request = pb.NicRequest(port_id=port_id, network_id=port.spec.network_id, tag=asked.tag, owned=True)
         try:
-            return await self._change(server, "attach_interface", caller, add)
+            return await self._change(server, "attach_interface", caller, keep)
         except (NotFound, StaleRevision):  # the server went meanwhile, or its promise was broken
-            if request.owned:
-                await self._client.call(
-                    port_pb2_grpc.PortServiceStub,
-                    "DeletePort",
-                    port_pb2.DeletePortRequest(id=request.port_id),
-                )
+            gone = port_pb2.DeletePortRequest(id=port_id)
+            await self._client.call(port_pb2_grpc.PortServiceStub, "DeletePort", gone)
             raise
 
     async def _make_port(
