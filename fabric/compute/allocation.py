@@ -12,7 +12,7 @@ from fabric.compute.v1 import consumer_pb2
 from fabric.compute.v1 import resource_provider_pb2 as pb
 
 SHARES = "MISC_SHARES_VIA_AGGREGATE"
-_MOST_LOOKS, _MOST_LOOKS_BELOW = 100_000, 5_000  # at combinations, for one answer and below one anchor
+_MOST_LOOKS, _MOST_LOOKS_BELOW = 50_000, 5_000  # at combinations, for one answer and below one anchor
 _MOST_WAYS = 1_000  # of one need, below one anchor
 
 # Provider id -> resource class -> amount; without amounts it only has to be there.

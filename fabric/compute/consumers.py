@@ -1,13 +1,15 @@
 """The methods of ConsumerService: who takes what of which provider, and who could."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from itertools import islice
+from typing import Any
 
 from fabric.compute.allocation import Forest
 from fabric.compute.consumer import CONSUMERS, as_consumer
 from fabric.compute.node import NODES
-from fabric.compute.provider import account, shortfall
-from fabric.compute.providers import ResourceProviders, check_generation, check_need
+from fabric.compute.provider import PROVIDERS, account, shortfall
+from fabric.compute.providers import ResourceProviders, check_generation, check_need, check_words
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import consumer_pb2 as pb
 from fabric.compute.v1.resource_provider_pb2 import ResourceProvider
@@ -23,7 +25,7 @@ from fabric.runtime.errors import (
 )
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
-from fabric.runtime.store import Store, Transaction
+from fabric.runtime.store import Collection, Store, Transaction
 
 _TRIES = 8
 _MOST_CANDIDATES = 1000
@@ -138,10 +140,16 @@ class Consumers:
         """All of it in one transaction."""
         if len({change.consumer.meta.id for change in changes}) < len(changes):
             raise InvalidArgument("A consumer is named twice.", field="consumers")
+        ids = {part.provider_id for change in changes for part in change.consumer.allocations}
+        kinds: tuple[Collection[Any], ...] = (NODES, PROVIDERS)
+        keys = [kind.key(id_) for kind in kinds for id_ in ids if self._store.find(kind, id_) is not None]
         for attempt in range(_TRIES):
             try:
-                async with self._store.transaction() as txn:
-                    made = self._set(changes, shapes, caller, txn)
+                async with AsyncExitStack() as stack:
+                    for key in sorted(keys):  # one after the other, rather than again and again
+                        await stack.enter_async_context(self._store.lock(key))
+                    async with self._store.transaction() as txn:
+                        made = self._set(changes, shapes, caller, txn)
                 return made
             except QuotaExceeded as error:
                 raise Conflict(
@@ -197,6 +205,7 @@ class Consumers:
         shaped.spec.ClearField("inventories")
         for name, inventory in shape.inventories.items():
             shaped.spec.inventories[name].CopyFrom(inventory)
+        check_words(self._store, shaped.spec)
         return shaped
 
     def _later(self, later: dict[str, ResourceProvider], id_: str) -> ResourceProvider | None:
@@ -211,7 +220,8 @@ class Consumers:
         present = old.meta.generation if old is not None else 0
         if change.HasField("generation") and change.generation != present:
             raise Conflict(
-                f"consumer generation conflict - expected {present or None} but got {change.generation or None}",
+                f"consumer generation conflict - expected {present or 'null'} "
+                f"but got {change.generation or 'null'}",
                 reason="CONCURRENT_UPDATE",
             )
         return old

@@ -127,6 +127,7 @@ _RULES: Mapping[str, str] = {
     "placement:resource_classes:list": _PLACEMENT,
     "placement:resource_classes:create": _PLACEMENT,
     "placement:resource_classes:show": _PLACEMENT,
+    "placement:resource_classes:update": _PLACEMENT,
     "placement:resource_classes:delete": _PLACEMENT,
     "placement:allocations:list": _PLACEMENT,
     "placement:allocations:manage": _PLACEMENT,

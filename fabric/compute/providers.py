@@ -31,6 +31,7 @@ from fabric.runtime.store import Store, Transaction
 from fabric.type.v1.query_pb2 import Query
 
 _TRIES = 8
+_APART = frozenset({"meta.name", "spec.parent_id"})  # what is no matter of the generation
 _RULES = {
     "inventories": "inventories:update",
     "traits": "traits:update",
@@ -129,7 +130,7 @@ class ResourceProviders(Resource[pb.ResourceProvider]):
             new.meta.request_id = caller.request_id
             try:
                 async with self.store.transaction() as txn:
-                    self.change(caller, new, old, txn)
+                    self.change(caller, new, old, txn, counts=not _APART.issuperset(mask.paths))
             except StaleRevision:
                 if attempt + 1 == _TRIES:
                     raise
@@ -174,14 +175,19 @@ class ResourceProviders(Resource[pb.ResourceProvider]):
             raise InvalidArgument("The uuid of a provider is not one.", field="uuid") from error
         if not 0 < len(new.meta.name) <= 200:
             raise InvalidArgument("A provider's name has 1 to 200 characters.", field="name")
-        if self.store.owner(NODES, "name", new.meta.name) or self.store.find(NODES, new.meta.id):
+        if old is None and self.providers.find(new.meta.id) is not None:
+            raise FailedPrecondition(
+                f"Conflicting resource provider uuid: {new.meta.id} already exists.", reason="DUPLICATE_NAME"
+            )
+        name, owner = new.meta.name, self.store.owner
+        if {owner(NODES, "name", name), owner(PROVIDERS, "name", name)} - {None, new.meta.id}:
             raise FailedPrecondition(
                 f"Conflicting resource provider name: {new.meta.name} already exists.",
                 reason="DUPLICATE_NAME",
             )
         if new.spec.parent_id and (old is None or old.spec.parent_id != new.spec.parent_id):
             self._check_parent(new, txn)
-        _check_words(self.store, new.spec)
+        check_words(self.store, new.spec)
         before = limits(old.spec) if old is not None else {}
         after = limits(new.spec)
         for counted in before.keys() - after.keys():
@@ -209,27 +215,33 @@ class ResourceProviders(Resource[pb.ResourceProvider]):
             txn.close(account(old), counted)
 
     def change(
-        self, caller: Caller, new: pb.ResourceProvider, old: pb.ResourceProvider, txn: Transaction
+        self,
+        caller: Caller,
+        new: pb.ResourceProvider,
+        old: pb.ResourceProvider,
+        txn: Transaction,
+        *,
+        counts: bool = True,
     ) -> None:
-        """Write it; new has what will be used of it then."""
+        """Write it; new has what will be used of it then. counts: whether its generation goes on."""
         gone = old.spec.inventories.keys() - new.spec.inventories.keys()
         if kept := sorted(name for name in gone if new.used.get(name, 0)):
             raise FailedPrecondition(
                 f"Inventory for '{', '.join(kept)}' on resource provider '{old.meta.id}' in use.",
                 reason="INVENTORY_IN_USE",
             )
-        new.meta.generation = old.meta.generation + 1
+        new.meta.generation = old.meta.generation + counts
         if not old.node:
             self.accept(caller, new, old, txn)
-            txn.update(PROVIDERS, new)
+            txn.update(PROVIDERS, new, counted=True)
             return
         if (new.meta.name, new.spec.parent_id) != (old.meta.name, old.spec.parent_id):
             raise InvalidArgument("The name and place of a compute node do not change.", field="name")
-        _check_words(self.store, new.spec)
+        check_words(self.store, new.spec)
         node = copy_of(self.store.get(NODES, old.meta.id))
         node.meta.generation = new.meta.generation
         self._say(node, new, old)
-        txn.update(NODES, node)
+        txn.update(NODES, node, counted=True)
         if new.spec == old.spec:
             return
         said = metadata(self.store).get(node.meta.name, {})
@@ -296,7 +308,8 @@ def check_need(store: Store, need: pb.ProviderNeed) -> None:
         raise InvalidArgument(f"No such trait(s): {', '.join(unknown)}.", field="required")
 
 
-def _check_words(store: Store, spec: pb.ResourceProviderSpec) -> None:
+def check_words(store: Store, spec: pb.ResourceProviderSpec) -> None:
+    """Raise InvalidArgument for classes and traits that are not known, and for amounts that cannot be."""
     for name, inventory in spec.inventories.items():
         if not is_class(store, name):
             raise InvalidArgument(f"Unknown resource class in inventory: No such resource class {name}.")

@@ -50,10 +50,8 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     nodes = ComputeNodes(store, policy)
     keypairs, actions = Keypairs(store, policy), InstanceActions(store, policy)
     providers = ResourceProviders(store, policy, config.compute)
-    words: dict[str, Resource[Any]] = {
-        "Trait": Traits(store, policy),
-        "ResourceClass": ResourceClasses(store, policy),
-    }
+    classes = ResourceClasses(store, policy)
+    words: dict[str, Resource[Any]] = {"Trait": Traits(store, policy), "ResourceClass": classes}
     parts: list[tuple[Any, str, dict[str, Resource[Any]], object]] = [
         (server_pb2, "ServerService", {"Server": servers}, servers),
         (migration_pb2, "MigrationService", {"Migration": migrations}, migrations),
@@ -66,7 +64,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
         (quota_pb2, "QuotaService", {}, Quotas(store, policy)),
         (resource_provider_pb2, "ResourceProviderService", {"ResourceProvider": providers}, providers),
         (consumer_pb2, "ConsumerService", {}, Consumers(store, policy, providers)),
-        (vocabulary_pb2, "VocabularyService", words, None),
+        (vocabulary_pb2, "VocabularyService", words, classes),
     ]
     for module, name, resources, extra in parts:
         descriptor = module.DESCRIPTOR.services_by_name[name]

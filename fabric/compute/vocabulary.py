@@ -22,7 +22,8 @@ STANDARD_CLASSES = (
     "VCPU", "MEMORY_MB", "DISK_GB", "PCI_DEVICE", "SRIOV_NET_VF", "NUMA_SOCKET", "NUMA_CORE", "NUMA_THREAD",
     "NUMA_MEMORY_MB", "IPV4_ADDRESS", "VGPU", "VGPU_DISPLAY_HEAD", "NET_BW_EGR_KILOBIT_PER_SEC",
     "NET_BW_IGR_KILOBIT_PER_SEC", "PCPU", "MEM_ENCRYPTION_CONTEXT", "FPGA", "PGPU",
-    "NET_PACKET_RATE_KILOPACKET_PER_SEC",
+    "NET_PACKET_RATE_KILOPACKET_PER_SEC", "NET_PACKET_RATE_EGR_KILOPACKET_PER_SEC",
+    "NET_PACKET_RATE_IGR_KILOPACKET_PER_SEC",
 )  # fmt: skip
 _CUSTOM = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}")
 
@@ -90,9 +91,14 @@ class _Words(Resource[Word]):
     def check_delete(self, caller: Caller, old: Word, txn: Transaction) -> None:
         """A custom one that nothing has."""
         if old.meta.id in self.standard:
-            raise InvalidArgument(f"Cannot delete the standard name {old.meta.id}.", field="name")
+            raise InvalidArgument(
+                f"Cannot delete standard {self.collection.noun} {old.meta.id}.", field="name"
+            )
         if old.meta.id in self.used():
-            raise FailedPrecondition(f"{old.meta.id} is in use by a resource provider.", reason="NAME_IN_USE")
+            raise FailedPrecondition(
+                f"The {self.collection.noun} {old.meta.id} is in use by a resource provider.",
+                reason="NAME_IN_USE",
+            )
 
     def _standard(self, name: str) -> Word:
         made = self.kind()
@@ -131,6 +137,20 @@ class ResourceClasses(_Words):
         "list": "placement:resource_classes:list",
         "delete": "placement:resource_classes:delete",
     }
+
+    async def RenameResourceClass(
+        self, request: pb.RenameResourceClassRequest, caller: Caller
+    ) -> pb.ResourceClass:
+        self.policy.enforce(caller, "placement:resource_classes:update", {})
+        old = self.find(request.id, caller)
+        new = pb.ResourceClass()
+        new.meta.id = request.name
+        async with self.store.transaction() as txn:
+            self.check_delete(caller, old, txn)
+            self.accept(caller, new, None, txn)
+            txn.remove(CLASSES, old)
+            txn.create(CLASSES, new)
+        return new
 
     def used(self) -> frozenset[str]:
         """Of nodes and of other providers."""

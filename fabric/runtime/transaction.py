@@ -90,11 +90,14 @@ class Transaction:
         self._put(collection, key, message)
         self._derive(collection, None, message)
 
-    def update(self, collection: Collection[M], message: M) -> None:
-        """Write a changed copy of a record that was read; raises StaleRevision if it has changed since."""
+    def update(self, collection: Collection[M], message: M, *, counted: bool = False) -> None:
+        """Write a changed copy of a record that was read; raises StaleRevision if it has changed since.
+
+        counted: the message has its generation already, by rules of its own.
+        """
         old = self._current(collection, message)
         message.meta.update_time.FromDatetime(_now())
-        if differs(collection, old, message):
+        if not counted and differs(collection, old, message):
             message.meta.generation = old.meta.generation + 1
         self._put(collection, collection.key(message.meta.id), message)
         self._derive(collection, old, message)

@@ -166,7 +166,7 @@ async def reshape(request: Request) -> Response:
         shape = asked.providers.add(provider_id=one_uuid(provider_id, "inventories", request.microversion))
         shape.generation = each["resource_provider_generation"] + 1
         for name, sizes in each["inventories"].items():
-            shape.inventories[name].CopyFrom(read(sizes, request))
+            shape.inventories[name].CopyFrom(read(sizes, request, provider_id))
     await request.call(request.stub(ConsumerServiceStub).Reshape, asked)
     return Response(204)
 

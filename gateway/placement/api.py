@@ -25,15 +25,16 @@ async def versions(request: Request) -> Response:
 
 
 def _answering(route: Route) -> Route:
-    """What is read is JSON or nothing, and since 1.15 not to be cached."""
-    if route.method != "GET":
+    """What is read is JSON or nothing, and since 1.15 what is answered is not to be cached."""
+    if route.method not in ("GET", "PUT"):
         return route
 
     async def handler(request: Request) -> Response:
-        if not _takes_json(request.headers.get("accept", "")):
+        if route.method == "GET" and not _takes_json(request.headers.get("accept", "")):
             raise Fault(406, "Only application/json is provided")
         response = await route.handler(request)
-        if request.microversion >= (1, 15):
+        told = route.method == "GET" or response.body is not None
+        if told and request.microversion >= (1, 15):
             response.headers |= {"cache-control": "no-cache", "last-modified": formatdate(usegmt=True)}
         return response
 
@@ -50,7 +51,7 @@ API = Api(
     dialect=PlacementDialect(),
     microversions=VERSIONS,
     routes=[
-        Route("GET", "/", versions, public=True),
+        _answering(Route("GET", "/", versions, public=True)),
         *(_answering(route) for part in _PARTS for route in part.routes),
     ],
 )

@@ -46,7 +46,7 @@ def _shown(inventory: inventory_pb2.Inventory) -> dict[str, JsonValue]:
     }
 
 
-def read(given: dict[str, Any], request: Request) -> inventory_pb2.Inventory:
+def read(given: dict[str, Any], request: Request, provider_id: str) -> inventory_pb2.Inventory:
     """The inventory that a body says. Raises Invalid."""
     made = inventory_pb2.Inventory(
         total=given["total"],
@@ -57,7 +57,11 @@ def read(given: dict[str, Any], request: Request) -> inventory_pb2.Inventory:
         allocation_ratio=given.get("allocation_ratio", 1.0),
     )
     if made.reserved > made.total or (made.reserved == made.total and request.microversion < (1, 26)):
-        raise Invalid(f"reserved {made.reserved} leaves nothing of the total {made.total}.", field="reserved")
+        verb = "create" if request.method == "POST" else "update"
+        raise Invalid(
+            f"Unable to {verb} inventory for resource provider {provider_id}: "
+            f"reserved {made.reserved} leaves nothing of the total {made.total}."
+        )
     return made
 
 
@@ -90,7 +94,7 @@ async def replace(request: Request) -> Response:
     changed = pb.ResourceProvider()
     changed.meta.id = request.params["uuid"]
     for name, sizes in given["inventories"].items():
-        changed.spec.inventories[name].CopyFrom(read(sizes, request))
+        changed.spec.inventories[name].CopyFrom(read(sizes, request, changed.meta.id))
     return Response(200, _all(await change(request, changed, _PATHS, given["resource_provider_generation"])))
 
 
@@ -110,7 +114,7 @@ async def create(request: Request) -> Response:
     if name in provider.spec.inventories:
         raise Fault(409, f"Update conflict: {name} is there already.", reason="CONCURRENT_UPDATE")
     seen = given.get("resource_provider_generation", generation(provider))
-    provider.spec.inventories[name].CopyFrom(read(given, request))
+    provider.spec.inventories[name].CopyFrom(read(given, request, provider.meta.id))
     made = await change(request, provider, _PATHS, seen)
     request.params = {**request.params, "class": name}
     location = f"{request.api_url}/resource_providers/{made.meta.id}/inventories/{name}"
@@ -127,8 +131,8 @@ async def update(request: Request) -> Response:
     given = _CHANGED(request.json(), "body", request.microversion)
     provider, name = await find(request), request.params["class"]
     if name not in provider.spec.inventories:
-        raise Invalid(f"{provider.meta.id} has no inventory of class {name[:64]} to change.")
-    provider.spec.inventories[name].CopyFrom(read(given, request))
+        raise Invalid(f"No inventory record with resource class {name[:64]} for {provider.meta.id}")
+    provider.spec.inventories[name].CopyFrom(read(given, request, provider.meta.id))
     made = await change(request, provider, _PATHS, given["resource_provider_generation"])
     return Response(200, _one(request, made))
 

@@ -102,6 +102,14 @@ async def ensure_class(request: Request) -> Response:
         )
 
 
+async def rename_class(request: Request) -> Response:
+    """A custom one that no provider has; since 1.7 the name in the path is all that there is."""
+    name = _CLASS(request.json(), "body", request.microversion)["name"]
+    asked = pb.RenameResourceClassRequest(id=request.params["name"], name=name)
+    made = await request.call(request.stub(VocabularyServiceStub).RenameResourceClass, asked)
+    return Response(200, _class(request, made.meta.id))
+
+
 async def _made(request: Request, name: str) -> Response:
     asked = pb.CreateResourceClassRequest()
     asked.resource_class.meta.id = name
@@ -124,6 +132,7 @@ routes = [
     Route("GET", "/resource_classes", classes, since="1.2"),
     Route("POST", "/resource_classes", create_class, since="1.2"),
     Route("GET", "/resource_classes/{name}", show_class, since="1.2"),
+    Route("PUT", "/resource_classes/{name}", rename_class, since="1.2", until="1.6"),
     Route("PUT", "/resource_classes/{name}", ensure_class, since="1.7"),
     Route("DELETE", "/resource_classes/{name}", delete_class, since="1.2"),
 ]

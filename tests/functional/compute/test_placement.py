@@ -1,6 +1,7 @@
 """The Placement API: compute nodes as providers, what servers take of them, and what operators add."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openstack
@@ -271,6 +272,20 @@ def test_what_is_taken_changes_the_generation_of_the_provider(placement: Placeme
     placement.forget(provider)
 
 
+def test_many_take_of_one_provider_at_once(placement: Placement, admin: Compute, cloud: ProcessCloud) -> None:
+    provider = placement.provider(VCPU=12)
+
+    def take() -> int:
+        with Http(cloud.url) as http:
+            http.token = admin.http.token
+            return Placement(http).take(str(uuid.uuid4()), None, **{provider: {"VCPU": 1}})[0]
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = sorted(future.result() for future in [pool.submit(take) for _ in range(16)])
+    assert statuses == [204] * 12 + [409] * 4
+    placement.forget(provider)
+
+
 def test_what_is_in_use_moves_to_a_child_at_once(placement: Placement, admin: Compute) -> None:
     top, child = placement.provider(VCPU=4, DISK_GB=10), placement.provider()
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
@@ -353,6 +368,18 @@ def test_compute_nodes_are_not_made_renamed_or_deleted_here(placement: Placement
 )
 def test_what_cannot_be_understood_is_refused(placement: Placement, path: str, status: int) -> None:
     assert placement.refused("GET", path)[0] == status
+
+
+def test_a_class_may_be_renamed_before_1_7(placement: Placement) -> None:
+    old, new, body = "/resource_classes/CUSTOM_OLD", "/resource_classes/CUSTOM_NEW", {"name": "CUSTOM_NEW"}
+    assert placement.ask("PUT", old)[0] == 201
+    provider = placement.provider(CUSTOM_OLD=1)
+    assert placement.ask("PUT", old, body, version="1.6")[0] == 409
+    placement.forget(provider)
+    assert placement.call("PUT", old, body, version="1.6")["name"] == "CUSTOM_NEW"
+    assert placement.refused("GET", old)[0] == 404
+    assert placement.ask("PUT", "/resource_classes/VCPU", body, version="1.6")[0] == 400
+    placement.call("DELETE", new)
 
 
 @pytest.mark.parametrize(
