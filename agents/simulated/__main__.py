@@ -14,6 +14,7 @@ from fabric.runtime import process
 from fabric.runtime.config import Config
 
 KINDS = ["compute", "network"]
+_FENCE_AFTER_LEASE_S = 2.0
 _NODES_A_SECOND = 5  # of lease time: so that a busy process loses none, and renews 40 a second at most
 
 
@@ -30,6 +31,10 @@ async def _run(given: argparse.Namespace, config: Config, stop: asyncio.Event) -
     names = [f"{given.prefix}{number:04}" for number in range(1, given.nodes + 1)]
     lease_ttl_s = max(config.agent.lease_ttl_s, given.nodes // _NODES_A_SECOND)
     config = replace(config, agent=replace(config.agent, lease_ttl_s=lease_ttl_s))
+    fence_after_s = max(config.compute.fence_after_s, lease_ttl_s + _FENCE_AFTER_LEASE_S)
+    evacuate_after_s = max(config.compute.evacuate_after_s, fence_after_s + 1)  # of controllers: not these
+    compute = replace(config.compute, fence_after_s=fence_after_s, evacuate_after_s=evacuate_after_s)
+    config = replace(config, compute=compute)
     await run_nodes([simulated(config, name) for name in names], stop=stop)
 
 
