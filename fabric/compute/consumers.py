@@ -93,6 +93,10 @@ class Consumers:
         self._policy.enforce(caller, "placement:allocation_candidates:list", {})
         for need in (*request.needs, request.root):
             check_need(self._store, need)
+        suffixes = [need.suffix for need in request.needs]
+        _check_once("need", suffixes)
+        if any(not part.suffixes or {*part.suffixes} - {*suffixes} for part in request.subtrees):
+            raise InvalidArgument("A subtree names a need that is not asked for.", field="subtrees")
         most = min(request.limit or _MOST_CANDIDATES, _MOST_CANDIDATES)
         forest = Forest(self._providers.all())
         found = list(islice(forest.candidates(request), most))
@@ -138,8 +142,10 @@ class Consumers:
         caller: Caller,
     ) -> list[pb.Consumer]:
         """All of it in one transaction."""
-        if len({change.consumer.meta.id for change in changes}) < len(changes):
-            raise InvalidArgument("A consumer is named twice.", field="consumers")
+        _check_once("consumer", [change.consumer.meta.id for change in changes])
+        _check_once("provider", [shape.provider_id for shape in shapes])
+        for change in changes:
+            _check_once("provider", [part.provider_id for part in change.consumer.allocations])
         ids = {part.provider_id for change in changes for part in change.consumer.allocations}
         kinds: tuple[Collection[Any], ...] = (NODES, PROVIDERS)
         keys = [kind.key(id_) for kind in kinds for id_ in ids if self._store.find(kind, id_) is not None]
@@ -253,3 +259,8 @@ class Consumers:
                     reason="CAPACITY_EXCEEDED",
                 )
             provider.used[name] += amount
+
+
+def _check_once(noun: str, ids: Sequence[str]) -> None:
+    if len(set(ids)) < len(ids):
+        raise InvalidArgument(f"A {noun} is named twice.", field=f"{noun}s")

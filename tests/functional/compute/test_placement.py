@@ -195,6 +195,8 @@ def test_a_provider_never_gives_more_than_it_has(placement: Placement) -> None:
     path = f"/resource_providers/{provider}"
     assert placement.refused("DELETE", path) == (409, "placement.resource_provider.inuse")
     assert placement.refused("DELETE", f"{path}/inventories/VCPU") == (409, "placement.inventory.inuse")
+    twice = {provider: {"VCPU": 1}, provider.replace("-", ""): {"VCPU": 1}}
+    assert placement.take(second, None, **twice)[0] == 400
     assert placement.take(first, 2)[0] == 204  # of nothing: it goes
     assert placement.refused("DELETE", f"/allocations/{first}")[0] == 404
     placement.call("DELETE", path)
@@ -249,8 +251,8 @@ def test_groups_may_have_to_be_near_each_other(placement: Placement) -> None:
     top = placement.provider()
     children = [placement.provider(VGPU=1), placement.provider(VGPU=1, PGPU=1)]
     for child in children:
-        body = {"name": child, "parent_provider_uuid": top}
-        placement.call("PUT", f"/resource_providers/{child}", body)
+        seen, body = placement.generation(child), {"name": child, "parent_provider_uuid": top}
+        assert placement.call("PUT", f"/resource_providers/{child}", body)["generation"] == seen
     asked = f"/allocation_candidates?resources_G=VGPU:1&resources_P=PGPU:1&group_policy=none&in_tree_G={top}"
     assert len(placement.call("GET", asked)["allocation_requests"]) == 2
     (near,) = placement.call("GET", f"{asked}&same_subtree=_G,_P")["allocation_requests"]
