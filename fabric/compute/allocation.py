@@ -54,9 +54,10 @@ class Forest:
                         yield made
 
     def tops(self, made: consumer_pb2.AllocationCandidate) -> Iterator[str]:
-        """The tops of the trees that a candidate takes of."""
-        for part in made.allocations:
-            yield self._by_id[part.provider_id].root_id
+        """The tops of the trees that have a part in a candidate."""
+        for part in made.providers.values():
+            for id_ in part.names:
+                yield self._by_id[id_].root_id
 
     # -- helpers
 

@@ -130,6 +130,13 @@ def test_a_group_without_resources_only_has_to_be_there() -> None:
     assert all(len(c.allocations) == 1 for c in candidates)
 
 
+def test_the_trees_of_what_only_has_to_be_there_are_told_too() -> None:
+    asked = Asked(needs=[need(VCPU=1), need("_S", traits="SSD")])
+    forest = Forest([CN1, DISK])
+    (candidate,) = forest.candidates(asked)
+    assert {*forest.tops(candidate)} == {"cn1", "ss"}
+
+
 def test_the_top_of_the_tree_may_be_asked_for_traits() -> None:
     fast = ProviderNeed(traits=[AnyOf(names=["FAST"])])
     assert taken_of(found([CN1, CN2, DISK], need(VCPU=1), root=fast)) == [{"cn1"}]
