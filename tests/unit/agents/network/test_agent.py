@@ -96,6 +96,23 @@ class World:
 SUBNET = a_subnet(NETWORK_ID)
 
 
+async def test_a_dhcp_port_alone_is_active_and_a_server_runs_once_there_is_somebody_to_serve() -> None:
+    world, want = World(), a_network(SUBNET, network_id=NETWORK_ID)
+    port = a_port(NETWORK_ID, [(SUBNET, "10.0.0.5")])
+    async with world.running():
+        world.networks.bind(NETWORK_ID, want)
+        world.ports.bind(want.dhcp_port.meta.id, want.dhcp_port)
+        await world.until("STATE_ACTIVE", want.dhcp_port.meta.id)
+        assert await world.drivers.dhcp.find() == []
+        world.ports.bind(port.meta.id, port)
+        await world.until("STATE_ACTIVE", port.meta.id)
+        assert [holding.owner_id for holding in await world.drivers.dhcp.find()] == [NETWORK_ID]
+        world.ports.unbind(port.meta.id)
+        async with asyncio.timeout(5):
+            while await world.drivers.dhcp.find():
+                await asyncio.sleep(0.001)
+
+
 async def test_a_port_waits_for_what_it_needs_and_is_woken() -> None:
     world, port = World(), a_port(NETWORK_ID, [(SUBNET, "10.0.0.5")], groups=[GROUP_ID])
     async with world.running():
