@@ -40,6 +40,7 @@ CONTROLLERS = (identity_controller, image_controller, network_controller, comput
 POLICIES = (identity_policies, image_policies, network_policies, compute_policies)
 
 _STOP_S = 5.0
+_LEAVE_S = 0.5
 
 
 async def serve(
@@ -88,8 +89,9 @@ async def serve(
         ready(server.port)
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({stopped, *running}, return_when=asyncio.FIRST_COMPLETED)
-        announced.cancel()  # no new calls come from here on
+        announced.cancel()
         await asyncio.wait({announced})
+        await asyncio.sleep(_LEAVE_S)  # until who calls has heard of it: no new calls come from then on
         await asyncio.gather(*(each.stop(_STOP_S) for each in servers))
     finally:
         for task in running:
