@@ -3,9 +3,14 @@
 import argparse
 import asyncio
 import importlib
+import resource
 import signal
+import socket
+import ssl
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -16,12 +21,15 @@ from fabric.runtime.discovery import follow
 from fabric.runtime.etcd import as_node, connect
 from fabric.runtime.log import configure
 from fabric.runtime.process import seldom_look_for_cycles
-from fabric.runtime.tls import identity
+from fabric.runtime.tls import Identity, identity
 from gateway.core.app import Application, application
+from gateway.core.connection import Connection
 from gateway.core.dialect import Api
 from gateway.core.upstream import Upstream
 
 APIS = ("identity", "image", "network", "compute", "placement")
+_LOOK_S = 2.0  # how often for another certificate
+_LEAVE_S = 0.5  # no client of ours is quiet for longer while it works
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +46,11 @@ async def serve(settings: config.Config) -> None:
     upstream = Upstream(gateway.controllers, identity(settings.tls))
     log.info("gateway starting", listen=gateway.listen, controllers=gateway.controllers)
     following = [] if gateway.controllers else [asyncio.create_task(_follow(settings, upstream))]
-    await _server(application(apis(), upstream, gateway), gateway).serve()
+    server = _server(application(apis(), upstream, gateway), gateway)
+    if gateway.cert_file:
+        server.config.load()
+        following.append(asyncio.create_task(_renew(server.config, gateway)))
+    await server.serve()
     for task in following:
         task.cancel()
     await asyncio.gather(*following, return_exceptions=True)
@@ -56,23 +68,55 @@ async def _follow(settings: config.Config, upstream: Upstream) -> None:
         await etcd.close()
 
 
+async def _renew(served: uvicorn.Config, settings: config.Gateway) -> None:
+    """Show the certificate that is in the file now to whoever connects, as long as this runs."""
+    shown = Identity("", settings.cert_file, settings.key_file)
+    version = shown.version
+    while served.ssl is not None:
+        await asyncio.sleep(_LOOK_S)
+        if shown.version != version:
+            try:
+                served.ssl.load_cert_chain(settings.cert_file, settings.key_file)
+            except (OSError, ssl.SSLError) as error:  # the key is of another: both are written soon
+                log.warning("certificate not taken", file=settings.cert_file, cause=str(error))
+            else:
+                version = shown.version
+
+
+class _Server(uvicorn.Server):
+    """Before it ends it serves on for a moment, in which clients give up their connections by themselves."""
+
+    def __init__(self, config_: uvicorn.Config, app: Application) -> None:
+        super().__init__(config_)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.leaving = True
+        if not self.force_exit:
+            await asyncio.sleep(_LEAVE_S)
+        await super().shutdown(sockets)
+
+
 def _server(app: Application, settings: config.Gateway) -> uvicorn.Server:
     host, _, port = settings.listen.rpartition(":")
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end
         signal.signal(number, lambda *_: None)
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
             host=host.strip("[]"),
             port=int(port),
-            http="httptools",
+            http=cast(Any, partial(Connection, patience_s=settings.patience_s)),
+            ssl_certfile=settings.cert_file or None,
+            ssl_keyfile=settings.key_file or None,
             ws="none",
             access_log=False,
             log_config=None,
             server_header=False,
             backlog=4096,
             timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-        )
+        ),
+        app,
     )
 
 
@@ -83,6 +127,8 @@ def main() -> None:
     settings = config.load(parser.parse_args().config)
     configure("fabric-gateway", settings.log.level, settings.log.format)
     seldom_look_for_cycles()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
     uvloop.run(serve(settings))
 
 

@@ -1,6 +1,7 @@
 """The cloud's public HTTP API, as far as fabricctl itself uses it."""
 
 import json
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Cloud:
     token: str
     project_id: str
     endpoints: dict[str, str]
+    ca_file: str = ""  # of the authority that vouches for the gateway; empty: one that the system knows
 
     def get(self, service: str, path: str) -> Body:
         return self._call("GET", service, path, None)
@@ -45,7 +47,8 @@ class Cloud:
         """PUT the file's bytes, streamed."""
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}
         with file.open("rb") as stream:
-            send("PUT", self.endpoints[service] + path, {**self._headers(), **headers}, stream, 600)
+            url = self.endpoints[service] + path
+            send("PUT", url, {**self._headers(), **headers}, stream, timeout_s=600, ca_file=self.ca_file)
 
     def find(self, service: str, path: str, name: str) -> Body | None:
         """The first of a collection that has the name; path ends with the collection's own word."""
@@ -56,7 +59,8 @@ class Cloud:
     def _call(self, method: str, service: str, path: str, body: Body | None) -> Body:
         headers = self._headers() | ({"Content-Type": "application/json"} if body is not None else {})
         data = json.dumps(body).encode() if body is not None else None
-        answer: Body = json.loads(send(method, self.endpoints[service] + path, headers, data)[0] or "{}")
+        url = self.endpoints[service] + path
+        answer: Body = json.loads(send(method, url, headers, data, ca_file=self.ca_file)[0] or "{}")
         return answer
 
     def _headers(self) -> dict[str, str]:
@@ -69,8 +73,16 @@ def api_url(config: Config) -> str:
     return own or config.bootstrap.public_url
 
 
-def login(url: str, user: str, password: str, project: str) -> Cloud:
-    """Authenticate in the domain default. url: the gateway's."""
+def authority_of(config: Config) -> str:
+    """The file that clients of the gateway need to believe it; empty: its certificate is of another authority."""
+    own = config.gateway.cert_file in ("", config.tls.cert_file)
+    return config.tls.ca_file if own and api_url(config).startswith("https:") else ""
+
+
+def login(config: Config, user: str) -> Cloud:
+    """As admin or demo, with the first password, in the project of the same name."""
+    bootstrap, url, ca_file = config.bootstrap, api_url(config), authority_of(config)
+    password = {"admin": bootstrap.admin_password, "demo": bootstrap.demo_password}[user]
     domain = {"name": "Default"}
     body = {
         "auth": {
@@ -78,7 +90,7 @@ def login(url: str, user: str, password: str, project: str) -> Cloud:
                 "methods": ["password"],
                 "password": {"user": {"name": user, "domain": domain, "password": password}},
             },
-            "scope": {"project": {"name": project, "domain": domain}},
+            "scope": {"project": {"name": user, "domain": domain}},
         }
     }
     text, headers = send(
@@ -86,6 +98,7 @@ def login(url: str, user: str, password: str, project: str) -> Cloud:
         f"{url}/identity/v3/auth/tokens",
         {"Content-Type": "application/json"},
         json.dumps(body).encode(),
+        ca_file=ca_file,
     )
     token = json.loads(text)["token"]
     endpoints = {
@@ -94,18 +107,25 @@ def login(url: str, user: str, password: str, project: str) -> Cloud:
         for endpoint in service["endpoints"]
         if endpoint["interface"] == "public"
     }
-    return Cloud(headers["X-Subject-Token"], token["project"]["id"], endpoints)
+    return Cloud(headers["X-Subject-Token"], token["project"]["id"], endpoints, ca_file)
 
 
 def send(
-    method: str, url: str, headers: dict[str, str], data: Any = None, timeout_s: float = TIMEOUT_S
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    data: Any = None,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    ca_file: str = "",
 ) -> tuple[str, Any]:
     """One request; the body and the headers of a good answer. Raises ApiError."""
     request = urllib.request.Request(url, data, headers, method=method)
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if ca_file:
+        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            request, timeout=timeout_s
-        ) as answer:
+        with urllib.request.build_opener(*handlers).open(request, timeout=timeout_s) as answer:
             return answer.read().decode(), answer.headers
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")[:500]

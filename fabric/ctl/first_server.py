@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from fabric.ctl import outside
-from fabric.ctl.api import ApiError, Body, Cloud, api_url, login
+from fabric.ctl.api import ApiError, Body, Cloud, login
 from fabric.ctl.place import Place
 from fabric.ctl.progress import Progress
 from fabric.ctl.reach import ssh_banner
@@ -69,9 +69,8 @@ class GuestImage:
 
 def run(place: Place, config: Config, image: GuestImage, progress: Progress) -> Answering:
     """Raises ApiError, RuntimeError, TookTooLong."""
-    boot = config.bootstrap
     admin = login_admin(config, progress)
-    demo = _login(boot.public_url, "demo", boot.demo_password, progress)
+    demo = _login(config, "demo", progress)
     with progress.stage("flavors, network, router, security group, keypair"):
         for flavor, (ram, vcpus, disk) in FLAVORS.items():
             _flavor(admin, flavor, ram, vcpus, disk)
@@ -110,16 +109,16 @@ def _wait_for_answer(progress: Progress, way: str, address: str, network_id: str
 
 def login_admin(config: Config, progress: Progress) -> Cloud:
     """As the administrator. Raises TookTooLong."""
-    return _login(api_url(config), "admin", config.bootstrap.admin_password, progress)
+    return _login(config, "admin", progress)
 
 
-def _login(url: str, user: str, password: str, progress: Progress) -> Cloud:
+def _login(config: Config, user: str, progress: Progress) -> Cloud:
     """A cloud that has just begun may still be making its first users."""
     last: list[ApiError] = []
 
     def attempt() -> Cloud | None:
         try:
-            return login(url, user, password, user)
+            return login(config, user)
         except ApiError as error:
             last[:] = [error]
             return None

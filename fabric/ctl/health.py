@@ -1,12 +1,13 @@
 """Whether the processes of this machine do their work, asked in the way that any monitor would."""
 
 import http.client
+import ssl
 from collections.abc import Callable
 
 from fabric.ctl.place import Place
 from fabric.ctl.plan import programs
 from fabric.ctl.program import answers_unix
-from fabric.runtime.config import Config, Tls
+from fabric.runtime.config import Config, Gateway, Tls
 from fabric.runtime.tls import CONTROLLER
 
 TIMEOUT_S = 1.0
@@ -19,7 +20,7 @@ def checks(place: Place, config: Config) -> dict[str, Check]:
     special: dict[str, Check] = {
         "etcd": lambda: _etcd(config),
         "controller": lambda: grpc_verdict(config.controller.listen, config.tls, CONTROLLER),
-        "gateway": lambda: http_verdict(config.gateway.listen),
+        "gateway": lambda: http_verdict(config.gateway),
         "libvirtd": lambda: "ok" if has_libvirtd() else "does not answer",
         "agent": lambda: grpc_verdict(config.agent.listen, config.tls),
     }
@@ -61,11 +62,15 @@ def grpc_verdict(address: str, tls: Tls, peer: str = "localhost") -> str:
     return "ok" if name == "SERVING" else name.lower().replace("_", " ")
 
 
-def http_verdict(address: str) -> str:
-    """What a gateway says of itself."""
+def http_verdict(gateway: Gateway) -> str:
+    """What a gateway says of itself; whose name is in its certificate is not what is asked."""
+    address = gateway.listen
     host, _, port = address.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=TIMEOUT_S)
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host).strip("[]")
+    connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+    if gateway.cert_file:
+        unverified = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(host, int(port), timeout=TIMEOUT_S, context=unverified)
     try:
         connection.request("GET", "/healthz")
         status = connection.getresponse().status

@@ -100,9 +100,9 @@ def _become_member(place: Place, wish: settings.Wish, cloud: str, token: Token, 
         write_private(place.keys / "master.key", welcome.master_keys)
         sections |= _controller_sections(place, sections, ports.controller)
     if "gateway" in roles:
+        tls = welcome.public_url.startswith("https:")
         sections["gateway"] = {
-            "listen": listen,
-            "public_url": f"http://{listen}",
+            **settings.gateway_section(place, wish.address, listen, listen, tls=tls),
             "catalog_url": welcome.public_url,
         }
     if ETCD in roles:

@@ -9,7 +9,7 @@ from pathlib import Path
 from fabric.compute.node import NODES, node_id
 from fabric.compute.server import SERVERS
 from fabric.ctl import drain, lost
-from fabric.ctl.api import ApiError, Cloud, api_url, login
+from fabric.ctl.api import ApiError, Cloud, login
 from fabric.ctl.cloud_state import cloud_state
 from fabric.ctl.holding import wanted
 from fabric.ctl.place import Place
@@ -93,8 +93,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
 
 
 def _cloud(config: Config) -> Cloud:
-    bootstrap = config.bootstrap
-    return login(api_url(config), "admin", bootstrap.admin_password, "admin")
+    return login(config, "admin")
 
 
 async def _token(config: Config, arguments: argparse.Namespace) -> None:

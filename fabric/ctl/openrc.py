@@ -3,7 +3,7 @@
 import argparse
 import shlex
 
-from fabric.ctl.api import api_url
+from fabric.ctl.api import api_url, authority_of
 from fabric.ctl.place import Place
 from fabric.runtime.config import Config, load
 
@@ -52,6 +52,8 @@ def lines(config: Config, user: str) -> str:
         "OS_INTERFACE": "public",
         "OS_ENDPOINT_TYPE": "publicURL",
     }
+    if ca_file := authority_of(config):
+        wanted["OS_CACERT"] = ca_file
     return "\n".join(
         [
             f"unset {' '.join(CONFLICTING)}",

@@ -41,6 +41,7 @@ class Wish:
     address: str = ""
     physical_networks: Mapping[str, str] = field(default_factory=dict)
     plain_etcd: bool = False
+    tls: bool = False  # of the gateway
 
     @property
     def name(self) -> str:
@@ -96,6 +97,7 @@ def wish(arguments: argparse.Namespace, address: str = "") -> Wish:
         arguments.address or address,
         networks,
         getattr(arguments, "plain_etcd", False),
+        getattr(arguments, "tls", False),
     )
 
 
@@ -175,6 +177,20 @@ def node_sections(place: Place, wish: Wish, agent: str, roles: Sequence[str]) ->
     }
 
 
+def gateway_section(place: Place, address: str, reached: str, listen: str, *, tls: bool) -> dict[str, str]:
+    """reached: host:port for clients; tls: with the node's certificate of the cloud's own authority.
+
+    Raises Refused.
+    """
+    if not tls:
+        return {"listen": listen, "public_url": f"http://{reached}"}
+    if reached.rpartition(":")[0] not in (LOOPBACK, address):
+        raise Refused(f"--tls: the certificate is for {address}, not for {reached}: see --address")
+    pair = KeyPair.at(place.keys, "node")
+    files = {"cert_file": str(pair.certificate), "key_file": str(pair.key)}
+    return {"listen": listen, "public_url": f"https://{reached}", **files}
+
+
 def members_file(place: Place) -> dict[str, str]:
     """Of the section of etcd."""
     return {"members_file": str(place.state / "etcd-members")}
@@ -189,7 +205,8 @@ def _sections(place: Place, wish: Wish) -> Sections:
     ports = free_addresses(wish.address or LOOPBACK)
     listen = gateway_address(wish)
     host, _, port = listen.rpartition(":")
-    public_url = f"http://{_own_address() if host in ('0.0.0.0', '[::]') else host}:{port}"
+    host = _own_address() if host in ("0.0.0.0", "[::]") else host
+    gateway = gateway_section(place, wish.address or LOOPBACK, f"{host}:{port}", listen, tls=wish.tls)
     master_key = place.keys / "master.key"
     if not master_key.exists():
         write_private(master_key, Fernet.generate_key() + b"\n")
@@ -208,11 +225,11 @@ def _sections(place: Place, wish: Wish) -> Sections:
             **({} if wish.plain_etcd else known_to_etcd),
         },
         "controller": {"listen": ports.controller, "master_key_file": str(master_key), **joining},
-        "gateway": {"listen": listen, "public_url": public_url},
+        "gateway": gateway,
         "bootstrap": {
             "admin_password": secrets.token_urlsafe(18),
             "demo_password": secrets.token_urlsafe(18),
-            "public_url": public_url,
+            "public_url": gateway["public_url"],
         },
     }
 
@@ -253,6 +270,8 @@ def _agrees(path: Path, config: Config, wish: Wish) -> None:
             raise Refused(
                 f"{option} {wanted}: {path} says {found}; edit it, or `fabricctl down --wipe` first"
             )
+    if wish.tls and not config.gateway.cert_file:
+        raise Refused(f"--tls: {path} has no [gateway] cert_file; edit it, or `fabricctl down --wipe` first")
 
 
 def _own_address() -> str:

@@ -68,9 +68,8 @@ def processes(place: Place, config: Config) -> bool:
 
 def contents(config: Config) -> list[str]:
     """Nodes, agents and how many of what there is, as the public API tells the administrator."""
-    bootstrap = config.bootstrap
     try:
-        cloud = login(api_url(config), "admin", bootstrap.admin_password, "admin")
+        cloud = login(config, "admin")
         return [*_agents(cloud), "", _counts(cloud)]
     except ApiError as error:
         return [f"the API does not tell: {error}"]

@@ -26,6 +26,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     settings.add_options(parser)
     parser.add_argument("--plain-etcd", action="store_true", help="no TLS between etcd and its clients")
     parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="the API over https, with a certificate of the cloud's own authority",
+    )
+    parser.add_argument(
         "--public",
         type=ipaddress.IPv4Network,
         metavar="CIDR",

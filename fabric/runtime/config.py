@@ -90,12 +90,20 @@ class Gateway:
         "",
         "URL in the catalog that clients of this gateway are shown as its public_url; empty: none is changed.",
     )
+    cert_file: str = opt("", "Its TLS certificate (PEM, with the chain); empty: plain HTTP.")
+    key_file: str = opt("", "The key of cert_file.")
+    cors_origins: list[str] = opt(
+        [], "Origins (https://dashboard.example.org) whose pages browsers let call the API; * is any."
+    )
     controllers: list[str] = opt([], "host:port of each controller; empty: those that etcd tells of.")
     identity_path: str = opt("/identity", "Where the Identity API is mounted.")
     image_path: str = opt("/image", "Where the Image API is mounted.")
     compute_path: str = opt("/compute", "Where the Compute API is mounted.")
     network_path: str = opt("/network", "Where the Network API is mounted.")
     placement_path: str = opt("/placement", "Where the Placement API is mounted.")
+    patience_s: float = opt(
+        30.0, "How long a client may take for the head of a request, and be silent within its body."
+    )
     drain_s: float = opt(10.0, "How long requests under way may take when the process is told to stop.")
 
 

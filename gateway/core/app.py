@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import orjson
 import structlog
 
+from gateway.core import cors
 from gateway.core.codec import JsonValue
 from gateway.core.dialect import Api, Dialect
 from gateway.core.fault import Fault, Invalid
@@ -39,13 +40,18 @@ class Settings(Protocol):
     @property
     def catalog_url(self) -> str: ...
 
+    @property
+    def cors_origins(self) -> Sequence[str]: ...
+
 
 class Application:
     """Holds nothing about callers: any number of them serve side by side."""
 
     def __init__(self, apis: Sequence[Api], upstream: Upstream, settings: Settings) -> None:
+        self.leaving = False  # whether it ends soon: clients do not keep their connections
         self._upstream = upstream
         self._urls = settings.public_url, settings.catalog_url.rstrip("/")
+        self._origins = frozenset(settings.cors_origins)
         self._mounts = {
             api.name: getattr(settings, f"{api.name}_path", f"/{api.name}").rstrip("/") for api in apis
         }
@@ -65,8 +71,12 @@ class Application:
         started = time.perf_counter()
         request = Request(scope, receive, self._upstream, f"req-{uuid.uuid4()}", *self._urls)
         try:
-            response = await self._respond(request, scope)
-            status = await _send(request, response, receive, send)
+            preflight = bool(self._origins) and cors.is_preflight(request.method, request.headers)
+            response = _preflight(request) if preflight else await self._respond(request, scope)
+            more = cors.granted(self._origins, request.headers, preflight=preflight)
+            if self.leaving:
+                more["connection"] = "close"
+            status = await _send(request, response, more, receive, send)
         except Disconnected:
             status = 499
         log.info(
@@ -172,6 +182,11 @@ async def _health(request: Request) -> Response:
 _ROOT = Api("", [], Dialect())
 
 
+def _preflight(request: Request) -> Response:
+    request.api = _ROOT
+    return Response(204)
+
+
 def application(apis: Sequence[Api], upstream: Upstream, settings: Settings) -> Application:
     """The ASGI application that serves the APIs."""
     return Application(apis, upstream, settings)
@@ -188,8 +203,10 @@ def _known(request: Request) -> dict[str, JsonValue]:
     return {key: value for key, value in facts.items() if value}
 
 
-async def _send(request: Request, response: Response, receive: Receive, send: Send) -> int:
-    """Send the answer; HEAD gets its headers only. Returns the status; 499: the client went away."""
+async def _send(
+    request: Request, response: Response, more: Mapping[str, str], receive: Receive, send: Send
+) -> int:
+    """Send the answer with more headers; HEAD gets its headers only. Returns the status; 499: the client went away."""
     status, body = response.status, response.body
     headers = {key.lower(): value for key, value in response.headers.items()}
     for name in request.api.dialect.request_id_headers:
@@ -205,7 +222,9 @@ async def _send(request: Request, response: Response, receive: Receive, send: Se
             content = body
         if status != 204:
             headers.setdefault("content-length", str(len(content)))
-    raw_headers = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()]
+    raw_headers = [
+        (key.encode("latin-1"), value.encode("latin-1")) for key, value in (*headers.items(), *more.items())
+    ]
     await send({"type": "http.response.start", "status": status, "headers": raw_headers})
     if response.streamed and request.method != "HEAD":
         if not await _send_pieces(request, response, receive, send):

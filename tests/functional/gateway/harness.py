@@ -93,6 +93,7 @@ class Networks(rpc.NetworkServiceServicer):
 class Settings:
     public_url = ""
     catalog_url = ""
+    cors_origins = ("https://dashboard.example.org",)
     network_path = "/network"
 
 

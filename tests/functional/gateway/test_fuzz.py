@@ -56,6 +56,7 @@ class AnyPaths:
 
     public_url = ""
     catalog_url = ""
+    cors_origins = ()
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,7 @@ def authenticate(token: str) -> Caller:
 class Settings:
     public_url: str = ""
     catalog_url: str = ""
+    cors_origins: tuple[str, ...] = ()
     image_path: str = "/image"
 
 

@@ -46,6 +46,7 @@ def authenticate(token: str) -> Caller:
 class Settings:
     public_url: str = ""
     catalog_url: str = ""
+    cors_origins: tuple[str, ...] = ()
     network_path: str = "/network"
 
 

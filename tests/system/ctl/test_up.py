@@ -1,5 +1,6 @@
 """`fabricctl up`, `down` and what happens to processes in between, on a machine of its own."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ def machine() -> Iterator[Machine]:
 @pytest.fixture
 def cloud(machine: Machine) -> Machine:
     """The machine with a healthy cloud."""
-    done = machine.fabricctl("up", "--without-guest")
+    done = machine.fabricctl("up", "--without-guest", "--tls")
     assert done.returncode == 0, done.stdout + done.stderr
     return machine
 
@@ -58,6 +59,20 @@ def test_status_shows_each_process_and_that_it_is_healthy(cloud: Machine) -> Non
         assert f" {cloud.process(name).pid} " in next(
             line for line in done.stdout.splitlines() if line.startswith(f"{name} ")
         )
+
+
+def test_a_client_reaches_the_api_over_https_and_knows_whom_it_reaches(cloud: Machine) -> None:
+    openstack = Path(sys.executable).parent / "openstack"
+    fabricctl = f"{openstack.parent / 'fabricctl'} --state-dir {cloud.directory}"
+    told = cloud.run("sh", "-c", f'eval "$({fabricctl} openrc)" && {openstack} catalog list -f value')
+    assert told.returncode == 0, told.stderr
+    assert "https://127.0.0.1:" in told.stdout
+    assert "http://" not in told.stdout
+    stranger = cloud.run(
+        "sh", "-c", f'eval "$({fabricctl} openrc)" && unset OS_CACERT && {openstack} token issue'
+    )
+    assert stranger.returncode != 0
+    assert "SSL exception" in stranger.stderr
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -30,8 +30,7 @@ class Guest:
         self._admin = admin
         config = lab.config("node1")
         libvirt.registerErrorHandler(lambda *_: None, None)
-        boot = config.bootstrap
-        demo = login(boot.public_url, "demo", boot.demo_password, "demo")
+        demo = login(config, "demo")
         self.id: str = demo.get("compute", "/servers")["servers"][0]["id"]
         self.address = outside.ensure_floating(demo, self.id)
         self._key = str(lab.place("node1").keys / "first-server")

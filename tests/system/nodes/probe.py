@@ -45,7 +45,7 @@ def past(config: Config) -> Past:
 def answers(config: Config, program: str) -> bool:
     """Whether a controller or gateway serves."""
     if program == "gateway":
-        return http_verdict(config.gateway.listen) == "ok"
+        return http_verdict(config.gateway) == "ok"
     return grpc_verdict(config.controller.listen, config.tls, CONTROLLER) == "ok"
 
 

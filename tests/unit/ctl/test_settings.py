@@ -98,6 +98,18 @@ def test_openrc_quotes_and_unsets(here: Place) -> None:
     assert "export OS_PROJECT_NAME=demo" in text
 
 
+def test_gateway_with_tls_shows_the_node_s_certificate(here: Place) -> None:
+    config, _ = ensure(here, Wish(listen="127.0.0.1:0", tls=True))
+    assert config.bootstrap.public_url.startswith("https://127.0.0.1:")
+    assert (config.gateway.cert_file, config.gateway.key_file) == (config.tls.cert_file, config.tls.key_file)
+    assert f"export OS_CACERT={config.tls.ca_file}" in lines(config, "demo")
+
+
+def test_tls_is_refused_where_the_certificate_would_not_fit(here: Place) -> None:
+    with pytest.raises(Refused, match="--tls"):
+        ensure(here, Wish(listen="0.0.0.0:0", tls=True))
+
+
 def test_etcd_comes_first_and_the_fake_driver_needs_no_libvirtd(here: Place) -> None:
     config, _ = ensure(here, Wish(listen="127.0.0.1:0", compute_driver="fake"))
     assert [program.name for program in programs(here, config)] == ["etcd", "controller", "gateway", "agent"]
