@@ -85,7 +85,7 @@ class Table(Generic[T]):
                     self._members[name].setdefault(key, {})[id_] = None
         self.notify(id_)
 
-    def putcopy_of(self, id_: str, value: T, revision: int) -> None:
+    def put_written(self, id_: str, value: T, revision: int) -> None:
         """Take over what this process has written, which nobody changes any more."""
         self.put(id_, value, revision)
 
@@ -246,7 +246,7 @@ class Cache:
             return
         own = self._writing.get(key)
         if own is not None and own[0] == value:
-            table.putcopy_of(id_, own[1], revision)
+            table.put_written(id_, own[1], revision)
             return
         try:
             decoded = table.decoded(value, revision)

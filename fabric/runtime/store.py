@@ -46,7 +46,7 @@ class Resources(Table[M]):
         """The joined record with its etag."""
         return self._joined(super().decoded(value, revision), revision)
 
-    def putcopy_of(self, id_: str, message: M, revision: int) -> None:
+    def put_written(self, id_: str, message: M, revision: int) -> None:
         """Take over a message that belongs to somebody else."""
         copy = self._collection.message()
         copy.CopyFrom(message)
@@ -82,7 +82,7 @@ class Resources(Table[M]):
             del self._reports[id_]
         record = self.get(id_)
         if record is not None and self._collection.node(record) == node:
-            self.putcopy_of(id_, record, self.revision(id_))
+            self.put_written(id_, record, self.revision(id_))
         else:
             self.notify(id_)  # who follows a record is told of every node's report
 

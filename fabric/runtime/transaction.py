@@ -409,7 +409,7 @@ class Transaction:
                 kept.message.meta.etag = str(revision)
                 id_ = key.rpartition("/")[2]
                 if revision > kept.table.revision(id_):
-                    kept.table.putcopy_of(id_, kept.message, revision)
+                    kept.table.put_written(id_, kept.message, revision)
             else:
                 cache.written(key, kept, revision)
         cache.wrote(revision)

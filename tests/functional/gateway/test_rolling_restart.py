@@ -1,4 +1,4 @@
-"""Claim C13: two controllers and gateways start anew, one after the other, and no call of whoever works meanwhile fails."""
+"""Claim C13: controllers and gateways start anew, one after the other, and no call of whoever works meanwhile fails."""
 
 import http.client
 import signal
