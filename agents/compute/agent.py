@@ -187,7 +187,12 @@ class ComputeAgent:
                 await self._driver.remove(server_id)
                 return AGAIN
             case Step.FETCH:
-                return await self._fetch(want, found)
+                return await self._fetch(want, want.image, found)
+            case Step.FETCH_RESCUE:
+                return await self._fetch(want, want.rescue_image, found)
+            case Step.MAKE_RESCUE_DISK:
+                await self._make_rescue_disk(want)
+                return AGAIN
             case Step.MAKE_DISK:
                 await self._make_disk(want)
                 return AGAIN
@@ -219,7 +224,8 @@ class ComputeAgent:
             case Step.CLEAN:
                 if not want.snapshot.image_id:
                     await self._snapshots.stop(server_id)
-                await self._driver.clean(server_id, want.snapshot.image_id)
+                rescue = server.rescue.generation != 0
+                await self._driver.clean(server_id, want.snapshot.image_id, rescue=rescue)
             case Step.STOP_SENDING:
                 await self._driver.stop_sending(server_id)
                 return _SOON
@@ -237,7 +243,8 @@ class ComputeAgent:
                 await self._driver.ensure_power(server_id, RUNNING)
                 return _IO_ERROR_PAUSE
             case Step.DEFINE:
-                await self._driver.ensure_defined(want, found.marks)
+                marks = replace(found.marks, rescue=server.rescue.generation)
+                await self._driver.ensure_defined(want, marks)
             case Step.START:
                 await self._start(want, found)
             case Step.STOP:
@@ -257,20 +264,27 @@ class ComputeAgent:
                 await self._driver.ensure_marks(server_id, marks)
         return AGAIN  # look again: believe what is found, not what was asked
 
-    async def _fetch(self, want: pb.ServerWant, found: Found | None) -> timedelta | None:
-        self._bases.fetch(want)
+    async def _fetch(
+        self, want: pb.ServerWant, image: pb.ImageSource, found: Found | None
+    ) -> timedelta | None:
+        self._bases.fetch(want.server.meta.id, image)
         await self._reports.say(
             want, found, observed(want.server, found, settled=False, reason="FETCHING_IMAGE")
         )
         return None  # woken when it is done
 
     async def _make_disk(self, want: pb.ServerWant) -> None:
-        has_base, base = self._bases.find(want)
+        has_base, base = self._bases.find(want.image)
         if has_base:
             await self._driver.ensure_disk(want, base)
 
+    async def _make_rescue_disk(self, want: pb.ServerWant) -> None:
+        has_base, base = self._bases.find(want.rescue_image)
+        if has_base:
+            await self._driver.ensure_rescue_disk(want, base)
+
     async def _receive(self, want: pb.ServerWant) -> timedelta | None:
-        has_base, base = self._bases.find(want)
+        has_base, base = self._bases.find(want.image)
         if not has_base:
             return AGAIN
         self._transfers.receive(want, base)
@@ -380,7 +394,8 @@ class ComputeAgent:
         limit = self._settings.soft_reboot_timeout if soft_reboot else self._settings.stop_timeout
         return Around(
             boot_id=self._node.boot_id,
-            image_ready=self._bases.ready(want),
+            image_ready=self._bases.ready(want.image),
+            rescue_image_ready=self._bases.ready(want.rescue_image),
             taps=self._node.existing_taps(nic.tap for nic in server.nics),
             button_pressed=self._buttons.pressed(server.meta.id),
             patience_over=self._buttons.ignored(server, limit),

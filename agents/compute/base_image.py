@@ -15,29 +15,25 @@ class BaseImages:
         self._cache = cache
         self._work = work
 
-    def ready(self, want: pb.ServerWant) -> bool:
-        """Whether the server's disks could be made now."""
-        return (
-            self._cache is None
-            or not want.image.image_id
-            or self._cache.find(want.image.image_id) is not None
-        )
+    def ready(self, image: pb.ImageSource) -> bool:
+        """Whether disks of the image could be made now."""
+        return self._cache is None or not image.image_id or self._cache.find(image.image_id) is not None
 
-    def find(self, want: pb.ServerWant) -> tuple[bool, Path | None]:
+    def find(self, image: pb.ImageSource) -> tuple[bool, Path | None]:
         """Whether the image is here, and which one (None: none is needed)."""
-        if self._cache is None or not want.image.image_id:
+        if self._cache is None or not image.image_id:
             return True, None
-        base = self._cache.find(want.image.image_id)
+        base = self._cache.find(image.image_id)
         if base is None:
             return False, None  # evicted in between: the next look fetches it again
         touch(base)
         return True, base
 
-    def fetch(self, want: pb.ServerWant) -> None:
+    def fetch(self, server_id: str, image: pb.ImageSource) -> None:
         """Have it brought here; raises what went wrong with that last time."""
-        key = f"fetch for {want.server.meta.id}"
+        key = f"fetch for {server_id}"
         self._work.raise_failure(key)
-        self._work.start(key, want.server.meta.id, lambda: self._ensured(want.image))
+        self._work.start(key, server_id, lambda: self._ensured(image))
 
     async def sweep(self) -> None:
         """Let go of what nobody has asked for lately."""

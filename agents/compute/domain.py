@@ -137,6 +137,7 @@ def mark(node: str, marks: Marks) -> ET.Element:
         node=node,
         generation=str(marks.generation),
         reboot_count=str(marks.reboot_count),
+        rescue=str(marks.rescue),
         boot_id=marks.boot_id,
     )
     if marks.launch_time is not None:
@@ -162,6 +163,7 @@ def parse_mark(domain: ET.Element) -> tuple[str, Marks] | None:
         reboot_count=int(element.get("reboot_count", "0")),
         boot_id=element.get("boot_id", ""),
         launch_time=datetime.fromisoformat(launched) if launched else None,
+        rescue=int(element.get("rescue", "0")),
     )
     return element.get("node", ""), marks
 

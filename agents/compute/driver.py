@@ -43,6 +43,7 @@ class Marks:
     reboot_count: int = 0  # reboots done
     boot_id: str = ""  # the boot of the node in which it last ran
     launch_time: datetime | None = None  # when it first ran
+    rescue: int = 0  # the generation of the rescue whose disk it boots from; 0: its own
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Found:
     halted: bool = False  # its guest does not run, for a live migration comes or goes, or was broken off
     sending: migration_pb2.Progress | None = None  # it goes to another node just now
     copies: tuple[str, ...] = ()  # the whole copies of its root disk
+    rescue: int = 0  # the generation of the rescue that there is a disk for
     has_rest: bool = False  # there is something half made or half removed beside
 
 
@@ -103,8 +105,18 @@ class ComputeDriver(Protocol):
         """
         ...
 
+    async def ensure_rescue_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
+        """Make the disk that a rescued server boots from; no domain has one meanwhile. base as above.
+
+        Raises ImageUnusable, PoolFull.
+        """
+        ...
+
     async def ensure_defined(self, want: server_pb2.ServerWant, marks: Marks) -> None:
-        """Make a stopped domain, or an existing stopped one, exactly as wanted. Raises HypervisorRefused."""
+        """Make a stopped domain, or an existing stopped one, exactly as wanted. Raises HypervisorRefused.
+
+        One that is rescued has the rescue's disk before its own.
+        """
         ...
 
     async def ensure_power(self, server_id: str, power: Power) -> None:
@@ -180,8 +192,10 @@ class ComputeDriver(Protocol):
         """The copy's file, in pieces. Raises NotFound."""
         ...
 
-    async def clean(self, server_id: str, copy: str = "") -> None:
-        """Make copies but for the one not exist, nor what is half made or half removed; nothing is being made."""
+    async def clean(self, server_id: str, copy: str = "", *, rescue: bool = False) -> None:
+        """Make not exist: copies but for the one, the disk of a rescue but for one that goes on, what is half
+        made or half removed; nothing is being made.
+        """
         ...
 
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:

@@ -88,6 +88,10 @@ class FakeDriver:
         elif domain.found.build < build:
             self._put(server_id, replace(domain, disk=b"", console=b""), build=build)
 
+    async def ensure_rescue_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
+        server_id = want.server.meta.id
+        self._put(server_id, self._domain(server_id), rescue=want.server.rescue.generation)
+
     async def ensure_defined(self, want: server_pb2.ServerWant, marks: Marks) -> None:
         server = want.server
         domain = self._domain(server.meta.id)
@@ -98,6 +102,7 @@ class FakeDriver:
             power=STOPPED,
             build=domain.found.build,
             copies=domain.found.copies,
+            rescue=domain.found.rescue,
             marks=marks,
             nics=nics,
             domain_name=f"instance-{server.meta.id}",
@@ -203,10 +208,10 @@ class FakeDriver:
         self._check_copy(server_id, copy)
         yield _COPY
 
-    async def clean(self, server_id: str, copy: str = "") -> None:
+    async def clean(self, server_id: str, copy: str = "", *, rescue: bool = False) -> None:
         if (domain := self.domains.get(server_id)) is not None:
             kept = tuple(found for found in domain.found.copies if found == copy)
-            self._put(server_id, domain, copies=kept)
+            self._put(server_id, domain, copies=kept, rescue=domain.found.rescue if rescue else 0)
 
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:
         if server_id not in self.domains:

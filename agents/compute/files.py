@@ -17,6 +17,7 @@ from fabric.runtime.errors import NotFound
 
 _ROOT, _EPHEMERAL, _SWAP, _CONFIG = "disk.qcow2", "ephemeral.qcow2", "swap.raw", "config.iso"
 _BUILD = "build"  # which rebuild_generation the files are of; absent: the first
+_RESCUE = "rescue"  # a directory with a disk, and the generation that asked for it
 _COPY, _PART = "copy.", ".part"  # of the root disk, for images
 _CHUNK_BYTES = 1 << 20
 _MAKING = ".making"
@@ -76,7 +77,7 @@ class ServerFiles:
         if not self.exist(server_id):
             raise NotFound("no such server on this node", server=server_id)
         for path in sorted(folder.iterdir()):
-            if path.name == "base" or (fixed_only and path.name != _CONFIG):
+            if path.name in ("base", _RESCUE) or (fixed_only and path.name != _CONFIG):
                 continue
             async for piece in piece_files.read(path):
                 yield piece
@@ -142,10 +143,39 @@ class ServerFiles:
             )
             await asyncio.to_thread(configdrive.write, folder / _CONFIG, told)
 
-    def disks(self, server_id: str) -> list[DiskFile]:
+    async def ensure_rescue(self, want: pb.ServerWant, base: Path | None) -> None:
+        """Make the disk of the rescue, in the place of an earlier one. Raises ImageUnusable, PoolFull."""
+        server_id, generation = want.server.meta.id, want.server.rescue.generation
+        if self.rescue(server_id) == generation:
+            return
+        whole = self._of(server_id) / _RESCUE
+        part = whole.with_name(whole.name + _PART)
+        for stale in (whole, part):
+            shutil.rmtree(stale, ignore_errors=True)
+        part.mkdir(mode=0o711)
+        (part / _BUILD).write_text(str(generation))
+        if base is None:
+            await disk.create(part / _ROOT, disk.GIB)
+        else:
+            os.link(base, part / "base")
+            image = await disk.inspect(part / "base", want.rescue_image.disk_format)
+            form, size_bytes = want.rescue_image.disk_format, image.virtual_size_bytes
+            await disk.create_overlay(part / _ROOT, "base", form, size_bytes)
+        part.rename(whole)
+
+    def rescue(self, server_id: str) -> int:
+        """The generation of the rescue that there is a disk for; 0: there is none."""
+        try:
+            return int((self._of(server_id) / _RESCUE / _BUILD).read_text())
+        except FileNotFoundError:
+            return 0
+
+    def disks(self, server_id: str, *, rescued: bool = False) -> list[DiskFile]:
         """The disks that it has, in the guest's order."""
         folder = self._of(server_id)
+        first = (DiskFile(str(folder / _RESCUE / _ROOT), "qcow2"),) if rescued else ()
         known = (
+            *first,
             DiskFile(str(folder / _ROOT), "qcow2"),
             DiskFile(str(folder / _EPHEMERAL), "qcow2"),
             DiskFile(str(folder / _SWAP), "raw"),
@@ -220,16 +250,19 @@ class ServerFiles:
 
     def has_rest(self, server_id: str) -> bool:
         """Whether there is what clean() removes, beside whole copies."""
-        parts = self._of(server_id).glob(f"{_COPY}*{_PART}")
+        parts = self._of(server_id).glob(f"*{_PART}")
         return any(self._directory.glob(f"{server_id}.*")) or any(parts)
 
-    def clean(self, server_id: str, copy: str = "") -> None:
-        """Remove what is half made or half removed, and copies but for the one."""
+    def clean(self, server_id: str, copy: str = "", *, rescue: bool = False) -> None:
+        """Remove what is half made or half removed, copies but for the one, a rescue's disk unless it is kept."""
         for path in self._directory.glob(f"{server_id}.*"):
             shutil.rmtree(path)
         for path in self._of(server_id).glob(f"{_COPY}*"):
             if path.name != f"{_COPY}{copy}":
                 path.unlink()
+        for path in self._of(server_id).glob(f"{_RESCUE}*"):
+            if not (rescue and path.name == _RESCUE):
+                shutil.rmtree(path)
 
     def _put_aside(self, path: Path, server_id: str) -> Path:
         return path.rename(self._directory / f"{server_id}{_REMOVING}{uuid.uuid4().hex[:8]}")

@@ -108,10 +108,13 @@ class LibvirtDriver:
     async def ensure_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
         await self._files.ensure(want, base)
 
+    async def ensure_rescue_disk(self, want: server_pb2.ServerWant, base: Path | None) -> None:
+        await self._files.ensure_rescue(want, base)
+
     async def ensure_defined(self, want: server_pb2.ServerWant, marks: Marks) -> None:
         server = want.server
         await self._grow(server)
-        disks = self._files.disks(server.meta.id)
+        disks = self._files.disks(server.meta.id, rescued=server.rescue.generation != 0)
         console_log = str(self._files.console_log(server.meta.id))
         xml = domain.domain_xml(server, marks, disks, console_log, self._host)
 
@@ -254,9 +257,9 @@ class LibvirtDriver:
     def read_copy(self, server_id: str, copy: str) -> AsyncIterator[bytes]:
         return self._files.read_copy(server_id, copy)
 
-    async def clean(self, server_id: str, copy: str = "") -> None:
+    async def clean(self, server_id: str, copy: str = "", *, rescue: bool = False) -> None:
         await self._end_job(server_id)
-        await asyncio.to_thread(self._files.clean, server_id, copy)
+        await asyncio.to_thread(self._files.clean, server_id, copy, rescue=rescue)
 
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:
         if not self._files.exist(server_id):
@@ -297,6 +300,7 @@ class LibvirtDriver:
                 self._files.exist(server_id),
                 self._files.build(server_id),
                 copies=self._files.copies(server_id),
+                rescue=self._files.rescue(server_id),
                 has_rest=self._files.has_rest(server_id),
             )
         tree = ET.fromstring(dom.XMLDesc())
@@ -314,6 +318,7 @@ class LibvirtDriver:
             halted=live_migration.is_halted(dom),
             sending=live_migration.progress(dom),
             copies=self._files.copies(server_id),
+            rescue=self._files.rescue(server_id),
             has_rest=self._files.has_rest(server_id),
         )
 

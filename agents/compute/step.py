@@ -20,6 +20,8 @@ class Step(enum.Enum):
 
     FETCH = enum.auto()  # get the image into the cache
     MAKE_DISK = enum.auto()
+    FETCH_RESCUE = enum.auto()  # the image that a rescued server boots from
+    MAKE_RESCUE_DISK = enum.auto()
     DEFINE = enum.auto()  # make or rewrite the stopped domain
     WAIT_FOR_TAPS = enum.auto()
     START = enum.auto()  # define and run, or restore what was suspended
@@ -51,6 +53,7 @@ class Around:
 
     boot_id: str  # of the node
     image_ready: bool = True
+    rescue_image_ready: bool = True
     taps: frozenset[str] = frozenset()  # those of the wanted taps that exist
     button_pressed: bool = False  # lately, by us: a guest that is off now was not off by its own will
     patience_over: bool = False  # the guest had its time to power off
@@ -71,19 +74,35 @@ def next_step(want: pb.ServerWant, found: Found | None, around: Around) -> Step:
         return Step.FORGET if found is None else Step.REMOVE
     if found is None or not found.has_disk or found.build < server.spec.rebuild_generation:
         return _disk_step(found, around)
-    if found.power == NO_DOMAIN:
-        return Step.DEFINE
     if found.in_between:
         return Step.WAIT
+    if (boot := _boot_step(server, found, around)) is not None:
+        return boot
     step = _snapshot_step(want, found, around)
     step = step or _power_step(server, found, around) or _nic_step(server, found, around)
     if step is not None and step is not Step.UNPLUG:
         return step
     if marks_reached(server, found, around) != found.marks:
         return Step.MARK
-    if found.has_rest or set(found.copies) - {want.snapshot.image_id}:
+    surplus = set(found.copies) - {want.snapshot.image_id}
+    if found.has_rest or surplus or (found.rescue and not server.rescue.generation):
         return Step.CLEAN
     return step or Step.SETTLE
+
+
+def _boot_step(server: pb.Server, found: Found, around: Around) -> Step | None:
+    """There is a domain, and it boots from the disk that it should boot from: its own, or that of its rescue."""
+    rescue, in_use = server.rescue.generation, found.power not in (NO_DOMAIN, STOPPED)
+    lacks_disk = rescue != 0 and found.rescue != rescue
+    if lacks_disk and not around.rescue_image_ready:
+        return Step.FETCH_RESCUE
+    if in_use and found.marks.rescue != rescue:
+        soft = found.power == RUNNING and not around.patience_over
+        return Step.PRESS_BUTTON if soft else Step.STOP
+    if lacks_disk:
+        return Step.MAKE_RESCUE_DISK
+    is_defined = found.power != NO_DOMAIN and found.marks.rescue == rescue
+    return None if is_defined else Step.DEFINE
 
 
 def _snapshot_step(want: pb.ServerWant, found: Found, around: Around) -> Step | None:
@@ -285,6 +304,7 @@ def observed(
         status.state = pb.ServerStatus.STATE_BUILDING  # defined, never ran: still on its way
     status.reboot_count = found.marks.reboot_count
     status.domain_name = found.domain_name
+    status.rescue_generation = found.marks.rescue
     status.port_ids.extend(nic.port_id for nic in found.nics)
     if found.marks.launch_time is not None:
         status.launch_time.FromDatetime(found.marks.launch_time)

@@ -33,12 +33,11 @@ class ImageSources:
         self._signer = signer
         self._tickets: dict[tuple[str, str], str] = {}  # for ever good, and slow to make
 
-    def find(self, server: pb.Server) -> pb.ImageSource:
-        """The source of the server's image. While its image agent is away, the address is the last one."""
-        image = server.spec.image
+    def find(self, server: pb.Server, image: pb.ImageRef) -> pb.ImageSource:
+        """The source of an image for the server's node. While its image agent is away, the address is the last one."""
         return pb.ImageSource(
             image_id=image.id,
-            address=self._address(image.node) or self._last_address(server),
+            address=self._address(image.node) or self._last_address(server, image),
             ticket=self._ticket(image.id, server.node),
             size_bytes=image.size_bytes,
             sha512=image.sha512,
@@ -58,6 +57,7 @@ class ImageSources:
         life = self._store.life(node, _AGENT)
         return life.address if life is not None else ""
 
-    def _last_address(self, server: pb.Server) -> str:
+    def _last_address(self, server: pb.Server, image: pb.ImageRef) -> str:
         wanted = self._store.wanted(SERVERS, server.node).get(server.meta.id)
-        return wanted.image.address if wanted is not None else ""
+        told = (wanted.image, wanted.rescue_image) if wanted is not None else ()
+        return next((source.address for source in told if source.image_id == image.id), "")

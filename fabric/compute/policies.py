@@ -106,6 +106,8 @@ _RULES: Mapping[str, str] = {
     f"{_API}:servers:rebuild": OWNER_WRITE,
     f"{_API}:servers:create_image": OWNER_WRITE,
     f"{_API}:os-create-backup": OWNER_WRITE,
+    f"{_API}:os-rescue": OWNER_WRITE,
+    f"{_API}:os-unrescue": OWNER_WRITE,
     f"{_API}:os-shelve:shelve": OWNER_WRITE,
     f"{_API}:os-shelve:shelve_offload": ADMIN,
     f"{_API}:os-shelve:unshelve": OWNER_WRITE,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fabric.compute import guest_password, migration, shelf, snapshot
+from fabric.compute import guest_password, migration, rescue, shelf, snapshot
 from fabric.compute.demand import demand
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.errors import FailedPrecondition
@@ -129,6 +129,8 @@ def view(server: pb.Server) -> pb.ServerView:
         status, vm_state = "ERROR", "error"
     if is_rebuilding(server) and not server.spec.marked_error:
         status, vm_state = "REBUILD", "stopped" if server.spec.power == Power.POWER_STOPPED else "active"
+    if rescue.concerns(server) and vm_state != "error":
+        status, vm_state = rescue.view(server)
     if shelf.is_shelved(server) and not server.spec.marked_error:
         status, vm_state, power_state = shelf.view(server)
     if migration.is_moving(server) and vm_state != "error":
@@ -185,6 +187,8 @@ def _task_state(server: pb.Server, vm_state: str) -> str:
         return "rebuilding"
     if snapshot.is_under_way(server):
         return snapshot.task_state(server)
+    if rescue.concerns(server):
+        return rescue.task_state(server)
     if vm_state == "building":
         if not server.node:
             return "scheduling"
@@ -248,6 +252,8 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "shelve": ("active", "stopped", "paused", "suspended"),
     "shelveOffload": ("shelved",),
     "unshelve": ("shelved", "shelved_offloaded"),
+    "rescue": ("active", "stopped", "error"),
+    "unrescue": ("rescued", "error"),
 }
 _HURRIED = {
     "hard reboot": ("rebooting", "rebooting_hard", "pausing", "unpausing", "suspending", "resuming"),
@@ -307,6 +313,20 @@ def rebuild(server: pb.Server) -> None:
     was_off = server.view.vm_state == "stopped"
     server.spec.power = Power.POWER_STOPPED if was_off else Power.POWER_RUNNING
     server.spec.power_generation = server.spec.rebuild_generation = server.meta.generation + 1
+
+
+def check_rescue(server: pb.Server) -> None:
+    """Raise FailedPrecondition unless the server can be rescued."""
+    check(server, "rescue")
+    check_launched(server, "rescue")
+
+
+def unrescue(server: pb.Server) -> None:
+    """Also one that could not be rescued. Raises FailedPrecondition."""
+    check(server, "unrescue")
+    if not server.rescue.generation:
+        raise _wrong_state(server, "unrescue", f"vm_state {server.view.vm_state}")
+    rescue.end(server)
 
 
 def check_unlocked(server: pb.Server, *, override: bool) -> None:

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Sequence
 
-from fabric.compute import guest_password, instance_action, server_move, shelves
+from fabric.compute import guest_password, instance_action, rescue, server_move, shelves
 from fabric.compute import server as rules
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.network_view import with_floating
@@ -72,6 +72,8 @@ _RULES = {
     "shelve": "os-shelve:shelve",
     "shelve_offload": "os-shelve:shelve_offload",
     "unshelve": "os-shelve:unshelve",
+    "rescue": "os-rescue",
+    "unrescue": "os-unrescue",
 }
 _ACTION_NAMES = {"attach_port": "attach_interface", "detach_port": "detach_interface"}  # as Nova records them
 _ACTION_NAMES |= {**server_move.NAMES, **shelves.NAMES}
@@ -208,6 +210,10 @@ class Servers(Resource[pb.Server]):
         if action == "rebuild":
             prepared = await self._rebuilds.prepare(server, request.rebuild, caller)
             return await self._change(server, name, caller, prepared)
+        if action == "rescue":
+            return await self._change(
+                server, name, caller, await self._rescue(server, request.rescue, caller)
+            )
         if action in PORT_ACTIONS:
             await self._ports.act(server, request, caller)
             return server
@@ -232,6 +238,8 @@ class Servers(Resource[pb.Server]):
                 changed.spec.marked_error = request.reset_state.error
             elif action == "clear_password":
                 guest_password.clear(changed)
+            elif action == "unrescue":
+                rules.unrescue(changed)
             elif action == "detach_port":
                 _take_port(changed, request.detach_port.port_id)
             return None
@@ -294,6 +302,20 @@ class Servers(Resource[pb.Server]):
         if server.spec.locked_by_admin:
             rule = f"{_API}:os-lock-server:unlock:unlock_override"
             self.policy.enforce(caller, rule, self.target(server))
+
+    async def _rescue(
+        self, server: pb.Server, asked: pb.ActOnServerRequest.Rescue, caller: Caller
+    ) -> Callable[[pb.Server], None]:
+        """The change of the record, with the image looked up."""
+        rules.check_rescue(server)
+        image_id = asked.image_id or server.spec.image.id
+        image = await self._creation.image(image_id, server.spec.flavor, caller)
+
+        def change(changed: pb.Server) -> None:
+            rules.check_rescue(changed)
+            rescue.begin(changed, image)
+
+        return change
 
     async def _change(
         self,

@@ -103,7 +103,9 @@ class Wants:
         want.fenced = wants_it(server) and len(self._store.table(NODES)) > 1  # else there is nowhere to go
         comes_whole = server.whole_disk and want.transfer.role in _COMES
         if want.server.spec.image.id and not comes_whole:
-            want.image.CopyFrom(self._images.find(want.server))
+            want.image.CopyFrom(self._images.find(want.server, want.server.spec.image))
+        if want.server.rescue.generation:
+            want.rescue_image.CopyFrom(self._images.find(want.server, want.server.rescue.image))
         if want.transfer.role:
             self._complete_transfer(want.transfer, server, node)
         return want

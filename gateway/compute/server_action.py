@@ -10,6 +10,7 @@ from gateway.compute import (
     server_image,
     server_move,
     server_rebuild,
+    server_rescue,
     server_shelf,
     servers,
 )
@@ -141,6 +142,7 @@ ACTIONS: dict[str, Known] = {
     **server_rebuild.ACTIONS,
     **server_image.ACTIONS,
     **server_shelf.ACTIONS,
+    **server_rescue.ACTIONS,
     # Known, and not offered yet.
     "changePassword": (
         _nothing("active"),
@@ -152,7 +154,6 @@ ACTIONS: dict[str, Known] = {
     "os-getSPICEConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "os-getSerialConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "os-getVNCConsole": (_nothing(), _CONSOLE, "", "2.5"),
-    "rescue": (_nothing("active", "stopped", "error"), body.anything, "", ""),
     "restore": (_nothing("soft-delete"), body.null, "", ""),
     "trigger_crash_dump": (
         _nothing("active", "paused", "rescued", "resized", "error"),
@@ -160,7 +161,6 @@ ACTIONS: dict[str, Known] = {
         "2.17",
         "",
     ),
-    "unrescue": (_nothing("rescued"), body.null, "", ""),
 }
 
 

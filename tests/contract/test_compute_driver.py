@@ -310,3 +310,24 @@ async def test_a_copy_that_is_broken_off_is_begun_again(driver: ComputeDriver, w
     assert (seen.copies, seen.has_rest) == ((), False)
     await driver.ensure_copy(server_id, "image-2")
     assert (await found(driver, want)).copies == ("image-2",)
+
+
+async def test_a_rescued_domain_boots_from_another_disk_that_goes_with_the_rescue(
+    driver: ComputeDriver, want: pb.ServerWant
+) -> None:
+    server_id = await defined(driver, want)
+    for generation in (5, 7):
+        want.server.rescue.generation = generation
+        for _ in range(2):
+            await driver.ensure_rescue_disk(want, None)
+        await driver.ensure_defined(want, Marks(rescue=generation))
+        await driver.ensure_power(server_id, RUNNING)
+        await driver.clean(server_id, rescue=True)
+        seen = await found(driver, want)
+        assert (seen.power, seen.rescue, seen.marks.rescue) == (RUNNING, generation, generation)
+        await driver.ensure_power(server_id, STOPPED)
+    want.server.ClearField("rescue")
+    await driver.ensure_defined(want, Marks())
+    await driver.clean(server_id)
+    seen = await found(driver, want)
+    assert (seen.rescue, seen.marks.rescue, seen.has_disk, seen.has_rest) == (0, 0, True, False)

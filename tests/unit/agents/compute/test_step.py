@@ -168,3 +168,39 @@ def test_a_rebuild_runs_on_the_old_disk_until_the_new_image_is_here(
     want = a_want(generation=2)
     want.server.spec.rebuild_generation = want.server.spec.power_generation = 2
     assert next_step(want, seen, around) == step
+
+
+RESCUED = replace(REACHED, generation=2, rescue=2)
+
+
+@pytest.mark.parametrize(
+    ("seen", "around", "step"),
+    [
+        (found(RUNNING), replace(HERE, rescue_image_ready=False), Step.FETCH_RESCUE),
+        (found(RUNNING), HERE, Step.PRESS_BUTTON),
+        (found(RUNNING), replace(HERE, patience_over=True), Step.STOP),
+        (found(STOPPED), HERE, Step.MAKE_RESCUE_DISK),
+        (found(NO_DOMAIN), HERE, Step.MAKE_RESCUE_DISK),
+        (found(STOPPED, rescue=2), HERE, Step.DEFINE),
+        (found(STOPPED, rescue=2, marks=replace(REACHED, rescue=2)), HERE, Step.START),
+        (found(RUNNING, rescue=2, marks=RESCUED), HERE, Step.SETTLE),
+        (found(RUNNING, rescue=1, marks=replace(REACHED, rescue=1)), HERE, Step.PRESS_BUTTON),
+    ],
+)
+def test_on_the_way_to_a_rescue(seen: Found, around: Around, step: Step) -> None:
+    want = a_want(generation=2)
+    want.server.rescue.generation = 2
+    assert next_step(want, seen, around) == step
+
+
+@pytest.mark.parametrize(
+    ("seen", "step"),
+    [
+        (found(RUNNING, rescue=1, marks=replace(REACHED, rescue=1)), Step.PRESS_BUTTON),
+        (found(STOPPED, rescue=1, marks=replace(REACHED, rescue=1)), Step.DEFINE),
+        (found(RUNNING, rescue=1), Step.CLEAN),
+        (found(RUNNING), Step.SETTLE),
+    ],
+)
+def test_on_the_way_from_a_rescue(seen: Found, step: Step) -> None:
+    assert next_step(a_want(), seen, HERE) == step
