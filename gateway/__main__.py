@@ -109,7 +109,7 @@ def _server(app: Application, settings: config.Gateway) -> uvicorn.Server:
             http=cast(Any, partial(Connection, patience_s=settings.patience_s)),
             ssl_certfile=settings.cert_file or None,
             ssl_keyfile=settings.key_file or None,
-            ws="none",
+            ws="wsproto",
             access_log=False,
             log_config=None,
             server_header=False,

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from fabric.compute.v1 import migration_pb2, node_pb2, server_pb2
+from fabric.compute.v1 import console_pb2, migration_pb2, node_pb2, server_pb2
 from fabric.runtime.errors import Conflict, FailedPrecondition
 
 Power: TypeAlias = server_pb2.ServerSpec.Power.ValueType
@@ -80,6 +80,22 @@ class Piece:
     size_bytes: int  # of the whole file
     offset: int
     data: bytes
+
+
+class Console(Protocol):
+    """Both ways between a guest's console and whoever uses it."""
+
+    async def read(self) -> bytes:
+        """What it shows next; empty: it is over."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """What is typed."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; reads end."""
+        ...
 
 
 class ComputeDriver(Protocol):
@@ -200,6 +216,10 @@ class ComputeDriver(Protocol):
 
     async def console_log(self, server_id: str, max_bytes: int) -> bytes:
         """The tail of what the serial console printed; 0: all that is kept. Raises NotFound."""
+        ...
+
+    async def console(self, server_id: str, kind: console_pb2.ConsoleKind.ValueType) -> Console:
+        """Use a console of a running guest. Raises NotFound."""
         ...
 
     def events(self) -> AsyncIterator[str]:

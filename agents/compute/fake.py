@@ -15,6 +15,7 @@ from agents.compute.driver import (
     STOPPED,
     SUSPENDED,
     ChangedMeanwhile,
+    Console,
     Found,
     FoundNic,
     HypervisorRefused,
@@ -23,7 +24,7 @@ from agents.compute.driver import (
     Power,
 )
 from agents.compute.shelf import FakeDomain, Shelf
-from fabric.compute.v1 import migration_pb2, node_pb2, server_pb2
+from fabric.compute.v1 import console_pb2, migration_pb2, node_pb2, server_pb2
 from fabric.runtime.errors import NotFound
 
 _DISK = "disk"
@@ -218,6 +219,12 @@ class FakeDriver:
             raise NotFound("no such domain on this node", server=server_id)
         return self.domains[server_id].console[-max_bytes:]
 
+    async def console(self, server_id: str, kind: console_pb2.ConsoleKind.ValueType) -> Console:
+        domain = self.domains.get(server_id)
+        if domain is None or domain.found.power not in (RUNNING, PAUSED):
+            raise NotFound("no such domain runs on this node", server=server_id)
+        return Echo()
+
     async def events(self) -> AsyncIterator[str]:
         while True:
             yield await self._events.get()
@@ -245,6 +252,22 @@ class FakeDriver:
         taken = sum(other.ram_mib for other in self.domains.values() if other.found.power in up)
         if taken + domain.ram_mib > self.settings.ram_mib:
             raise HypervisorRefused("cannot allocate memory", ram_mib=domain.ram_mib)
+
+
+class Echo:
+    """The console of a guest that says what it is told."""
+
+    def __init__(self) -> None:
+        self._said: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def read(self) -> bytes:
+        return await self._said.get()
+
+    async def write(self, data: bytes) -> None:
+        self._said.put_nowait(data)
+
+    def close(self) -> None:
+        self._said.put_nowait(b"")
 
 
 def _progress(domain: FakeDomain) -> migration_pb2.Progress:

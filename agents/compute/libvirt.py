@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import libvirt  # type: ignore[import-untyped]
 
-from agents.compute import backup_job, cpu, disk, domain, live_migration, stray
+from agents.compute import backup_job, console, cpu, disk, domain, live_migration, stray
 from agents.compute.connection import Connection
 from agents.compute.driver import (
     NO_DOMAIN,
@@ -18,15 +18,16 @@ from agents.compute.driver import (
     STOPPED,
     SUSPENDED,
     ChangedMeanwhile,
+    Console,
     Found,
     Marks,
     Piece,
     Power,
 )
 from agents.compute.files import ServerFiles
-from agents.compute.libvirtd import client_parameters, domain_log_directory, seen_from_outside
+from agents.compute.libvirtd import LIB, client_parameters, domain_log_directory, seen_from_outside
 from agents.compute.settings import ComputeSettings
-from fabric.compute.v1 import node_pb2, server_pb2
+from fabric.compute.v1 import console_pb2, node_pb2, server_pb2
 from fabric.runtime.errors import FabricError, NotFound, Unavailable
 
 _UNDEFINE = (
@@ -265,6 +266,18 @@ class LibvirtDriver:
         if not self._files.exist(server_id):
             raise NotFound("no such domain on this node", server=server_id)
         return await asyncio.to_thread(self._files.read_console_log, server_id, max_bytes)
+
+    async def console(self, server_id: str, kind: console_pb2.ConsoleKind.ValueType) -> Console:
+        def look(connection: libvirt.virConnect) -> str:
+            dom = self._lookup(connection, server_id)
+            return console.place(ET.fromstring(dom.XMLDesc()), kind) if dom and dom.isActive() else ""
+
+        path = await self._connection.run(look)
+        if not path:
+            raise NotFound("no such domain runs on this node", server=server_id)
+        if kind == console_pb2.CONSOLE_KIND_SERIAL:
+            return await console.open_terminal(Path(path))
+        return await console.open_socket(self._lib() / Path(path).relative_to(LIB))
 
     async def events(self) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()

@@ -18,9 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 from agents.compute.stray import qemus_below
 from fabric.runtime.config import Tls
 
+LIB = "/var/lib/libvirt"
 _REDIRECTED = {
     "run": "/run/libvirt",
-    "lib": "/var/lib/libvirt",
+    "lib": LIB,
     "etc": "/etc/libvirt",
     "log": "/var/log/libvirt",
     "cache": "/var/cache/libvirt",

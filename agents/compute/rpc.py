@@ -1,10 +1,12 @@
 """What controllers and gateways may ask a node's compute agent directly."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from agents.compute.driver import ComputeDriver
-from fabric.compute.v1 import node_pb2
+from agents.compute.driver import ComputeDriver, Console
+from fabric.compute.v1 import console_pb2, node_pb2
 from fabric.runtime.caller import Caller
+from fabric.runtime.errors import InvalidArgument
 
 CheckTicket = Callable[[str, str, str], None]
 
@@ -31,3 +33,29 @@ class ComputeNode:
             yield node_pb2.ReadServerFilesResponse(
                 name=piece.name, size_bytes=piece.size_bytes, offset=piece.offset, data=piece.data
             )
+
+    async def UseConsole(
+        self, requests: AsyncIterator[node_pb2.UseConsoleRequest], caller: Caller
+    ) -> AsyncIterator[node_pb2.UseConsoleResponse]:
+        first = await anext(requests, None)
+        if first is None:
+            raise InvalidArgument("Which console is not said.", field="server_id")
+        self._check_ticket(first.ticket, first.server_id, console_pb2.ConsoleKind.Name(first.kind))
+        console = await self._driver.console(first.server_id, first.kind)
+        typing = asyncio.create_task(_type(requests, console))
+        try:
+            while data := await console.read():
+                yield node_pb2.UseConsoleResponse(data=data)
+        finally:
+            typing.cancel()
+            await asyncio.gather(typing, return_exceptions=True)
+            console.close()
+
+
+async def _type(requests: AsyncIterator[node_pb2.UseConsoleRequest], console: Console) -> None:
+    """Until who uses it goes away."""
+    try:
+        async for request in requests:
+            await console.write(request.data)
+    finally:
+        console.close()

@@ -47,6 +47,7 @@ _RULES: Mapping[str, str] = {
     f"{_API}:os-multinic:remove": OWNER_WRITE,
     f"{_API}:os-security-groups:remove": OWNER_WRITE,
     f"{_API}:os-console-output": OWNER_WRITE,
+    f"{_API}:os-remote-consoles": OWNER_WRITE,
     f"{_API}:os-server-password:clear": OWNER_WRITE,
     f"{_API}:os-instance-actions:list": OWNER_READ,
     f"{_API}:os-instance-actions:show": OWNER_READ,

@@ -4,6 +4,7 @@ from typing import Any
 
 from fabric.compute.aggregate import Aggregates
 from fabric.compute.compute_node import ComputeNodes
+from fabric.compute.consoles import Consoles
 from fabric.compute.consumers import Consumers
 from fabric.compute.flavor import Flavors
 from fabric.compute.instance_action import InstanceActions
@@ -17,6 +18,7 @@ from fabric.compute.servers import Servers
 from fabric.compute.v1 import (
     aggregate_pb2,
     compute_node_pb2,
+    console_pb2,
     consumer_pb2,
     flavor_pb2,
     instance_action_pb2,
@@ -38,7 +40,7 @@ from fabric.runtime.store import Store
 from fabric.runtime.ticket import Signer
 from fabric.runtime.tls import identity
 
-PUBLIC = frozenset[str]()
+PUBLIC = frozenset({"fabric.compute.v1.ConsoleService/FindConsole"})
 
 
 def register(server: Server, store: Store, policy: Policy, config: Config, client: Client) -> None:
@@ -54,6 +56,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     words: dict[str, Resource[Any]] = {"Trait": Traits(store, policy), "ResourceClass": classes}
     parts: list[tuple[Any, str, dict[str, Resource[Any]], object]] = [
         (server_pb2, "ServerService", {"Server": servers}, servers),
+        (console_pb2, "ConsoleService", {}, Consoles(store, servers, signer)),
         (migration_pb2, "MigrationService", {"Migration": migrations}, migrations),
         (flavor_pb2, "FlavorService", {"Flavor": Flavors(store, policy)}, None),
         (keypair_pb2, "KeypairService", {}, keypairs),

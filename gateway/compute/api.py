@@ -5,6 +5,8 @@ import dataclasses
 from gateway.compute import (
     aggregates,
     audit,
+    console_socket,
+    consoles,
     extensions,
     flavors,
     floating_ips,
@@ -39,7 +41,7 @@ VERSIONS = Microversions("compute", "2.1", "2.96", legacy="x-openstack-nova-api-
 _PARTS = (
     servers, server_create, server_action, server_metadata, server_interface, server_history, server_migrations,
     server_parts, server_groups, flavors, keypairs, quotas, zones, aggregates, hypervisors, services, usage, extensions,
-    migrations, images, networks, security_groups, floating_ips, audit,
+    migrations, images, networks, security_groups, floating_ips, audit, consoles,
 )  # fmt: skip
 
 
@@ -94,7 +96,9 @@ API = Api(
         Route("GET", "/", versions, public=True),
         Route("GET", "/v2.1", version, public=True),
         Route("GET", "/v2", old_version, public=True),
+        consoles.PAGE,
         *_ROUTES,
         *[_old(route) for route in _ROUTES if not route.since],
     ],
+    sockets={console_socket.PATH: console_socket.serve},
 )

@@ -6,6 +6,7 @@ from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
 from gateway.compute import (
     body,
+    consoles,
     floating_ips,
     server_image,
     server_move,
@@ -94,7 +95,6 @@ def _nothing(*states: str) -> Act:
 
 
 _GROUP = body.Obj({"name": body.text(255, 1)}, required=["name"], open=True)
-_CONSOLE = body.Obj({"type": body.text()}, required=["type"])
 _NETWORK = body.Obj({"networkId": body.text(255, 1)}, required=["networkId"], open=True)
 _ADDRESS = body.Obj({"address": body.address()}, required=["address"], open=True)
 _FLOATING = body.Obj({"address": body.address(4), "fixed_address": body.address(4)}, required=["address"])
@@ -143,6 +143,7 @@ ACTIONS: dict[str, Known] = {
     **server_image.ACTIONS,
     **server_shelf.ACTIONS,
     **server_rescue.ACTIONS,
+    **consoles.ACTIONS,
     # Known, and not offered yet.
     "changePassword": (
         _nothing("active"),
@@ -150,10 +151,6 @@ ACTIONS: dict[str, Known] = {
         "",
         "",
     ),
-    "os-getRDPConsole": (_nothing(), _CONSOLE, "", "2.5"),
-    "os-getSPICEConsole": (_nothing(), _CONSOLE, "", "2.5"),
-    "os-getSerialConsole": (_nothing(), _CONSOLE, "", "2.5"),
-    "os-getVNCConsole": (_nothing(), _CONSOLE, "", "2.5"),
     "restore": (_nothing("soft-delete"), body.null, "", ""),
     "trigger_crash_dump": (
         _nothing("active", "paused", "rescued", "resized", "error"),

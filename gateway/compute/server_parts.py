@@ -1,22 +1,14 @@
-"""Compute API: small views of a server - diagnostics, topology, password, volumes, consoles."""
+"""Compute API: small views of a server - diagnostics, topology, password, volumes."""
 
 from fabric.compute.v1 import server_pb2 as pb
-from gateway.compute import body, servers
+from gateway.compute import servers
 from gateway.compute.acting import run
-from gateway.compute.reading import body_of
 from gateway.core.codec import JsonValue
 from gateway.core.fault import Fault
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
 
 _STATES = {1: "running", 3: "paused", 4: "shutdown", 6: "crashed", 7: "suspended"}
-_CONSOLE = body.Obj(
-    {
-        "protocol": body.word("vnc", "spice", "rdp", "serial", "mks"),
-        "type": body.word("novnc", "xvpvnc", "spice-html5", "rdp-html5", "serial", "webmks"),
-    },
-    required=["protocol", "type"],
-)
 
 
 async def _admins(request: Request, rule: str) -> pb.Server:
@@ -101,13 +93,6 @@ async def no_volumes(request: Request) -> Response:
     raise Fault(501, "Volumes are not offered by this cloud.", reason="NOT_SUPPORTED")
 
 
-async def console(request: Request) -> Response:
-    """Not offered yet."""
-    body_of(request, "remote_console", _CONSOLE)
-    await servers.find(request)
-    raise Fault(501, "The requested functionality is not supported.", reason="NOT_SUPPORTED")
-
-
 _BASE = "/v2.1/servers/{server_id}"
 routes = [
     Route("GET", f"{_BASE}/diagnostics", diagnostics),
@@ -119,5 +104,4 @@ routes = [
     Route("GET", f"{_BASE}/os-volume_attachments/{{volume_id}}", volume),
     Route("PUT", f"{_BASE}/os-volume_attachments/{{volume_id}}", volume),
     Route("DELETE", f"{_BASE}/os-volume_attachments/{{volume_id}}", volume),
-    Route("POST", f"{_BASE}/remote-consoles", console, since="2.6"),
 ]

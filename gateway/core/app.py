@@ -60,14 +60,17 @@ class Application:
             "", [Route("GET", "/", self._root, public=True), Route("GET", "/healthz", _health, public=True)]
         )
         self._mounts[""] = ""
+        self._sockets = {
+            f"{self._mounts[api.name]}{path}": socket for api in apis for path, socket in api.sockets.items()
+        }
         for api in (*apis, root):
             self._router.mount(api, self._mounts[api.name])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._lifespan(receive, send)
-        if scope["type"] != "http":
-            return await send({"type": "websocket.close", "code": 1000})
+        if scope["type"] == "websocket":
+            return await self._socket(scope, receive, send)
         started = time.perf_counter()
         request = Request(scope, receive, self._upstream, f"req-{uuid.uuid4()}", *self._urls)
         try:
@@ -88,6 +91,13 @@ class Application:
             request_id=request.request_id,
             **_known(request),
         )
+        return None
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = self._sockets.get(scope["path"])
+        if socket is None:
+            return await send({"type": "websocket.close", "code": 1000})
+        await socket(scope, receive, send, self._upstream)
         return None
 
     async def _respond(self, request: Request, scope: Scope) -> Response:

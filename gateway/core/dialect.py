@@ -1,8 +1,8 @@
 """How one API words things: list parameters, pages, bodies and errors; each API subclasses Dialect."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import ClassVar, NoReturn
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar, NoReturn
 from urllib.parse import urlencode
 
 from fabric.type.v1 import query_pb2
@@ -12,6 +12,7 @@ from gateway.core.http import Request, Response
 from gateway.core.microversion import Microversions
 from gateway.core.route import Route
 from gateway.core.table import Table
+from gateway.core.upstream import Upstream
 
 
 @dataclasses.dataclass
@@ -140,6 +141,11 @@ class Dialect:
         return {"error": {"code": fault.status, "title": fault.title, "message": fault.message}}
 
 
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Socket = Callable[[Mapping[str, Any], Receive, Send, Upstream], Awaitable[None]]  # ASGI, and who to call
+
+
 @dataclasses.dataclass(frozen=True)
 class Api:
     """One public API, exposed by gateway/<api>/api.py. Mounted at [gateway] <name>_path, else /<name>."""
@@ -148,3 +154,4 @@ class Api:
     routes: Sequence[Route]
     dialect: Dialect = dataclasses.field(default_factory=Dialect)
     microversions: Microversions | None = None
+    sockets: Mapping[str, Socket] = dataclasses.field(default_factory=dict)  # WebSockets, by path

@@ -28,6 +28,7 @@ from agents.compute.fake import FakeDriver, FakeSettings
 from agents.compute.libvirt import LibvirtDriver
 from agents.compute.libvirtd import PrivateLibvirtd
 from agents.compute.settings import ComputeSettings
+from fabric.compute.v1 import console_pb2
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.runtime.errors import NotFound
 from tests.unit.agents.compute.wants import a_nic, a_want
@@ -331,3 +332,22 @@ async def test_a_rescued_domain_boots_from_another_disk_that_goes_with_the_rescu
     await driver.clean(server_id)
     seen = await found(driver, want)
     assert (seen.rescue, seen.marks.rescue, seen.has_disk, seen.has_rest) == (0, 0, True, False)
+
+
+async def test_a_running_guest_has_a_screen_and_a_serial_port(
+    driver: ComputeDriver, want: pb.ServerWant
+) -> None:
+    server_id = await defined(driver, want)
+    kinds = (console_pb2.CONSOLE_KIND_VNC, console_pb2.CONSOLE_KIND_SERIAL)
+    for kind in kinds:
+        with pytest.raises(NotFound):
+            await driver.console(server_id, kind)
+    await driver.ensure_power(server_id, RUNNING)
+    screen, port = [await driver.console(server_id, kind) for kind in kinds]
+    await screen.write(b"RFB 003.008\n")  # as the screen says, too
+    assert (await asyncio.wait_for(screen.read(), 20)).startswith(b"RFB 003.008\n")
+    await port.write(b"\r")
+    for console in (screen, port):
+        console.close()
+        while await asyncio.wait_for(console.read(), 20):
+            pass
