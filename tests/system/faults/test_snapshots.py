@@ -1,4 +1,4 @@
-"""Claims C1 and C2 of what is done to a server: rebuilt, shelved, made an image of, while processes are killed."""
+"""Claims C1 and C2 of what is done to a server: rebuilt, shelved, rescued, copied, while processes are killed."""
 
 import asyncio
 import random
@@ -14,6 +14,7 @@ from tests.processes import ProcessCloud
 from tests.system.faults.storm import ROUNDS, SEED, clean, within_target
 from tests.system.faults.tenant import Servers, Tenant
 
+_RESTS = ("ACTIVE", "SHELVED_OFFLOADED", "RESCUE")
 VICTIMS = ("controller", "agent", "etcd")
 
 
@@ -49,26 +50,30 @@ def test_images_are_whole_or_gone_and_servers_as_before_whatever_is_killed(
 
 
 @pytest.mark.timeout(120 + 10 * ROUNDS)
-def test_a_server_goes_to_the_shelf_and_comes_back_whatever_is_killed(
-    cloud: ProcessCloud, admin: Tenant
+@pytest.mark.parametrize(
+    ("goes", "returns", "away"),
+    [("shelve", "unshelve", "SHELVED_OFFLOADED"), ("rescue", "unrescue", "RESCUE")],
+)
+def test_a_server_goes_to_the_shelf_or_into_rescue_and_comes_back_whatever_is_killed(
+    cloud: ProcessCloud, admin: Tenant, goes: str, returns: str, away: str
 ) -> None:
     print(f"FABRIC_FAULT_SEED={SEED} FABRIC_FAULT_ROUNDS={ROUNDS}")
     chance, servers = random.Random(SEED), Servers(admin)
     id_ = servers.create(admin.http, "stored")
     within_target(lambda: unsettled(admin, servers, id_))
     for _ in range(max(4, ROUNDS // 2)):
-        is_away = servers.all(admin.http)[id_]["status"] == "SHELVED_OFFLOADED"
+        is_away = servers.all(admin.http)[id_]["status"] == away
         with suppress(OSError, HTTPException, Refused):
-            action = {"unshelve" if is_away else "shelve": None}
+            action = {returns if is_away else goes: None}
             admin.http.call("POST", f"/compute/v2.1/servers/{id_}/action", action)
         time.sleep(chance.uniform(0, 0.6))
         victim = chance.choice(VICTIMS)
         cloud.kill(victim)
         cloud.start_process(victim)
         within_target(lambda: unsettled(admin, servers, id_), 60)
-        is_away = servers.all(admin.http)[id_]["status"] == "SHELVED_OFFLOADED"
+        is_shelved = servers.all(admin.http)[id_]["status"] == "SHELVED_OFFLOADED"
         kept = admin.http.call("GET", "/image/v2/images?name=stored-shelved")["images"]
-        assert [image["status"] for image in kept] == ["active"] * is_away
+        assert [image["status"] for image in kept] == ["active"] * is_shelved
         assert asyncio.run(clean(cloud)) == []
     servers.delete(admin.http, id_)
     within_target(lambda: "" if id_ not in servers.all(admin.http) else "still there")
@@ -81,6 +86,6 @@ def unsettled(tenant: Tenant, servers: Servers, id_: str) -> str:
         server = servers.all(tenant.http)[id_]
     except (OSError, HTTPException, Refused) as error:
         return f"the API does not answer: {error}"
-    if server["status"] in ("ACTIVE", "SHELVED_OFFLOADED") and server["OS-EXT-STS:task_state"] is None:
+    if server["status"] in _RESTS and server["OS-EXT-STS:task_state"] is None:
         return ""
     return str(server)

@@ -139,3 +139,26 @@ def test_a_placed_server_takes_its_nodes_capacity() -> None:
         ("node:n1", "compute.ram_mib"): 512,
         ("node:n1", "compute.disk_gb"): 3,
     }
+
+
+def test_a_rescued_server_says_what_it_boots_from() -> None:
+    server = a_server()
+    server.rescue.generation = 2
+    assert (*stands(server), server.view.vm_state) == ("ACTIVE", "rescuing", "active")
+    server.status.rescue_generation = 2
+    assert (*stands(server), server.view.vm_state) == ("RESCUE", "", "rescued")
+    rules.unrescue(server)
+    assert (*stands(server), server.view.vm_state) == ("RESCUE", "unrescuing", "rescued")
+    server.status.rescue_generation = 0
+    server.status.observed_generation = server.spec.power_generation
+    assert (*stands(server), server.view.vm_state) == ("ACTIVE", "", "active")
+    with pytest.raises(FailedPrecondition):
+        rules.unrescue(server)
+
+
+def test_one_that_could_not_be_rescued_can_be_unrescued() -> None:
+    server = a_server(ServerStatus.STATE_ERROR)
+    server.rescue.generation = 2
+    assert stands(server) == ("ERROR", "")
+    rules.unrescue(server)
+    assert not server.HasField("rescue")
