@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tty
-from asyncio.streams import FlowControlMixin
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,23 +14,16 @@ _PIECE_BYTES = 1 << 16
 
 
 class Stream:
-    """A Console of a pair of streams."""
+    """A Console of a socket."""
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        reading: asyncio.BaseTransport | None = None,
-    ) -> None:
-        """reading: where what is read comes from, if not from where the writer writes to."""
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._reading = reading
 
     async def read(self) -> bytes:
         try:
             return await self._reader.read(_PIECE_BYTES)
-        except OSError:  # so does a terminal end
+        except OSError:
             return b""
 
     async def write(self, data: bytes) -> None:
@@ -39,8 +32,58 @@ class Stream:
 
     def close(self) -> None:
         self._writer.close()
-        if self._reading is not None:
-            self._reading.close()
+
+
+class Terminal:
+    """A Console of a terminal: uvloop's pipes would read what the other one is waiting for."""
+
+    def __init__(self, file: int) -> None:
+        """file: open for both, without blocking."""
+        self._file = file
+        self._loop = asyncio.get_running_loop()
+        self._waits: set[asyncio.Future[None]] = set()
+        self._is_open = True
+
+    async def read(self) -> bytes:
+        while self._is_open:
+            try:
+                return os.read(self._file, _PIECE_BYTES)
+            except BlockingIOError:
+                await self._until(self._loop.add_reader, self._loop.remove_reader)
+            except OSError:  # nobody has the other end
+                break
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        while data and self._is_open:
+            try:
+                data = data[os.write(self._file, data) :]
+            except BlockingIOError:
+                await self._until(self._loop.add_writer, self._loop.remove_writer)
+            except OSError:
+                break
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            for wait in self._waits:
+                _end(wait)
+            self._loop.call_soon(os.close, self._file)  # when those that waited have let go of it
+
+    async def _until(self, begin: Callable[..., None], end: Callable[[int], object]) -> None:
+        wait = self._loop.create_future()
+        self._waits.add(wait)
+        begin(self._file, _end, wait)
+        try:
+            await wait
+        finally:
+            end(self._file)
+            self._waits.discard(wait)
+
+
+def _end(wait: asyncio.Future[None]) -> None:
+    if not wait.done():
+        wait.set_result(None)
 
 
 def place(domain: ET.Element, kind: pb.ConsoleKind.ValueType) -> str:
@@ -64,17 +107,11 @@ async def open_socket(path: Path) -> Stream:
         raise NotFound("the console is gone", path=str(path)) from error
 
 
-async def open_terminal(path: Path) -> Stream:
+async def open_terminal(path: Path) -> Terminal:
     """Raises NotFound."""
     try:
         file = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
         raise NotFound("the console is gone", path=str(path)) from error
     tty.setraw(file)
-    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
-    out = os.fdopen(os.dup(file), "wb", buffering=0)
-    reading, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(file, "rb", buffering=0)
-    )
-    writing, protocol = await loop.connect_write_pipe(FlowControlMixin, out)
-    return Stream(reader, asyncio.StreamWriter(writing, protocol, reader, loop), reading)
+    return Terminal(file)

@@ -158,7 +158,7 @@ class Lifecycle:
             except (Unavailable, Conflict):
                 raise
             except FabricError as error:
-                if server.status.HasField("launch_time"):
+                if server.view.HasField("launch_time"):
                     await self._refuse_nic(server, request, error.message)
                 else:
                     await self._fail(server, error.message)
