@@ -148,10 +148,9 @@ class ServerFiles:
         server_id, generation = want.server.meta.id, want.server.rescue.generation
         if self.rescue(server_id) == generation:
             return
+        self._clean_rescue(server_id)
         whole = self._of(server_id) / _RESCUE
         part = whole.with_name(whole.name + _PART)
-        for stale in (whole, part):
-            shutil.rmtree(stale, ignore_errors=True)
         part.mkdir(mode=0o711)
         (part / _BUILD).write_text(str(generation))
         if base is None:
@@ -260,9 +259,15 @@ class ServerFiles:
         for path in self._of(server_id).glob(f"{_COPY}*"):
             if path.name != f"{_COPY}{copy}":
                 path.unlink()
-        for path in self._of(server_id).glob(f"{_RESCUE}*"):
-            if not (rescue and path.name == _RESCUE):
-                shutil.rmtree(path)
+        self._clean_rescue(server_id, keep=rescue)
+
+    def _clean_rescue(self, server_id: str, *, keep: bool = False) -> None:
+        whole = self._of(server_id) / _RESCUE
+        part = whole.with_name(whole.name + _PART)
+        if part.exists():
+            shutil.rmtree(part)
+        if whole.exists() and not keep:
+            shutil.rmtree(whole.rename(part))  # it goes as a whole, too
 
     def _put_aside(self, path: Path, server_id: str) -> Path:
         return path.rename(self._directory / f"{server_id}{_REMOVING}{uuid.uuid4().hex[:8]}")
