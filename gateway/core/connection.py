@@ -29,6 +29,12 @@ class Connection(HttpToolsProtocol):
             self._timer.cancel()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self) -> None:
+        """What comes from now on is not ours; who uses a console may be silent."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().handle_websocket_upgrade()
+
     def data_received(self, data: bytes) -> None:
         if self._owed_since is None:
             self._owed_since = self.loop.time()
