@@ -65,10 +65,12 @@ class Life:
         ready.set()
         try:
             await lease.run()
-        finally:
+        except BaseException:
             self.revision = 0
             if not self._lingers:
                 await lease.revoke()
+            raise
+        self.revision = 0  # at once: what works under the lease ends before the node is fenced
         raise LeaseLost("The node's lease is gone.", node=self._sign.node, agent=self._sign.agent)
 
     async def write(self, key: str, value: bytes | None, expect: Mapping[str, int] | None = None) -> int:
