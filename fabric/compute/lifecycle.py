@@ -1,5 +1,6 @@
 """The leader's loop of a server: place it, give it its ports, tell its node, release all when it goes."""
 
+import asyncio
 import time
 from datetime import timedelta
 
@@ -132,13 +133,18 @@ class Lifecycle:
 
     async def reconcile_nics(self, server_id: str) -> timedelta | None:
         """Give it the ports that it lacks; the record that says so wakes the loop of its other steps."""
-        server = self._store.find(SERVERS, server_id)
-        if server is None or server.meta.HasField("delete_time") or not server.node:
-            return None
-        if self._lacks_nics(server):
-            structlog.contextvars.bind_contextvars(request_id=server.meta.request_id)
-            await self._give_nics(server)
+        async with self._ports(server_id):
+            server = self._store.find(SERVERS, server_id)
+            if server is None or server.meta.HasField("delete_time") or not server.node:
+                return None
+            if self._lacks_nics(server):
+                structlog.contextvars.bind_contextvars(request_id=server.meta.request_id)
+                await self._give_nics(server)
         return None
+
+    def _ports(self, server_id: str) -> asyncio.Lock:
+        """None is made anew while it is let go of."""
+        return self._store.lock(f"ports of server {server_id}")
 
     def _lacks_nics(self, server: pb.Server) -> bool:
         return not server.HasField("fault") and not (nics_ready(server) and self._addresses_hold(server))
@@ -187,10 +193,11 @@ class Lifecycle:
         """Let go of the ports that the domain no longer has. True: something changed."""
         held = set(server.status.port_ids)
         free = [nic for nic in server.releasing if nic.port_id not in held]
-        for nic in free:
-            await self._nics.release(server.meta.id, nic)
         if not free:
             return False
+        async with self._ports(server.meta.id):
+            for nic in free:
+                await self._nics.release(server.meta.id, nic)
         gone = {nic.port_id for nic in free}
         changed = copy_of(server)
         del changed.releasing[:]
@@ -237,8 +244,9 @@ class Lifecycle:
         # Also those that were made just before a crash, and so are only asked for.
         asked = [pb.Nic(port_id=request.port_id, owned=request.owned) for request in server.spec.networks]
         asked += [pb.Nic(port_id=promised.port_id, owned=True) for promised in server.promised_ports]
-        for nic in {nic.port_id: nic for nic in (*asked, *server.nics, *server.releasing)}.values():
-            await self._nics.release(server.meta.id, nic)
+        async with self._ports(server.meta.id):
+            for nic in {nic.port_id: nic for nic in (*asked, *server.nics, *server.releasing)}.values():
+                await self._nics.release(server.meta.id, nic)
         async with self._store.transaction() as txn:
             txn.remove(SERVERS, server)
             for node in holders:

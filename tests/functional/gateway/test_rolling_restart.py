@@ -60,7 +60,10 @@ class Machine:
 
 
 class Work(threading.Thread):
-    """Makes, renames, lists and deletes networks; goes to the next gateway only when one takes no connection."""
+    """Makes, renames, lists and deletes networks; goes to the next gateway only when one takes no connection.
+
+    The kernel resets those that wait to be taken when a gateway ends.
+    """
 
     def __init__(self, urls: list[str], token: str) -> None:
         super().__init__()
@@ -94,7 +97,7 @@ class Work(threading.Thread):
         for _ in range(len(self._https)):
             try:
                 return self._https[0].call(method, path, body)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):
                 self._https.rotate(-1)
             except (Refused, OSError, http.client.HTTPException) as error:
                 self.failed.append(f"{method} {path}: {error!r}")

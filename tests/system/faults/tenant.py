@@ -4,6 +4,7 @@ import http.client
 import random
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
@@ -61,7 +62,7 @@ class Tenant:
         body = {"name": "image", "disk_format": disk_format, "container_format": "bare"}
         self.image = call("POST", "/image/v2/images", body)["id"]
         call("PUT", f"/image/v2/images/{self.image}/file", image, _OCTETS)
-        flavor = {"name": "small", "ram": ram_mib, "vcpus": 1, "disk": 1}
+        flavor = {"name": f"small-{uuid.uuid4().hex}", "ram": ram_mib, "vcpus": 1, "disk": 1}
         self.flavor = call("POST", "/compute/v2.1/flavors", {"flavor": flavor})["flavor"]["id"]
 
 

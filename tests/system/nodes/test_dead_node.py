@@ -135,7 +135,8 @@ def test_connections_over_a_router_go_on_when_its_node_is_gone(
     router = Router(admin)
     (victim,) = {*lab.shape.names} - {CONTROL, guest.node}
     router.put(victim)
-    wait_for(lambda: guest.answers() and bool(legs(lab, victim)), 30, f"the router on {victim}")
+    wait_for(lambda: [n for n in lab.shape.names if legs(lab, n)] == [victim], 30, f"the router on {victim}")
+    wait_for(guest.answers, 30, "the guest to answer over it")
     with guest.counting() as count, guest.pinged() as replies:
         death.begin(lab, victim)
         try:
