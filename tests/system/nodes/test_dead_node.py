@@ -112,13 +112,14 @@ class Router:
         return agents[0]["host"] if agents else ""
 
     def put(self, node: str) -> None:
-        """Have it live there."""
+        """Have it live there, when the node, which may have been away, takes routers."""
+        wait_for(lambda: bool(self._agent(node)["alive"]), 60, f"the agent of {node}")
         if self.node != node:
-            self._call("DELETE", f"/agents/{self._agent(self.node)}/l3-routers/{self.id}")
-            self._call("POST", f"/agents/{self._agent(node)}/l3-routers", {"router_id": self.id})
+            self._call("DELETE", f"/agents/{self._agent(self.node)['id']}/l3-routers/{self.id}")
+            self._call("POST", f"/agents/{self._agent(node)['id']}/l3-routers", {"router_id": self.id})
 
-    def _agent(self, node: str) -> str:
-        return self._call("GET", f"/agents?host={node}&agent_type=L3%20agent")["agents"][0]["id"]
+    def _agent(self, node: str) -> dict[str, str]:
+        return self._call("GET", f"/agents?host={node}&agent_type=L3%20agent")["agents"][0]
 
 
 def legs(lab: Lab, node: str) -> list[str]:
