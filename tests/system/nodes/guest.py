@@ -102,7 +102,7 @@ class Guest:
     @contextlib.contextmanager
     def counting(self) -> Iterator["Lines"]:
         """One ssh connection on which the guest counts."""
-        wait_for(lambda: self._ssh("true").returncode == 0, 60, "a guest that may have booted to know its keys")
+        wait_for(lambda: self._ssh("true").returncode == 0, 60, "the guest to know its keys")
         with Lines(self._words(_TICKS)) as lines:
             wait_for(lambda: len(lines.told) > 5, 30, "the guest to count")
             yield lines
