@@ -68,6 +68,14 @@ def _segment(network: network_pb2.Network) -> Iterable[tuple[str, str]]:
             yield "segment", f"flat:{spec.physical_network}"
 
 
+_SEGMENT_NAMESPACE = uuid.UUID("f38a2a9b-5c1d-4a57-8f0e-2f3f1c9b7e64")
+
+
+def segment_id(network: network_pb2.Network) -> str:
+    """The id of the network's segment."""
+    return str(uuid.uuid5(_SEGMENT_NAMESPACE, network.meta.id))
+
+
 NETWORKS = Collection(
     service="network",
     name="networks",
@@ -76,6 +84,7 @@ NETWORKS = Collection(
     charges=lambda _: {NETWORK_LIMIT: 1},
     indexes={
         "qos_policy": lambda network: (network.spec.qos_policy_id,) if network.spec.qos_policy_id else (),
+        "segment": lambda network: (segment_id(network),),
     },
     want=network_pb2.NetworkWant,
     status=network_pb2.NetworkStatus,

@@ -21,6 +21,7 @@ from fabric.network.log import Logs
 from fabric.network.metering import MeteringLabels, MeteringRules
 from fabric.network.network import Networks
 from fabric.network.own_port import Plugs
+from fabric.network.own_segment import Segments
 from fabric.network.port import Ports
 from fabric.network.port_forwarding import PortForwardings
 from fabric.network.qos_policy import QosPolicies, QosRules
@@ -55,6 +56,7 @@ from fabric.network.v1 import (
     rbac_policy_pb2,
     router_pb2,
     security_group_pb2,
+    segment_pb2,
     subnet_pb2,
     subnet_pool_pb2,
     trunk_pb2,
@@ -132,6 +134,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     _add(server, agent_pb2, "AgentService", {"Agent": agents}, agents)
     for module, name, servant in (
         (dhcp_pb2, "DhcpService", Dhcp(store, policy, networks)),
+        (segment_pb2, "SegmentService", Segments(store, policy, networks)),
         (
             auto_allocated_topology_pb2,
             "AutoAllocatedTopologyService",

@@ -9,6 +9,7 @@ from fabric.network import address
 from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNET_POOLS, SUBNETS, marked
 from fabric.network.grant import grant, granted
 from fabric.network.network import LEAST_MTU, touch
+from fabric.network.own_segment import missing, network_of
 from fabric.network.pool_allocation import allocate
 from fabric.network.record import Asked, NetworkResource, changed
 from fabric.network.v1 import port_pb2, subnet_pool_pb2
@@ -21,7 +22,7 @@ from fabric.type.v1.query_pb2 import Query
 
 MAX_NAMESERVERS, MAX_ROUTES = 5, 20
 PREFIX_DELEGATION = "prefix_delegation"
-_FIXED = ("spec.network_id", "spec.cidr", "spec.ip_version", "spec.subnetpool_id")
+_FIXED = ("spec.network_id", "spec.cidr", "spec.ip_version", "spec.subnetpool_id", "spec.segment_id")
 _FIXED_MODES = ("spec.ipv6_ra_mode", "spec.ipv6_address_mode")
 
 
@@ -131,6 +132,9 @@ class Subnets(NetworkResource[pb.Subnet]):
         spec = new.spec
         if spec.service_types:
             self.require(caller, new, ["create_subnet:service_types"])
+        if spec.segment_id:
+            self.require(caller, new, ["create_subnet:segment_id"])
+            self._check_segment(spec)
         if network.spec.mtu < LEAST_MTU.get(spec.ip_version, 0):
             raise FailedPrecondition(
                 f"The MTU of network {network.meta.id}, {network.spec.mtu}, conflicts with IPv{spec.ip_version} "
@@ -244,6 +248,18 @@ class Subnets(NetworkResource[pb.Subnet]):
         return pool.spec.address_scope_id if pool is not None else ""
 
     # -- checks against what is there
+
+    def _check_segment(self, spec: pb.SubnetSpec) -> None:
+        network = network_of(self.store, spec.segment_id)
+        if network is None:
+            raise missing(spec.segment_id)
+        if network.meta.id != spec.network_id:
+            raise InvalidArgument(
+                f"The subnet's network id, '{spec.network_id}', doesn't match the network_id of segment "
+                f"'{spec.segment_id}'.",
+                reason="NETWORK_IDS_DONT_MATCH",
+                field="segment_id",
+            )
 
     def _check_overlap(self, new: pb.Subnet, earlier: Sequence[pb.Subnet]) -> None:
         net = address.network(new.spec.cidr)

@@ -1,8 +1,13 @@
 """Networking API v2.0, section "Networks"."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from fabric.network.v1 import network_pb2 as pb
 from fabric.network.v1.network_pb2_grpc import NetworkServiceStub
-from gateway.core.codec import Enum, Integer, List, Text
+from gateway.core.codec import Enum, Integer, JsonValue, List, Text
+from gateway.core.fault import Invalid
+from gateway.core.http import Request
 from gateway.core.table import Field, Table
 from gateway.network.resource import BOOL, BOTH, Resource, first_fields, shown, standard_fields
 from gateway.network.tags import Tags
@@ -53,5 +58,38 @@ NETWORKS = Table(
     ],
 )
 
-_resource = Resource(NETWORKS)
+_PROVIDER = frozenset({"provider:network_type", "provider:physical_network", "provider:segmentation_id"})
+
+
+class Networks(Resource):
+    """A create may name the provider attributes as a list of segments, which has one."""
+
+    def creation(self, request: Request, body: Mapping[str, JsonValue]) -> Any:
+        if "segments" in body:
+            rest = {name: value for name, value in body.items() if name != "segments"}
+            body = {**rest, **_of_segments(body["segments"], rest)}
+        return super().creation(request, body)
+
+
+def _of_segments(segments: JsonValue, rest: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """The provider attributes of a list of segments. Raises Invalid."""
+    if not isinstance(segments, list):
+        raise Invalid("'segments' must be a list.", field="segments")
+    if not segments:
+        return {}
+    if _PROVIDER & rest.keys():
+        raise Invalid(
+            "Segments and provider values cannot both be set.",
+            field="segments",
+            reason="SEGMENTS_SET_IN_CONJUNCTION_WITH_PROVIDERS",
+        )
+    if len(segments) > 1:
+        raise Invalid("a network has one segment, on all nodes.", field="segments")
+    (segment,) = segments
+    if not isinstance(segment, dict) or not segment.keys() <= _PROVIDER:
+        raise Invalid(f"a segment has {', '.join(sorted(_PROVIDER))}.", field="segments")
+    return segment
+
+
+_resource = Networks(NETWORKS)
 routes = [*_resource.routes(), *Tags(_resource).routes()]

@@ -57,7 +57,7 @@ SUBNETS = Table(
         Field(
             "use_default_subnetpool", "spec.use_default_subnetpool", write="create", read=False, codec=BOOL
         ),
-        shown("segment_id", "spec.segment_id", codec=Text(36, nullable=True)),
+        shown("segment_id", "spec.segment_id", write="create", codec=Text(36, nullable=True)),
         Field("service_types", "spec.service_types", write=BOTH, codec=List(Text(255))),
         shown("dns_publish_fixed_ip", "spec.dns_publish_fixed_ip", write=BOTH, codec=BOOL),
         shown("shared", "status.shared", codec=BOOL),
