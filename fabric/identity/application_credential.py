@@ -32,7 +32,7 @@ class ApplicationCredentials:
     ) -> pb.ApplicationCredential:
         new = copy_of(request.application_credential)
         self._enforce(caller, "identity:create_application_credential", new.user_id)
-        self._check_delegated(caller)
+        check_unrestricted(self._store, caller)
         check_name(new.meta.name, 255)
         if not caller.project_id:
             raise InvalidArgument("A token for a project is needed.", field="project_id")
@@ -59,8 +59,7 @@ class ApplicationCredentials:
     async def GetApplicationCredential(
         self, request: pb.GetApplicationCredentialRequest, caller: Caller
     ) -> pb.ApplicationCredential:
-        self._enforce(caller, "identity:get_application_credential", request.user_id)
-        return self._shown(self._find(request))
+        return self._shown(self._find(request, caller, "identity:get_application_credential"))
 
     async def ListApplicationCredentials(
         self, request: pb.ListApplicationCredentialsRequest, caller: Caller
@@ -76,9 +75,8 @@ class ApplicationCredentials:
     async def DeleteApplicationCredential(
         self, request: pb.DeleteApplicationCredentialRequest, caller: Caller
     ) -> pb.ApplicationCredential:
-        self._enforce(caller, "identity:delete_application_credential", request.user_id)
-        self._check_delegated(caller)
-        found = self._find(request)
+        found = self._find(request, caller, "identity:delete_application_credential")
+        check_unrestricted(self._store, caller)
         async with self._store.transaction() as txn:
             txn.remove(APPLICATION_CREDENTIALS, found)
         return self._shown(found)
@@ -99,7 +97,7 @@ class ApplicationCredentials:
 
     async def DeleteAccessRule(self, request: pb.DeleteAccessRuleRequest, caller: Caller) -> pb.AccessRule:
         self._enforce(caller, "identity:delete_access_rule", request.user_id)
-        self._check_delegated(caller)
+        check_unrestricted(self._store, caller)
         found = self._find_rule(request)
         if self._store.table(APPLICATION_CREDENTIALS).count("rule", found.meta.id):
             raise PermissionDenied(
@@ -134,17 +132,6 @@ class ApplicationCredentials:
     def _enforce(self, caller: Caller, rule: str, user_id: str) -> None:
         self._policy.enforce(caller, rule, {"user_id": user_id, "target.user.id": user_id})
 
-    def _check_delegated(self, caller: Caller) -> None:
-        """What acts by an application credential makes no others, unless it is unrestricted."""
-        if not caller.app_cred_id:
-            return
-        own = self._store.find(APPLICATION_CREDENTIALS, caller.app_cred_id)
-        if own is None or not own.unrestricted:
-            raise PermissionDenied(
-                "Using method 'application_credential' is not allowed for managing additional application "
-                "credentials."
-            )
-
     def _take_roles(self, new: pb.ApplicationCredential, caller: Caller) -> None:
         """The given roles, or all that the token has; the user must have them on the project."""
         held = self._assignments.roles(new.user_id, f"project:{caller.project_id}")
@@ -178,8 +165,10 @@ class ApplicationCredentials:
             raise NotFound(f"Could not find user: {user_id}.", reason="USER_NOT_FOUND")
         return user
 
-    def _find(self, request: Any) -> pb.ApplicationCredential:
+    def _find(self, request: Any, caller: Caller, rule: str) -> pb.ApplicationCredential:
+        """It is its own user's, whatever user the caller names with it."""
         found = self._store.find(APPLICATION_CREDENTIALS, request.id)
+        self._enforce(caller, rule, request.user_id if found is None else found.user_id)
         if found is None or found.user_id != request.user_id:
             raise NotFound(
                 f"Could not find Application Credential: {request.id}.",
@@ -203,3 +192,15 @@ class ApplicationCredentials:
             if rule is not None:
                 shown.access_rules.append(rule)
         return shown
+
+
+def check_unrestricted(store: Store, caller: Caller) -> None:
+    """Raise PermissionDenied to who acts by an application credential that may not make further secrets."""
+    if not caller.app_cred_id:
+        return
+    own = store.find(APPLICATION_CREDENTIALS, caller.app_cred_id)
+    if own is None or not own.unrestricted:
+        raise PermissionDenied(
+            "Using method 'application_credential' is not allowed for managing additional application "
+            "credentials."
+        )

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from fabric.identity.application_credential import check_unrestricted
 from fabric.identity.collection import CREDENTIALS, PROJECTS, USERS
 from fabric.identity.resource import IdentityResource, merge_struct, new_id
 from fabric.identity.v1 import credential_pb2 as pb
@@ -127,6 +128,7 @@ class Ec2Credentials:
         self, request: pb.CreateEc2CredentialRequest, caller: Caller
     ) -> pb.Credential:
         self._enforce(caller, "identity:ec2_create_credential", request.user_id)
+        check_unrestricted(self._store, caller)
         user = self._user(request.user_id)
         project = self._store.find(PROJECTS, request.project_id)
         if project is None:
@@ -152,8 +154,7 @@ class Ec2Credentials:
         return made
 
     async def GetEc2Credential(self, request: pb.GetEc2CredentialRequest, caller: Caller) -> pb.Credential:
-        self._enforce(caller, "identity:ec2_get_credential", request.user_id)
-        return self._find(request.user_id, request.access)
+        return self._find(request, caller, "identity:ec2_get_credential")
 
     async def ListEc2Credentials(
         self, request: pb.ListEc2CredentialsRequest, caller: Caller
@@ -166,8 +167,7 @@ class Ec2Credentials:
     async def DeleteEc2Credential(
         self, request: pb.DeleteEc2CredentialRequest, caller: Caller
     ) -> pb.Credential:
-        self._enforce(caller, "identity:ec2_delete_credential", request.user_id)
-        found = self._find(request.user_id, request.access)
+        found = self._find(request, caller, "identity:ec2_delete_credential")
         async with self._store.transaction() as txn:
             txn.remove(CREDENTIALS, found)
         return found
@@ -181,9 +181,14 @@ class Ec2Credentials:
             raise NotFound(f"Could not find user: {user_id}.", reason="USER_NOT_FOUND")
         return user
 
-    def _find(self, user_id: str, access: str) -> pb.Credential:
-        self._user(user_id)
-        found = self._store.find(CREDENTIALS, ec2_id(access))
-        if found is None or found.user_id != user_id:
-            raise NotFound(f"Could not find credential: {access[:64]}.", reason="CREDENTIAL_NOT_FOUND")
+    def _find(self, request: Any, caller: Caller, rule: str) -> pb.Credential:
+        """It is its own user's, whatever user the caller names with it; everybody is told that there is none."""
+        found = self._store.find(CREDENTIALS, ec2_id(request.access))
+        if found is not None:
+            self._enforce(caller, rule, found.user_id)
+            self._user(request.user_id)
+        if found is None or found.type != EC2:
+            raise NotFound(
+                f"Could not find credential: {request.access[:64]}.", reason="CREDENTIAL_NOT_FOUND"
+            )
         return found

@@ -49,6 +49,7 @@ _TAG_WRITE = (
 )
 _CREDENTIAL_READ = f"{ADMIN_READER} or user_id:%(target.credential.user_id)s"
 _CREDENTIAL_WRITE = f"{ADMIN} or user_id:%(target.credential.user_id)s"
+_KEY_WRITE = f"{ADMIN} or (role:member and user_id:%(target.credential.user_id)s)"
 _TRUSTOR = "user_id:%(target.trust.trustor_user_id)s"
 _TRUSTEE = "user_id:%(target.trust.trustee_user_id)s"
 _LIMIT_READ = (
@@ -120,18 +121,6 @@ _EVERYWHERE = {
     "create_credential": _CREDENTIAL_WRITE,
     "update_credential": _CREDENTIAL_WRITE,
     "delete_credential": _CREDENTIAL_WRITE,
-    "ec2_get_credential": _CREDENTIAL_READ,
-    "ec2_list_credentials": f"{ADMIN_READER} or {OWNER}",
-    "ec2_create_credential": f"{ADMIN} or {OWNER}",
-    "ec2_create_credentials": f"{ADMIN} or {OWNER}",
-    "ec2_delete_credential": _CREDENTIAL_WRITE,
-    "get_application_credential": f"{ADMIN_READER} or {OWNER}",
-    "list_application_credentials": f"{ADMIN_READER} or {OWNER}",
-    "create_application_credential": OWNER,
-    "delete_application_credential": f"{ADMIN} or {OWNER}",
-    "get_access_rule": f"{ADMIN_READER} or {_TARGET_USER}",
-    "list_access_rules": f"{ADMIN_READER} or {_TARGET_USER}",
-    "delete_access_rule": f"{ADMIN} or {_TARGET_USER}",
     "create_trust": _TRUSTOR,
     "list_trusts": ADMIN_READER,
     "list_trusts_for_trustor": f"{ADMIN_READER} or {_TRUSTOR}",
@@ -151,6 +140,18 @@ _EVERYWHERE = {
 
 # rule -> check, for tokens of the system and of projects
 _CLOUD = {
+    "ec2_get_credential": _CREDENTIAL_READ,
+    "ec2_list_credentials": f"{ADMIN_READER} or {OWNER}",
+    "ec2_create_credential": _KEY_WRITE,
+    "ec2_create_credentials": _KEY_WRITE,
+    "ec2_delete_credential": _KEY_WRITE,
+    "get_application_credential": f"{ADMIN_READER} or {OWNER}",
+    "list_application_credentials": f"{ADMIN_READER} or {OWNER}",
+    "create_application_credential": OWNER,
+    "delete_application_credential": f"{ADMIN} or {OWNER}",
+    "get_access_rule": f"{READER} or {_TARGET_USER}",
+    "list_access_rules": f"{READER} or {_TARGET_USER}",
+    "delete_access_rule": f"(role:admin and system_scope:all) or {_TARGET_USER}",
     "create_domain": ADMIN,
     "update_domain": ADMIN,
     "delete_domain": ADMIN,

@@ -175,6 +175,7 @@ class Domains(Projects):
         "update": "identity:update_domain",
         "delete": "identity:delete_domain",
     }
+    told: ClassVar = frozenset({"update", "delete"})
 
     async def create(self, message: project_pb2.Project, caller: Caller) -> project_pb2.Project:
         new = copy_of(message)
@@ -184,11 +185,9 @@ class Domains(Projects):
     def target(self, message: project_pb2.Project) -> dict[str, Any]:
         return {"target.domain.id": message.meta.id}
 
-    def find(self, id_: str, caller: Caller) -> project_pb2.Project:
-        found = self.store.find(PROJECTS, id_)
-        if found is not None and not found.spec.is_domain:
-            raise self.missing(id_)
-        return super().find(id_, caller)
+    def known(self, id_: str) -> project_pb2.Project | None:
+        found = super().known(id_)
+        return found if found is not None and found.spec.is_domain else None
 
     def missing(self, id_: str) -> NotFound:
         return NotFound(f"Could not find domain: {id_}.", reason="DOMAIN_NOT_FOUND", id=id_)

@@ -4,6 +4,7 @@ import builtins
 import uuid
 from typing import Any, ClassVar, TypeVar
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import Struct
 
 from fabric.runtime import query
@@ -35,6 +36,7 @@ class IdentityResource(Resource[M]):
     domain_field: ClassVar[bool] = True  # whether spec.domain_id says where it belongs
     target_name: ClassVar[str] = ""  # as rules name it: target.<name>.domain_id
     keeps_id: ClassVar[bool] = False  # callers choose the id
+    told: ClassVar[frozenset[str]] = frozenset()  # verbs that tell everybody that it does not exist
 
     async def create(self, message: M, caller: Caller) -> M:
         new = copy_of(message)
@@ -55,13 +57,17 @@ class IdentityResource(Resource[M]):
     def visible(self, caller: Caller, message: M) -> bool:
         return self.policy.allows(caller, self.policies["get"], self.target(message))
 
-    def find(self, id_: str, caller: Caller) -> M:
-        """Raises NotFound to those who may know that it does not exist, else PermissionDenied."""
+    def known(self, id_: str) -> M | None:
+        """The record, whoever asks."""
         found: M | None = self.store.find(self.collection, id_)
+        return found
+
+    def find(self, id_: str, caller: Caller, verb: str = "get") -> M:
+        """Raises NotFound to those who could do that to what does not exist, else PermissionDenied."""
+        found = self.known(id_)
         if found is None:
-            rule = self.policies["get"]
-            if not self.policy.allows(caller, rule, {}):
-                raise PermissionDenied(f"You are not authorized to perform the requested action: {rule}.")
+            if verb not in self.told:
+                self.policy.enforce(caller, self.policies[verb], {})
             raise self.missing(id_)
         return found
 
@@ -69,6 +75,14 @@ class IdentityResource(Resource[M]):
         found = self.find(id_, caller)
         self.enforce("get", caller, found)
         return self.present(caller, found)
+
+    async def update(self, message: M, mask: FieldMask, caller: Caller) -> M:
+        self.find(message.meta.id, caller, "update")
+        return await super().update(message, mask, caller)
+
+    async def delete(self, id_: str, caller: Caller) -> M:
+        self.find(id_, caller, "delete")
+        return await super().delete(id_, caller)
 
     async def list(self, asked: Query, caller: Caller) -> tuple[list[M], str]:
         self.enforce_list(caller)

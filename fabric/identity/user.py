@@ -84,7 +84,7 @@ class Users(IdentityResource[user_pb2.User]):
         paths = [path for path in mask.paths if path not in ("passwords", "tokens_after")]
         if "spec.password" not in paths and "spec.has_password" not in paths:
             return await super().update(message, FieldMask(paths=paths), caller)
-        old = self.find(message.meta.id, caller)
+        old = self.find(message.meta.id, caller, "update")
         self.enforce("update", caller, old)
         new = copy_of(message)
         del new.passwords[:]
