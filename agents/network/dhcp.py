@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from agents.network import name
 from agents.network.mtu import mtu_of
+from fabric.network.dns_name import is_domain
 from fabric.network.v1 import network_pb2, port_pb2, subnet_pb2
 
 _OPTION_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -65,7 +66,8 @@ def render(
     upstream: Sequence[str],
 ) -> Files:
     """upstream: DNS servers (address#port) for networks whose subnets name none."""
-    domain = want.network.spec.dns_domain.rstrip(".") or domain
+    own = want.network.spec.dns_domain
+    domain = own.rstrip(".") if is_domain(own) else domain
     by_id = {port.meta.id: port for port in ports}
     served = frozenset(subnet.meta.id for subnet, _ in _subnets(want))
     parts = [texts.of(by_id[id_], served, domain) for id_ in sorted(by_id)]

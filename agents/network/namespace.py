@@ -20,6 +20,7 @@ from agents.network.mtu import mtu_of
 from fabric.network.v1 import network_pb2
 
 _OURS = 250  # the protocol number of routes that we made
+_NO_DAD = 0x02  # without it the address can be used a moment later, also where accept_dad is 0
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 
@@ -100,8 +101,10 @@ def settle_addresses(writer: rtnl.Writer, index: int, wanted: set[str]) -> set[s
 
 def _parts(address: str) -> dict[str, Any]:
     interface = ipaddress.ip_interface(address)
-    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    return {"address": str(interface.ip), "prefixlen": interface.network.prefixlen, "family": family}
+    parts = {"address": str(interface.ip), "prefixlen": interface.network.prefixlen}
+    if interface.version == 4:
+        return parts | {"family": socket.AF_INET}
+    return parts | {"family": socket.AF_INET6, "flags": _NO_DAD}
 
 
 def _settle_on_link(writer: rtnl.Writer, index: int, wanted: set[str]) -> None:

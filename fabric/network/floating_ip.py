@@ -15,7 +15,7 @@ from fabric.network.collection import (
     SUBNETS,
     marked,
 )
-from fabric.network.dns_name import check_name
+from fabric.network.dns_name import check_domain, check_name
 from fabric.network.grant import EXTERNAL, rely
 from fabric.network.network import Networks
 from fabric.network.own_port import Plug, Plugs
@@ -280,6 +280,7 @@ def taken(floating: pb.FloatingIp, port_id: str, ip: str, network_id: str) -> Fa
 
 def _check_names(new: pb.FloatingIp) -> None:
     new.spec.dns_name = check_name(new.spec.dns_name)
+    check_domain(new.spec.dns_domain)
 
 
 def _serves(types: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from fabric.network.collection import (
     SUBNETS,
     marked,
 )
+from fabric.network.dns_name import check_domain
 from fabric.network.grant import EXTERNAL, SHARED
 from fabric.network.qos_policy import QosPolicies, attach, default_of
 from fabric.network.record import TRIES, Asked, access, changed
@@ -158,6 +159,7 @@ class Networks(SharedResource[pb.Network]):
         segment.choose(self.store, self._config, new, {n.spec.segmentation_id for n in earlier}, txn)
         spec.mtu = spec.mtu or segment.mtu(self._config, spec)
         self._check(new)
+        check_domain(spec.dns_domain)
         if "spec.qos_policy_id" not in given:
             spec.qos_policy_id = spec.qos_policy_id or default_of(self.store, new.meta.project_id)
         attach(self._qos, caller, new, None, txn)
@@ -178,6 +180,8 @@ class Networks(SharedResource[pb.Network]):
             )
         new.spec.mtu = new.spec.mtu or segment.mtu(self._config, new.spec)
         self._check(new)
+        if new.spec.dns_domain != old.spec.dns_domain:
+            check_domain(new.spec.dns_domain)
         attach(self._qos, caller, new, old, txn)
         self._check_default(new)
         self._change_access(new, old, txn)

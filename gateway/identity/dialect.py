@@ -125,6 +125,9 @@ def _message(fault: Fault) -> str:
         noun = fault.reason.removesuffix("_EXISTS").replace("_", " ").lower()
         _, _, name = facts["value"].partition("/")
         return f"Conflict occurred attempting to store {noun} - Duplicate entry found with name {name}."
+    if facts.get("index") == "place":
+        noun = fault.reason.removesuffix("_EXISTS").lower()
+        return f"Conflict occurred attempting to store {noun} - Duplicate entry."
     return fault.message
 
 

@@ -34,6 +34,26 @@ def test_what_registered_limits_name_may_go_before_them(admin: Http) -> None:
     admin.call("DELETE", path)
 
 
+def test_a_second_limit_of_the_same_thing_is_refused_in_the_words_of_this_api(admin: Http) -> None:
+    service = made(admin, "services", "service", name="s", type="limited")["id"]
+    body = {"registered_limits": [{"service_id": service, "resource_name": "things", "default_limit": 5}]}
+    (registered,) = admin.call("POST", f"{V3}/registered_limits", body)["registered_limits"]
+    words = "Conflict occurred attempting to store registered_limit - Duplicate entry."
+    assert refusal(admin, "POST", f"{V3}/registered_limits", body) == (409, words)
+    admin.call("DELETE", f"{V3}/registered_limits/{registered['id']}")
+    admin.call("DELETE", f"{V3}/services/{service}")
+
+
+def test_an_endpoint_has_a_url(admin: Http) -> None:
+    service = made(admin, "services", "service", name="s", type="located")["id"]
+    for url in ("nowhere", "//host/", ""):
+        body = {"endpoint": {"service_id": service, "interface": "public", "url": url}}
+        assert refusal(admin, "POST", f"{V3}/endpoints", body)[0] == 400
+    url = "https://host:1234/%(project_id)s"
+    made(admin, "endpoints", "endpoint", service_id=service, interface="public", url=url)
+    admin.call("DELETE", f"{V3}/services/{service}")
+
+
 def test_an_endpoint_group_without_a_description_says_null(admin: Http) -> None:
     body = {"endpoint_group": {"name": "g", "filters": {"interface": "public"}}}
     group = admin.call("POST", f"{V3}/OS-EP-FILTER/endpoint_groups", body)["endpoint_group"]

@@ -38,6 +38,16 @@ async def test_tags_that_are_added_at_the_same_time_are_all_kept(cloud: Cloud) -
     assert sorted((await cloud.call("GET", path)).json()["tags"]) == wanted
 
 
+async def test_a_domain_is_one(cloud: Cloud) -> None:
+    for domain in ("example.org\nserver=192.0.2.1", "two words", "-x.org", "a..b", "x" * 64):
+        await cloud.refused(400, "InvalidInput", "POST", "/networks", {"network": {"dns_domain": domain}})
+    network = await cloud.make("network", dns_domain="example.org.")
+    assert network["dns_domain"] == "example.org."
+    path = f"/networks/{network['id']}"
+    await cloud.refused(400, "InvalidInput", "PUT", path, {"network": {"dns_domain": "two words"}})
+    assert (await cloud.call("PUT", path, {"network": {"dns_domain": ""}})).status_code == 200
+
+
 async def test_writes_that_depend_on_a_revision(cloud: Cloud) -> None:
     network = await cloud.make("network", name="n")
     path, body = f"/networks/{network['id']}", {"network": {"name": "m"}}

@@ -40,6 +40,15 @@ def test_an_option_cannot_become_a_second_line() -> None:
     assert f"tag:port-{port.meta.id},option:tftp-server,10.0.0.9\n" in options
 
 
+def test_a_domain_cannot_become_a_second_line() -> None:
+    want = a_network(a_subnet(NETWORK_ID), network_id=NETWORK_ID)
+    want.network.spec.dns_domain = "example.org."
+    assert "domain=example.org\nlocal=/example.org/\n" in render(want).configuration
+    want.network.spec.dns_domain = "example.org\ndhcp-script=/bin/true"
+    assert "domain=example\nlocal=/example/\n" in render(want).configuration
+    assert "dhcp-script" not in render(want).configuration
+
+
 def test_nothing_is_served_without_a_dhcp_port_or_a_subnet_that_wants_it() -> None:
     subnet = a_subnet(NETWORK_ID)
     assert dhcp.serves(a_network(subnet, network_id=NETWORK_ID))
