@@ -37,6 +37,7 @@ from agents.network.advertiser import Advertiser
 from agents.network.directory import PortDirectory
 from agents.network.dns_relay import DnsRelay
 from agents.network.driver import Drivers
+from agents.network.inside import Inside
 from agents.network.metadata_http import Documents, MetadataServer
 from agents.network.meter import Meters
 from agents.network.mtu import mtu_of
@@ -104,7 +105,7 @@ class NetworkAgent:
         self._qos = drivers.qos
         self._settings = settings
         self._documents = metadata
-        self._services: list[MetadataServer | DnsRelay] = (
+        self._services: list[Inside] = (
             [MetadataServer(self._find_documents), DnsRelay()] if drivers.namespaces else []
         )
         self._directory = PortDirectory()

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import cast
 
-from agents.network import name, netns
+from agents.network import netns
+from agents.network.inside import Inside
 
 ADDRESS, PORT = "127.0.0.1", 5353
 UPSTREAM = f"{ADDRESS}#{PORT}"  # as dnsmasq writes it
@@ -32,41 +33,23 @@ def host_resolvers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
     return servers
 
 
-class DnsRelay:
+class DnsRelay(Inside):
     """One UDP and one TCP socket in each namespace."""
 
     def __init__(self, resolvers: Callable[[], Sequence[str]] = host_resolvers, *, port: int = 53) -> None:
+        super().__init__()
         self._resolvers = resolvers
         self._port = port  # of the resolvers
-        self._open: dict[str, tuple[int, list[asyncio.BaseTransport | asyncio.Server]]] = {}
 
-    async def ensure(self, network_id: str) -> None:
-        """Listen in the network's namespace. Raises FileNotFoundError: there is none."""
-        namespace = name.namespace(network_id)
-        inode = (netns.RUN / namespace).stat().st_ino
-        if network_id in self._open:
-            if self._open[network_id][0] == inode:
-                return
-            await self.remove(network_id)
-        listeners: list[asyncio.BaseTransport | asyncio.Server] = []
-        self._open[network_id] = (inode, listeners)
+    async def _begin(self, network_id: str, namespace: str, opened: contextlib.ExitStack) -> None:
         udp, tcp = netns.call(namespace, _listen)
+        server = await asyncio.start_server(self._serve_tcp, sock=tcp, start_serving=False)
+        opened.callback(server.close)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: _Udp(self._ask), sock=udp
         )
-        listeners.append(transport)
-        server = await asyncio.start_server(self._serve_tcp, sock=tcp, start_serving=False)
-        listeners.append(server)
+        opened.callback(transport.close)
         await server.start_serving()
-
-    async def remove(self, network_id: str) -> None:
-        _, listeners = self._open.pop(network_id, (0, []))
-        for listener in listeners:
-            listener.close()
-
-    async def close(self) -> None:
-        for network_id in list(self._open):
-            await self.remove(network_id)
 
     async def _ask(self, query: bytes) -> bytes | None:
         """The first answer of a resolver, each asked in turn; None: none answers."""
@@ -134,10 +117,12 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def _listen() -> tuple[socket.socket, socket.socket]:
     """Runs inside the namespace."""
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    udp.bind((ADDRESS, PORT))
-    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    tcp.bind((ADDRESS, PORT))
-    tcp.listen(32)
+    with contextlib.ExitStack() as opened:
+        udp = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
+        udp.bind((ADDRESS, PORT))
+        tcp = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tcp.bind((ADDRESS, PORT))
+        tcp.listen(32)
+        opened.pop_all()
     return udp, tcp

@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from agents.network import name, netns
+from agents.network.inside import Inside
 from fabric.runtime.errors import Conflict, FabricError, InvalidArgument, NotFound
 
 log = structlog.get_logger(__name__)
@@ -45,47 +46,25 @@ class Documents(Protocol):
 Lookup = Callable[[str, str], Documents | None]  # network id, address of the guest
 
 
-class MetadataServer:
-    """Its sockets live in the namespaces.
-
-    The agent's event loop serves them, so they come back with the agent.
-    """
+class MetadataServer(Inside):
+    """Answers the guests of each network in its namespace."""
 
     def __init__(self, lookup: Lookup) -> None:
+        super().__init__()
         self._lookup = lookup
-        # with the namespace's inode: it may be made anew
-        self._servers: dict[str, tuple[int, list[asyncio.Server]]] = {}
 
-    async def ensure(self, network_id: str) -> None:
-        """Listen in the network's namespace. Raises FileNotFoundError: there is none."""
-        namespace = name.namespace(network_id)
-        inode = (netns.RUN / namespace).stat().st_ino
-        if network_id in self._servers:
-            if self._servers[network_id][0] == inode:
-                return
-            await self.remove(network_id)
-
+    async def _begin(self, network_id: str, namespace: str, opened: contextlib.ExitStack) -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(network_id, reader, writer)
 
         servers: list[asyncio.Server] = []
-        self._servers[network_id] = (inode, servers)
         for sock in netns.call(namespace, _listen):  # brief; a cancelled thread would leave sockets to nobody
             servers.append(
                 await asyncio.start_server(serve, sock=sock, limit=_HEAD_BYTES, start_serving=False)
             )
+            opened.callback(servers[-1].close)
         for server in servers:
             await server.start_serving()
-
-    async def remove(self, network_id: str) -> None:
-        """Stop listening; open connections end by themselves."""
-        _, servers = self._servers.pop(network_id, (0, []))
-        for server in servers:
-            server.close()
-
-    async def close(self) -> None:
-        for network_id in list(self._servers):
-            await self.remove(network_id)
 
     async def _serve(
         self, network_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -180,17 +159,20 @@ def _response(
 def _listen() -> list[socket.socket]:
     """Runs inside the namespace."""
     sockets = []
-    for family, address in ((socket.AF_INET, name.METADATA_V4), (socket.AF_INET6, name.METADATA_V6)):
-        try:
-            handle = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        except OSError:  # a kernel without IPv6
-            continue
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            handle.bind((address, 80, 0, socket.if_nametoindex(name.INNER)))
-        else:
-            handle.bind((address, 80))
-        handle.listen(128)
-        sockets.append(handle)
+    with contextlib.ExitStack() as opened:
+        for family, address in ((socket.AF_INET, name.METADATA_V4), (socket.AF_INET6, name.METADATA_V6)):
+            try:
+                handle = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            except OSError:  # a kernel without IPv6
+                continue
+            opened.enter_context(handle)
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                handle.bind((address, 80, 0, socket.if_nametoindex(name.INNER)))
+            else:
+                handle.bind((address, 80))
+            handle.listen(128)
+            sockets.append(handle)
+        opened.pop_all()
     return sockets
