@@ -1,5 +1,9 @@
 """Networking API v2.0, section "Ports"."""
 
+from typing import Any, cast
+
+from google.protobuf.message import Message
+
 from fabric.network.v1 import port_pb2 as pb
 from fabric.network.v1.port_pb2_grpc import PortServiceStub
 from gateway.core.codec import Enum, Integer, IpAddress, Json, JsonValue, List, Text
@@ -30,8 +34,21 @@ PAIRS = List(
     ),
     nullable=True,
 )
+
+
+class Option(Object):
+    """With null for its value it is taken away."""
+
+    def from_json(self, value: JsonValue, field: str) -> Message:
+        if not isinstance(value, dict) or value.get("opt_value", "") is not None:
+            return super().from_json(value, field)
+        option: Any = super().from_json(value | {"opt_value": ""}, field)
+        option.absent = True
+        return cast(Message, option)
+
+
 OPTIONS = List(
-    Object(
+    Option(
         pb.DhcpOption,
         [
             Field("opt_name", "name", write=BOTH, required=True),

@@ -167,6 +167,16 @@ async def test_a_port_without_a_mac_address_gets_another(cloud: Cloud) -> None:
     assert changed["mac_address"] not in (port["mac_address"], None)
 
 
+async def test_a_dhcp_option_without_a_value_is_taken_away(cloud: Cloud) -> None:
+    network, _ = await cloud.network("10.0.0.0/24")
+    first, second = ({"opt_name": name, "opt_value": "x", "ip_version": 4} for name in ("one", "two"))
+    port = await cloud.make("port", network_id=network["id"], extra_dhcp_opts=[first, second])
+    third = {"opt_name": "three", "opt_value": "y", "ip_version": 4}
+    changes = [first | {"opt_value": None}, second | {"opt_value": "z"}, third]
+    changed = await cloud.put("port", port["id"], extra_dhcp_opts=changes)
+    assert changed["extra_dhcp_opts"] == [second | {"opt_value": "z"}, third]
+
+
 async def test_a_rule_shows_the_prefix_as_it_was_given(cloud: Cloud) -> None:
     wrapped = {"security_groups": [{"security_group": {"name": name}} for name in ("a", "b")]}
     groups = (await cloud.call("POST", "/security-groups", wrapped)).json()["security_groups"]
