@@ -126,7 +126,7 @@ def _member_of(need: pb.ProviderNeed, value: str, version: Version) -> None:
         raise bad("Forbidden member_of parameters are not supported in the specified microversion")
     ids = plain.removeprefix("in:").split(",") if plain.startswith("in:") else [plain]
     try:
-        ids = [one_uuid(id_, "member_of", version) for id_ in ids]
+        ids = [body.uuid(id_, "member_of", version) for id_ in ids]  # as they were written
     except Invalid as error:
         raise bad(
             "Invalid query string parameters: Expected 'member_of' parameter to contain valid UUID(s). "

@@ -5,11 +5,10 @@ from gateway.compute import body
 from gateway.core.codec import JsonValue
 from gateway.core.http import Request, Response
 from gateway.core.route import Route
-from gateway.placement.need import one_uuid
 from gateway.placement.resource_providers import change, find, generation
 
 _GENERATION = body.integer(0)
-_IDS = body.items(one_uuid, unique=True)
+_IDS = body.items(body.uuid, unique=True)
 _AGGREGATES = body.Obj(
     {"aggregates": _IDS, "resource_provider_generation": _GENERATION},
     required=["aggregates", "resource_provider_generation"],

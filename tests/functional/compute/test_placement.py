@@ -232,10 +232,13 @@ def test_candidates_are_looked_for_in_trees(placement: Placement) -> None:
 
 
 def test_storage_is_shared_by_an_aggregate(placement: Placement) -> None:
-    node, disk, aggregate = placement.provider(VCPU=4), placement.provider(DISK_GB=100), str(uuid.uuid4())
+    node, disk, aggregate = placement.provider(VCPU=4), placement.provider(DISK_GB=100), uuid.uuid4().hex
     asked = f"/allocation_candidates?resources=VCPU:1,DISK_GB:10&member_of={aggregate}"
     for provider in (node, disk):
         placement.add(provider, "aggregates", aggregate)
+        assert placement.call("GET", f"/resource_providers/{provider}/aggregates")["aggregates"] == [
+            aggregate
+        ]
     assert placement.call("GET", asked)["allocation_requests"] == []
     placement.add(disk, "traits", "MISC_SHARES_VIA_AGGREGATE")
     told = placement.call("GET", asked)
