@@ -45,7 +45,7 @@ class Codec:
         return orjson.dumps(to_dict(message))
 
     def decode(self, kind: type[M], value: bytes) -> M:
-        """The message of a value; fields of a newer release are ignored."""
+        """The message of a value; fields of a newer release stay with it, as they rest."""
         message = from_dict(orjson.loads(value), kind)
         if _has_secrets(kind.DESCRIPTOR):
             _each_secret(message, self._unseal)

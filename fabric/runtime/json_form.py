@@ -13,6 +13,8 @@ from google.protobuf import json_format, message_factory, timestamp_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from fabric.runtime import newer
+
 M = TypeVar("M", bound=Message)
 Change = Callable[[Any], Any]
 
@@ -25,6 +27,7 @@ _PLAIN = (
     FieldDescriptor.TYPE_UINT32,
 )
 _LONG = (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64)
+_UNKNOWN = "", lambda _: None  # the field that a newer release has
 _FOREIGN = "google.protobuf."  # they have JSON forms of their own
 
 
@@ -35,8 +38,9 @@ def to_dict(message: Message) -> dict[str, Any]:
 
 
 def from_dict(raw: Mapping[str, Any], kind: type[M]) -> M:
-    """The message; fields and enum values that are not known are left out. Raises ValueError, TypeError."""
-    return kind(**_reader(kind.DESCRIPTOR)(raw))
+    """The message; fields and enum values that are not known are kept for to_dict. Raises ValueError, TypeError."""
+    read = _reader(kind.DESCRIPTOR)(raw)
+    return read if isinstance(read, kind) else kind(**read)
 
 
 # -- reading: JSON becomes what a message's constructor takes
@@ -51,18 +55,25 @@ def _reader(kind: Descriptor) -> Change:
         return lambda raw: json_format.ParseDict(raw, foreign(), ignore_unknown_fields=True)
     known: dict[str, tuple[str, Change | None]] = {}
 
-    def read(raw: Mapping[str, Any]) -> dict[str, Any]:
+    def read(raw: Mapping[str, Any]) -> dict[str, Any] | Message:
         if not known:  # not before: a message may hold others of its kind
             for field in kind.fields:
                 known[field.name] = known[field.json_name] = field.name, _field_reader(field)
-        found = {}
-        for name, value in raw.items():
-            if name in known and value is not None:
-                own, change = known[name]
-                value = value if change is None else change(value)
-                if value is not None:
-                    found[own] = value
-        return found
+        found, unknown = {}, {}
+        for name, said in raw.items():
+            if said is None:
+                continue
+            own, change = known.get(name, _UNKNOWN)
+            value = said if change is None else change(said)
+            if value is not None:
+                found[own] = value
+            else:
+                unknown[name] = said
+        if not unknown:
+            return found
+        message = message_factory.GetMessageClass(kind)(**found)
+        newer.keep(message, unknown)
+        return message
 
     return read
 
@@ -140,6 +151,8 @@ def _writer(kind: Descriptor) -> Change:
             value = getattr(message, name)
             if has_presence or value:
                 written[name] = value if change is None else change(value)
+        if newer.KINDS and kind.full_name in newer.KINDS:
+            return newer.kept(message) | written
         return written
 
     return write

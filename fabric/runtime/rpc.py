@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -15,11 +16,12 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from fabric.runtime import newer
 from fabric.runtime.caller import ANONYMOUS, Caller, set_current
 from fabric.runtime.channel import MOST_PINGS
-from fabric.runtime.collection import copy_of
 from fabric.runtime.errors import FabricError, Unauthenticated, Unavailable, abort, as_told
 from fabric.runtime.log import REQUEST_ID
+from fabric.runtime.newer import known
 
 log = structlog.get_logger(__name__)
 
@@ -123,8 +125,8 @@ class Server:
 
         async def call() -> Message:  # as a task: the caller's context stays what it is
             caller = await self._admit(metadata, public)
-            reply: Message = await method(copy_of(request), caller)
-            return copy_of(reply)
+            reply: Message = await method(known(request), caller)
+            return known(reply)
 
         try:
             async with asyncio.timeout(timeout_s):
@@ -151,8 +153,8 @@ class Server:
         make, wrap = kinds[rpc.client_streaming, rpc.server_streaming]
         return make(
             wrap(name, method, public),
-            request_deserializer=GetMessageClass(rpc.input_type).FromString,
-            response_serializer=GetMessageClass(rpc.output_type).SerializeToString,
+            request_deserializer=partial(_received, GetMessageClass(rpc.input_type)),
+            response_serializer=_sent,
         )
 
     def _unary(self, name: str, method: Method, public: bool) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -220,6 +222,16 @@ class Server:
         if self._freshness is not None:
             trailing.append((REVISION, str(self._freshness.revision())))
         context.set_trailing_metadata(trailing)
+
+
+def _received(kind: type[Message], data: bytes) -> Message:
+    request = kind.FromString(data)
+    request.DiscardUnknownFields()  # nobody puts into a record what only a newer release would look at
+    return request
+
+
+def _sent(reply: Message) -> bytes:
+    return (known(reply) if newer.KINDS else reply).SerializeToString()
 
 
 async def _broken(name: str, context: Any, error: Exception) -> None:

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from fabric.network.v1 import network_pb2, network_pb2_grpc
+from fabric.runtime import newer
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
 from fabric.runtime.errors import Exhausted, FabricError, NotFound, QuotaExceeded, Unauthenticated
@@ -32,6 +33,9 @@ class Networks:
         network = network_pb2.Network()
         network.meta.id, network.meta.project_id = request.id, caller.project_id
         network.meta.request_id = caller.request_id
+        if request.id == "of a newer release":
+            network.meta.name = str(newer.kept(request))
+            newer.keep(network.meta, {"later": 1})
         return network
 
     async def CreateNetwork(
@@ -89,6 +93,18 @@ async def test_the_caller_and_the_request_id_reach_the_method(connect: Callable[
     client = connect()
     found = await get(client, "n1", Caller(token="good", request_id="req-1"))
     assert (found.meta.project_id, found.meta.request_id) == ("p", "req-1")
+    await client.close()
+
+
+async def test_what_a_newer_release_keeps_in_a_record_crosses_no_border(
+    connect: Callable[..., Client],
+) -> None:
+    client = connect("good")
+    request = network_pb2.GetNetworkRequest(id="of a newer release")
+    newer.keep(request, {"meta": "forged"})
+    found = await client.call(network_pb2_grpc.NetworkServiceStub, "GetNetwork", request)
+    assert (found.meta.name, newer.kept(found.meta)) == ("{}", {})
+    newer.KINDS.clear()
     await client.close()
 
 

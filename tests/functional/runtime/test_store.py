@@ -1,6 +1,7 @@
 """The store on a real etcd."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -8,9 +9,11 @@ import pytest
 from cryptography.fernet import Fernet
 
 from fabric.network.v1 import port_pb2
+from fabric.runtime import newer
 from fabric.runtime.codec import Codec
+from fabric.runtime.collection import copy_of
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, QuotaExceeded, StaleRevision
-from fabric.runtime.etcd import Etcd
+from fabric.runtime.etcd import Change, Etcd
 from fabric.runtime.store import Collection, Store
 from tests.functional.etcd import EtcdProcess
 
@@ -46,8 +49,6 @@ def etcd_process() -> Iterator[EtcdProcess]:
 async def a_store(process: EtcdProcess, limits: dict[str, int] | None = None) -> AsyncIterator[Store]:
     etcd = Etcd([process.endpoint])
     for kv in (await etcd.scan("/fabric/"))[0]:
-        from fabric.runtime.etcd import Change
-
         await etcd.commit(Change(delete={kv.key}))
     store = Store(etcd, Codec([KEY]), [PORTS], limits=limits)
     running = asyncio.create_task(store.run())
@@ -163,8 +164,6 @@ async def test_a_bound_resource_is_wanted_of_its_node_and_joined_with_its_report
         await make(store, a_port("a", node="n1"))
         assert store.wanted(PORTS, "n1").get("a") is not None
         status = port_pb2.PortStatus(state=port_pb2.PortStatus.STATE_ACTIVE)
-        from fabric.runtime.etcd import Change
-
         put = {PORTS.seen_key("n1", "a"): store.codec.encode(status)}
         revision = (await store.etcd.commit(Change(put=put))).revision
         await store.fresh(revision)
@@ -173,6 +172,23 @@ async def test_a_bound_resource_is_wanted_of_its_node_and_joined_with_its_report
             txn.delete(PORTS, store.get(PORTS, "a"))
         left, _ = await store.etcd.scan("/fabric/")
         assert [kv.key for kv in left] == ["/fabric/quota/p1/network.port"]
+
+
+async def test_what_a_newer_release_wrote_outlives_an_older_one(etcd_process: EtcdProcess) -> None:
+    async with a_store(etcd_process) as store:
+        port = await make(store, a_port("a", node="h1"))
+        value = store.codec.encode(port).replace(b'"spec":{', b'"spec":{"later":["x"],', 1)
+        seen = (await store.etcd.commit(Change(put={PORTS.key("a"): value}))).revision
+        await store.fresh(seen)
+        changed = copy_of(store.get(PORTS, "a"))
+        changed.meta.name = "renamed"
+        async with store.transaction() as txn:
+            txn.update(PORTS, changed)
+        found, _ = await store.etcd.scan("/fabric/network/")
+        for key in (PORTS.key("a"), PORTS.want_key("h1", "a")):
+            [written] = [json.loads(kv.value) for kv in found if kv.key == key]
+            assert (written["meta"]["name"], written["spec"]["later"]) == ("renamed", ["x"])
+        newer.KINDS.clear()
 
 
 async def test_a_marked_resource_goes_with_its_last_finalizer(etcd_process: EtcdProcess) -> None:

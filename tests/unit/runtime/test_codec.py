@@ -49,10 +49,6 @@ def test_a_secret_cannot_be_written_without_a_key() -> None:
         Codec().encode(a_server())
 
 
-def test_fields_of_a_newer_release_are_passed_over() -> None:
-    assert Codec().decode(Server, b'{"meta":{"id":"s1"},"from_the_future":1}').meta.id == "s1"
-
-
 def test_what_several_keys_have_in_common_is_decoded_once() -> None:
     codec = Codec()
     value = codec.encode(ServerWant(fenced=True))
