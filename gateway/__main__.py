@@ -25,11 +25,13 @@ from fabric.runtime.tls import Identity, identity
 from gateway.core.app import Application, application
 from gateway.core.connection import Connection
 from gateway.core.dialect import Api
+from gateway.core.listener import begin_no_more
 from gateway.core.upstream import Upstream
 
 APIS = ("identity", "image", "network", "compute", "placement")
 _LOOK_S = 2.0  # how often for another certificate
 _LEAVE_S = 0.5  # no client of ours is quiet for longer while it works
+_SETTLE_S = 0.2  # in which connections that have begun are accepted and say what they want
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +96,10 @@ class _Server(uvicorn.Server):
         self._app.leaving = True
         if not self.force_exit:
             await asyncio.sleep(_LEAVE_S)
+            for listening in (each for server in self.servers for each in server.sockets):
+                begin_no_more(listening)
+            for _ in range(4):  # however busy it is, the loop looks at its sockets in between
+                await asyncio.sleep(_SETTLE_S / 4)
         await super().shutdown(sockets)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -60,10 +61,7 @@ class Machine:
 
 
 class Work(threading.Thread):
-    """Makes, renames, lists and deletes networks; goes to the next gateway only when one takes no connection.
-
-    The kernel resets those that wait to be taken when a gateway ends.
-    """
+    """Makes, renames, lists and deletes networks; goes to the next gateway only when one takes no connection."""
 
     def __init__(self, urls: list[str], token: str) -> None:
         super().__init__()
@@ -97,13 +95,44 @@ class Work(threading.Thread):
         for _ in range(len(self._https)):
             try:
                 return self._https[0].call(method, path, body)
-            except (ConnectionRefusedError, ConnectionResetError):
+            except ConnectionRefusedError:
                 self._https.rotate(-1)
             except (Refused, OSError, http.client.HTTPException) as error:
                 self.failed.append(f"{method} {path}: {error!r}")
                 return None
         self.failed.append(f"{method} {path}: no gateway takes a connection")
         return None
+
+
+class Knocks(threading.Thread):
+    """Connects for each request, as browsers behind a balancer do."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._host = urlsplit(url).netloc
+        self._ended = threading.Event()
+        self.answered = 0
+        self.failed: list[str] = []
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            connection = http.client.HTTPConnection(self._host, timeout=20)
+            try:
+                connection.request("GET", "/healthz")
+                self.answered += connection.getresponse().status == 200
+            except ConnectionRefusedError:
+                self._ended.wait(0.02)  # nobody listens
+            except (OSError, http.client.HTTPException) as error:
+                self.failed.append(repr(error))
+            finally:
+                connection.close()
+
+    def has_been_answered(self, times: int) -> bool:
+        return self.answered > times
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
 
 
 def answers(url: str, token: str) -> bool:
@@ -144,3 +173,19 @@ def test_no_call_fails_while_controllers_and_gateways_are_restarted(cloud: Proce
                 work.end()
     print(f"{sum(work.calls for work in works)} calls")
     assert [work.failed for work in works] == [[], []]
+
+
+def test_no_connection_that_a_gateway_has_taken_is_left_without_an_answer(cloud: ProcessCloud) -> None:
+    clients = [Knocks(cloud.url) for _ in range(6)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(2):
+            for client in clients:
+                wait_for(partial(client.has_been_answered, client.answered + CALLS), 60, "answers")
+            cloud.kill("gateway", signal.SIGTERM)
+            cloud.start_process("gateway")
+    finally:
+        for client in clients:
+            client.end()
+    assert [failure for client in clients for failure in client.failed] == []
