@@ -165,8 +165,10 @@ class Grants:
             return
         if grant.system:
             raise InvalidArgument("A role of a domain cannot be given on the system.", field="role_id")
-        place = self._store.get(PROJECTS, grant.project_id or grant.domain_id)
-        if (place.spec.domain_id or place.meta.id) != role.spec.domain_id:
+        if not grant.project_id:
+            return  # Keystone compares the domains for projects only
+        project = self._store.get(PROJECTS, grant.project_id)
+        if (project.spec.domain_id or project.meta.id) != role.spec.domain_id:
             raise PermissionDenied(
                 "A role of another domain cannot be given here.", reason="DOMAIN_SPECIFIC_ROLE_MISMATCH"
             )

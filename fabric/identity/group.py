@@ -25,6 +25,7 @@ class Groups(IdentityResource[group_pb2.Group]):
         "update": "identity:update_group",
         "delete": "identity:delete_group",
     }
+    told: ClassVar = frozenset({"delete"})
 
     def own(self, caller: Caller, new: group_pb2.Group) -> None:
         super().own(caller, new)

@@ -37,6 +37,8 @@ def role(admin: Http, name: str) -> str:
         ("PATCH", f"domains/{NOTHING}", 404),
         ("DELETE", f"domains/{NOTHING}", 404),
         ("PATCH", f"users/{NOTHING}", 403),
+        ("PATCH", f"groups/{NOTHING}", 403),
+        ("DELETE", f"groups/{NOTHING}", 404),
         ("DELETE", f"projects/{NOTHING}", 403),
         ("DELETE", f"credentials/{NOTHING}", 403),
         ("GET", "users/{me}/credentials/OS-EC2/" + NOTHING, 404),
@@ -118,3 +120,14 @@ def test_a_restricted_application_credential_makes_no_keys(cloud: ProcessCloud, 
         )
         assert status == 403
     admin.call("DELETE", f"{own}/application_credentials/{program['id']}")
+
+
+def test_a_role_of_another_domain_is_given_on_domains_and_on_no_project(admin: Http) -> None:
+    domain = made(admin, "domains", "domain", name=f"domain-{NOTHING}")["id"]
+    foreign = made(admin, "roles", "role", name="foreign", domain_id=domain)["id"]
+    grant = f"users/{admin.user_id}/roles/{foreign}"
+    assert admin.exchange("PUT", f"{V3}/projects/{admin.project_id}/{grant}")[0] == 403
+    admin.call("PUT", f"{V3}/domains/default/{grant}")
+    admin.call("DELETE", f"{V3}/domains/default/{grant}")
+    admin.call("PATCH", f"{V3}/domains/{domain}", {"domain": {"enabled": False}})
+    admin.call("DELETE", f"{V3}/domains/{domain}")
