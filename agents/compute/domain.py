@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 from agents.compute.driver import FoundNic, Marks
+from fabric.compute import guest_agent
 from fabric.compute.v1 import server_pb2 as pb
 
 NAMESPACE = "urn:fabric:compute"
@@ -69,6 +70,9 @@ def domain_xml(server: pb.Server, marks: Marks, disks: list[DiskFile], console_l
     for nic in server.nics:
         devices.append(interface(nic, properties.get("hw_vif_model", "virtio")))
     _consoles(devices, console_log)
+    if guest_agent.is_possible(server):
+        channel = ET.SubElement(devices, "channel", type="unix")
+        ET.SubElement(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
     rng = ET.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
     balloon = ET.SubElement(devices, "memballoon", model="virtio")

@@ -35,6 +35,12 @@ class ChangedMeanwhile(Conflict):
     reason = "CHANGED_MEANWHILE"
 
 
+class GuestAgentAway(FailedPrecondition):
+    """There is no agent inside the guest, it has yet to start, or it does not answer."""
+
+    reason = "GUEST_AGENT_AWAY"
+
+
 @dataclass(frozen=True)
 class Marks:
     """What the agent writes on a domain, so that it knows after a restart what it did."""
@@ -220,6 +226,13 @@ class ComputeDriver(Protocol):
 
     async def console(self, server_id: str, kind: console_pb2.ConsoleKind.ValueType) -> Console:
         """Use a console of a running guest. Raises NotFound."""
+        ...
+
+    async def ensure_password(self, server_id: str, user: str, password: str) -> None:
+        """Have the agent inside a running guest give a user the password.
+
+        Raises NotFound, GuestAgentAway; HypervisorRefused: the agent could not.
+        """
         ...
 
     def events(self) -> AsyncIterator[str]:

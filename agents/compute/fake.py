@@ -18,6 +18,7 @@ from agents.compute.driver import (
     Console,
     Found,
     FoundNic,
+    GuestAgentAway,
     HypervisorRefused,
     Marks,
     Piece,
@@ -41,6 +42,7 @@ class FakeSettings:
     start_time: timedelta = timedelta(0)  # what a domain takes to start
     send_time: timedelta = timedelta(0)  # what it takes to go to another node, for each GiB of memory
     obeys_button: bool = True  # guests power themselves off when asked to
+    agent_user: str = "root"  # whose password the guests' agents set; empty: guests have no agent
     directory: Path | None = (
         None  # where domains outlive the process, and come from other nodes; None: in memory
     )
@@ -224,6 +226,15 @@ class FakeDriver:
         if domain is None or domain.found.power not in (RUNNING, PAUSED):
             raise NotFound("no such domain runs on this node", server=server_id)
         return Echo()
+
+    async def ensure_password(self, server_id: str, user: str, password: str) -> None:
+        domain = self.domains.get(server_id)
+        if domain is None or domain.found.power != RUNNING:
+            raise NotFound("no such domain runs on this node", server=server_id)
+        if not self.settings.agent_user:
+            raise GuestAgentAway("there is no agent in fake guests", server=server_id)
+        if user != self.settings.agent_user:
+            raise HypervisorRefused("there is no such user", user=user)
 
     async def events(self) -> AsyncIterator[str]:
         while True:

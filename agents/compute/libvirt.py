@@ -20,6 +20,7 @@ from agents.compute.driver import (
     ChangedMeanwhile,
     Console,
     Found,
+    GuestAgentAway,
     Marks,
     Piece,
     Power,
@@ -53,6 +54,12 @@ _OFF = {
 }
 _RECONNECT_EVERY_S = 1.0
 _LOOK_AT_JOB_EVERY_S = 0.2
+_NO_AGENT = (
+    libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
+    libvirt.VIR_ERR_AGENT_UNSYNCED,
+    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,  # the domain was started without a port for it
+)
+_AGENT_S = 5  # what an agent inside a guest has to answer in
 
 
 class LibvirtDriver:
@@ -278,6 +285,21 @@ class LibvirtDriver:
         if kind == console_pb2.CONSOLE_KIND_SERIAL:
             return await console.open_terminal(Path(path))
         return await console.open_socket(self._lib() / Path(path).relative_to(LIB))
+
+    async def ensure_password(self, server_id: str, user: str, password: str) -> None:
+        def change(connection: libvirt.virConnect) -> None:
+            dom = self._lookup(connection, server_id)
+            if dom is None or not dom.isActive():
+                raise NotFound("no such domain runs on this node", server=server_id)
+            dom.agentSetResponseTimeout(_AGENT_S)  # its own patience has no end
+            try:
+                dom.setUserPassword(user, password)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() not in _NO_AGENT:
+                    raise
+                raise GuestAgentAway(error.get_error_message(), server=server_id) from error
+
+        await self._connection.run(change)
 
     async def events(self) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()

@@ -1,14 +1,16 @@
 """What controllers and gateways may ask a node's compute agent directly."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
-from agents.compute.driver import ComputeDriver, Console
+from agents.compute.driver import ComputeDriver, Console, GuestAgentAway
 from fabric.compute.v1 import console_pb2, node_pb2
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import InvalidArgument
 
 CheckTicket = Callable[[str, str, str], None]
+_AGENT_STARTS_S, _LOOK_AGAIN_S = 40.0, 0.5
 
 
 class ComputeNode:
@@ -50,6 +52,20 @@ class ComputeNode:
             typing.cancel()
             await asyncio.gather(typing, return_exceptions=True)
             console.close()
+
+    async def SetGuestPassword(
+        self, request: node_pb2.SetGuestPasswordRequest, caller: Caller
+    ) -> node_pb2.SetGuestPasswordResponse:
+        self._check_ticket(request.ticket, request.server_id, "password")
+        deadline = time.monotonic() + _AGENT_STARTS_S
+        while True:
+            try:
+                await self._driver.ensure_password(request.server_id, request.user, request.password)
+                return node_pb2.SetGuestPasswordResponse()
+            except GuestAgentAway:  # perhaps the guest is booting
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 async def _type(requests: AsyncIterator[node_pb2.UseConsoleRequest], console: Console) -> None:

@@ -67,7 +67,7 @@ class Compute:
         self._agent: ComputeAgent | None = None
 
     def register(self, server: Server) -> None:
-        """The console log; the files of servers that leave."""
+        """Consoles; the files of servers that leave; passwords of guests."""
         node = ComputeNode(self._driver, self._check_ticket)
         service = node_pb2.DESCRIPTOR.services_by_name["ComputeNodeService"]
         server.add(service, methods(service, {}, node))

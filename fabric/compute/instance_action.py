@@ -18,8 +18,16 @@ KEPT_AFTER_DELETE = timedelta(hours=1)
 _MOST = 50  # of one server; the oldest go first
 
 
-def record(store: Store, txn: Transaction, server: server_pb2.Server, name: str, caller: Caller) -> None:
-    """Write in the server's own transaction what is asked of it."""
+def record(
+    store: Store,
+    txn: Transaction,
+    server: server_pb2.Server,
+    name: str,
+    caller: Caller,
+    *,
+    done: bool = False,
+) -> None:
+    """Write in the server's own transaction what is asked of it; done: nothing of it is left to do."""
     id_ = f"{server.meta.id}:{caller.request_id}"
     if store.find(ACTIONS, id_) is not None:
         return
@@ -27,7 +35,7 @@ def record(store: Store, txn: Transaction, server: server_pb2.Server, name: str,
         server_id=server.meta.id,
         action=name,
         user_id=caller.user_id,
-        generation=server.meta.generation + 1,
+        generation=server.meta.generation + (not done),
         node=server.node,
     )
     action.meta.id, action.meta.project_id = id_, server.meta.project_id

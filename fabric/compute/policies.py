@@ -49,6 +49,7 @@ _RULES: Mapping[str, str] = {
     f"{_API}:os-console-output": OWNER_WRITE,
     f"{_API}:os-remote-consoles": OWNER_WRITE,
     f"{_API}:os-server-password:clear": OWNER_WRITE,
+    f"{_API}:os-admin-password": OWNER_WRITE,
     f"{_API}:os-instance-actions:list": OWNER_READ,
     f"{_API}:os-instance-actions:show": OWNER_READ,
     f"{_API}:os-extended-server-attributes": ADMIN,

@@ -253,6 +253,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "shelveOffload": ("shelved",),
     "unshelve": ("shelved", "shelved_offloaded"),
     "rescue": ("active", "stopped", "error"),
+    "changePassword": ("active",),
     "unrescue": ("rescued", "error"),
 }
 _HURRIED = {

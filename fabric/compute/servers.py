@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from fabric.compute import guest_password, instance_action, rescue, server_move, shelves
 from fabric.compute import server as rules
+from fabric.compute.guest_agents import GuestAgents
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.network_view import with_floating
 from fabric.compute.nic import dns_name
@@ -74,6 +75,7 @@ _RULES = {
     "unshelve": "os-shelve:unshelve",
     "rescue": "os-rescue",
     "unrescue": "os-unrescue",
+    "change_password": "os-admin-password",
 }
 _ACTION_NAMES = {"attach_port": "attach_interface", "detach_port": "detach_interface"}  # as Nova records them
 _ACTION_NAMES |= {**server_move.NAMES, **shelves.NAMES}
@@ -107,6 +109,7 @@ class Servers(Resource[pb.Server]):
         self._client = client
         self._signer = signer
         self._agents = agents
+        self._guests = GuestAgents(store, signer, agents)
         self._creation = ServerCreation(store, client)
         self._rebuilds = Rebuilds(store, self._creation)
         self._snapshots = Snapshots(store, client)
@@ -214,6 +217,8 @@ class Servers(Resource[pb.Server]):
             return await self._change(
                 server, name, caller, await self._rescue(server, request.rescue, caller)
             )
+        if action == "change_password":
+            return await self._change_password(server, request.change_password.password, caller)
         if action in PORT_ACTIONS:
             await self._ports.act(server, request, caller)
             return server
@@ -274,6 +279,14 @@ class Servers(Resource[pb.Server]):
         return pb.GetConsoleOutputResponse(output=output)
 
     # -- helpers
+
+    async def _change_password(self, server: pb.Server, password: str, caller: Caller) -> pb.Server:
+        """It is the guest's before it is told, and in no record."""
+        rules.check(server, "changePassword")
+        await self._guests.set_password(server, password, caller)
+        async with self.store.transaction() as txn:
+            instance_action.record(self.store, txn, server, "changePassword", caller, done=True)
+        return server
 
     def _create(self, txn: Transaction, made: Sequence[pb.Server], caller: Caller) -> None:
         for server in made:

@@ -6,16 +6,16 @@ from typing import Any
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
 from gateway.compute.body import Rule
-from gateway.core.http import Request, Response
+from gateway.core.http import TIMEOUT_S, Request, Response
 
 Act = Callable[[Request, Any], Awaitable[Response]]
 Known = tuple[Act, Rule, str, str]  # the handler, its body, since and until which microversion
 
 
-async def run(request: Request, *, status: int = 202, **action: Any) -> Response:
+async def run(request: Request, *, status: int = 202, timeout: float = TIMEOUT_S, **action: Any) -> Response:
     """ActOnServer with this action; it goes on after the answer."""
     asked = pb.ActOnServerRequest(id=request.params["server_id"], **action)
-    await request.call(request.stub(ServerServiceStub).ActOnServer, asked)
+    await request.call(request.stub(ServerServiceStub).ActOnServer, asked, timeout=timeout)
     return Response(status)
 
 

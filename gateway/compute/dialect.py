@@ -29,7 +29,10 @@ _NAMES = {
 class ComputeDialect(Dialect):
     """Errors are named objects, lists have at most 1,000 entries."""
 
-    statuses: ClassVar[Statuses] = {grpc.StatusCode.RESOURCE_EXHAUSTED: 403}
+    statuses: ClassVar[Statuses] = {
+        grpc.StatusCode.RESOURCE_EXHAUSTED: 403,
+        (grpc.StatusCode.FAILED_PRECONDITION, "GUEST_AGENT_AWAY"): 501,
+    }
     default_limit = 1000
     request_id_headers: Sequence[str] = ("x-openstack-request-id", "x-compute-request-id")
 

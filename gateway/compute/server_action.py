@@ -23,6 +23,8 @@ from gateway.core.http import Request, Response
 from gateway.core.microversion import Range
 from gateway.core.route import Route
 
+_PASSWORD_S = 55.0
+
 
 async def _reboot(request: Request, value: Any) -> Response:
     hard = value["type"].upper() == "HARD"
@@ -71,6 +73,12 @@ async def _console_output(request: Request, value: Any) -> Response:
     asked = pb.GetConsoleOutputRequest(id=request.params["server_id"], lines=lines)
     reply = await request.call(request.stub(ServerServiceStub).GetConsoleOutput, asked)
     return Response(200, {"output": reply.output.decode(errors="replace").replace("\0", "")})
+
+
+async def _change_password(request: Request, value: Any) -> Response:
+    """It waits for a guest that boots."""
+    asked = pb.ActOnServerRequest.ChangePassword(password=value["adminPass"])
+    return await run(request, timeout=_PASSWORD_S, change_password=asked)
 
 
 async def _network_again(request: Request, value: Any) -> Response:
@@ -144,13 +152,13 @@ ACTIONS: dict[str, Known] = {
     **server_shelf.ACTIONS,
     **server_rescue.ACTIONS,
     **consoles.ACTIONS,
-    # Known, and not offered yet.
     "changePassword": (
-        _nothing("active"),
+        _change_password,
         body.Obj({"adminPass": body.text()}, required=["adminPass"]),
         "",
         "",
     ),
+    # Known, and not offered yet.
     "restore": (_nothing("soft-delete"), body.null, "", ""),
     "trigger_crash_dump": (
         _nothing("active", "paused", "rescued", "resized", "error"),

@@ -21,6 +21,7 @@ from agents.compute.driver import (
     ChangedMeanwhile,
     ComputeDriver,
     Found,
+    GuestAgentAway,
     HypervisorRefused,
     Marks,
 )
@@ -49,7 +50,7 @@ def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateLibvir
 @pytest.fixture(params=["fake", "libvirt"])
 async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ComputeDriver]:
     if request.param == "fake":
-        yield FakeDriver(FakeSettings(ram_mib=4096))
+        yield FakeDriver(FakeSettings(ram_mib=4096, agent_user=""))
         return
     daemon = request.getfixturevalue("libvirtd")
     settings = ComputeSettings(connection_uri=daemon.uri)
@@ -332,6 +333,17 @@ async def test_a_rescued_domain_boots_from_another_disk_that_goes_with_the_rescu
     await driver.clean(server_id)
     seen = await found(driver, want)
     assert (seen.rescue, seen.marks.rescue, seen.has_disk, seen.has_rest) == (0, 0, True, False)
+
+
+async def test_only_a_running_guest_with_an_agent_is_given_a_password(
+    driver: ComputeDriver, want: pb.ServerWant
+) -> None:
+    server_id = await defined(driver, want)
+    with pytest.raises(NotFound):
+        await driver.ensure_password(server_id, "root", "secret")
+    await driver.ensure_power(server_id, RUNNING)
+    with pytest.raises(GuestAgentAway):
+        await driver.ensure_password(server_id, "root", "secret")
 
 
 async def test_a_running_guest_has_a_screen_and_a_serial_port(

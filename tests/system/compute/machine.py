@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from agents.compute.agent import ComputeAgent
+from agents.compute.driver import GuestAgentAway
 from agents.compute.image_cache import ImageCache
 from agents.compute.libvirt import LibvirtDriver
 from agents.compute.libvirtd import PrivateLibvirtd, domain_log_directory
@@ -93,6 +94,16 @@ class Machine:
         """Wait until the guest's console has shown the text so often."""
         path = self.directory / "servers" / want.server.meta.id / "console.log"
         return await self.until(lambda: path.exists() and path.read_bytes().count(text) >= times)
+
+    async def gives_password(self, want: pb.ServerWant) -> None:
+        """Have the guest's agent, which may have yet to start, set root's."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await self.driver.ensure_password(want.server.meta.id, "root", "secret")
+            except GuestAgentAway:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
 
     def status(self, server_id: str) -> pb.ServerStatus:
         status = self.store.status(server_id)

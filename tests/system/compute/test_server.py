@@ -50,6 +50,9 @@ async def test_it_boots_stops_and_starts_as_asked_and_leaves_nothing(
     assert len(tail) == 100
     assert console.rstrip().endswith(tail.rstrip()) or READY in tail
 
+    await machine.gives_password(want)
+    await machine.says(want, b"password of root set by the hypervisor")
+
     took_s = await machine.reaches(asked(want, STOPPED), pb.ServerStatus.STATE_STOPPED)
     assert took_s < 15  # the guest obeyed the power button
     assert machine.qemus() == []

@@ -65,6 +65,15 @@ def test_the_metadata_is_applied(machine: Machine, key: Path) -> None:
     assert again.strip() == salted
 
 
+def test_the_agents_password_is_that_of_root_and_of_who_logs_in(machine: Machine, key: Path) -> None:
+    given = "printf 'root:a:new \\\\ one\\n' | sudo /usr/lib/fabric/agent.d/chpasswd; sudo cat /etc/shadow"
+    hashes = {line.split(":")[0]: line.split(":")[1] for line in machine.ssh(given, key=key).splitlines()}
+    for user in ("root", "cirros"):
+        salt = hashes[user].split("$")[2]
+        again = machine.ssh(f"printf %s 'a:new \\ one' | mkpasswd -P 0 -m sha512 -S {salt}", key=key)
+        assert again.strip() == hashes[user]
+
+
 @pytest.mark.parametrize(
     ("command", "answer"),
     [

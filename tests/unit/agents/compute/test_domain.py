@@ -60,6 +60,12 @@ def test_an_image_may_choose_buses_and_machine_only_from_what_is_known() -> None
     assert xml.find("devices/interface/model").get("type") == "virtio"  # type: ignore[union-attr]
 
 
+def test_a_guest_has_a_port_for_its_agent_unless_its_image_has_none() -> None:
+    port = "devices/channel/target[@name='org.qemu.guest_agent.0']"
+    assert tree().find(port) is not None
+    assert tree(hw_qemu_guest_agent="no").find(port) is None
+
+
 @pytest.mark.parametrize(("flags", "device", "usable"), [
     ("fpu svm", True, True), ("fpu vmx", True, True), ("fpu", True, False), ("fpu svm", False, False),
 ])  # fmt: skip
