@@ -118,7 +118,8 @@ class Moves:
         record = self._store.get(MIGRATIONS, server.move.migration_id)
         ask = rules.with_other_flavor(server)
         ask.spec.forced_node, ask.spec.requested_node = "", record.asked_node
-        choice = self._eligible(server, record, self._choose_among(ask))
+        fit = self._choose_among(ask)
+        choice = self._eligible(server, record, fit)
         for node in choice.nodes:
             changed, noted = copy_of(server), copy_of(record)
             changed.move.target, changed.move.phase = node, rules.PREPARING
@@ -129,7 +130,8 @@ class Moves:
                 continue
             return _AGAIN
         message = f"No valid host was found. {choice.explain()}."
-        if server.move.kind == rules.EVACUATION:
+        soon = self._letting_go(server) & set(fit.nodes) & set(lives(self._store))
+        if soon or server.move.kind == rules.EVACUATION:
             await self._note(record, message)
             return _LOOK_AGAIN
         changed, noted = copy_of(server), copy_of(record)
@@ -144,8 +146,7 @@ class Moves:
             alive = lives(self._store)
             deaf = [n for n in fit.nodes if n not in alive or not inventory(alive[n]).migration_address]
             why = dict.fromkeys(deaf, "it takes no running servers: [compute] migration_listen")
-        others = self._store.table(MIGRATIONS).by("server_id", server.meta.id)
-        why |= {other.cleaning: "it has yet to let go of the server" for other in others}
+        why |= dict.fromkeys(self._letting_go(server), "it has yet to let go of the server")
         why[server.node] = "the server is there"
         found = [node for node in fit.nodes if node not in why]
         may_stay = server.move.kind == rules.RESIZE and self._settings.resize_on_same_node
@@ -153,6 +154,11 @@ class Moves:
             found.append(server.node)
         removals = [Removal("Migration", node, why[node]) for node in fit.nodes if node in why]
         return Choice(found, [*fit.removals, *removals])
+
+    def _letting_go(self, server: pb.Server) -> set[str]:
+        """The nodes that still hold what they had of it before an earlier migration."""
+        others = self._store.table(MIGRATIONS).by("server_id", server.meta.id)
+        return {other.cleaning for other in others} - {""}
 
     async def _note(self, record: migration_pb2.Migration, message: str) -> None:
         if record.message != message:

@@ -62,6 +62,19 @@ def test_a_live_migration_goes_to_the_node_that_is_named(admin: Compute, demo: C
     assert demo.status("POST", f"/servers/{id_}/action", {"os-migrateLive": live()}, version="2.25") == 403
 
 
+def test_a_server_goes_back_to_a_node_that_has_yet_to_let_go_of_it(
+    admin: Compute, demo: Compute, nodes: Nodes
+) -> None:
+    id_ = demo.boot()
+    source = host(admin, id_)
+    (other, *_) = [node for node in ("node1", "node2", "node3") if node != source]
+    for target in (other, source) * 2:
+        admin.act(id_, "os-migrateLive", live(target), version="2.25")
+        admin.settle(id_, "ACTIVE")
+        assert host(admin, id_) == target
+    nodes.settles_on(id_, source)
+
+
 @pytest.mark.parametrize(("then", "moved"), [("confirmResize", True), ("revertResize", False)])
 def test_a_cold_migration_is_confirmed_or_reverted(
     admin: Compute, demo: Compute, nodes: Nodes, then: str, moved: bool
