@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _EVERY_S = 0.25
 _GUARD_EVERY_S = 0.25
+End = Callable[[Collection[str]], set[str]]  # returns those that were not ended yet
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -184,7 +185,7 @@ def is_due(manifest: Manifest, boot_id: str, now: float, excused: float) -> bool
 class Guard:
     """The other side: the process."""
 
-    def __init__(self, paths: Paths, boot_id: str, end: Callable[[str], bool]) -> None:
+    def __init__(self, paths: Paths, boot_id: str, end: End) -> None:
         self._paths = paths
         self._boot_id = boot_id
         self._end = end
@@ -192,13 +193,15 @@ class Guard:
         self._excused = 0.0
 
     def run(self) -> None:
-        """Watch until there is nothing to guard any more, or it has been ended."""
+        """Watch until there is nothing to guard any more.
+
+        What was being started when the lease ended may come after its end: while that is too old it ends again.
+        """
         with _locked(self._paths.lock) as won:
             while won and (manifest := self._paths.read()) is not None:
                 self._ask(manifest)
                 if is_due(manifest, self._boot_id, time.monotonic(), self._excused):
                     self._end_all(manifest)
-                    break
                 time.sleep(_GUARD_EVERY_S)
         self._hang_up()
 
@@ -227,28 +230,29 @@ class Guard:
             self._inquiry = None
 
     def _end_all(self, manifest: Manifest) -> None:
-        self._paths.note_ended(self._paths.ended_ids() | set(manifest.held))
-        for id_ in manifest.held:
-            self._end(id_)
-        print(f"lease lost: ended {', '.join(manifest.held)}", file=sys.stderr, flush=True)
+        noted = self._paths.ended_ids()
+        if not noted.issuperset(manifest.held):
+            self._paths.note_ended(noted.union(manifest.held))
+        if ended := self._end(manifest.held):
+            print(f"lease lost: ended {', '.join(sorted(ended))}", file=sys.stderr, flush=True)
 
 
-def _end_qemu(where: str) -> Callable[[str], bool]:
+def _end_qemu(where: str) -> End:
     from agents.compute import stray
 
-    return lambda server_id: stray.end(server_id, Path(where))
+    return lambda server_ids: stray.end(server_ids, Path(where))
 
 
-def _end_fake(where: str) -> Callable[[str], bool]:
+def _end_fake(where: str) -> End:
     from agents.compute.fake import power_off
 
-    return lambda server_id: power_off(Path(where), server_id)
+    return lambda server_ids: {id_ for id_ in server_ids if power_off(Path(where), id_)}
 
 
-def _end_router(_: str) -> Callable[[str], bool]:
+def _end_router(_: str) -> End:
     from agents.network.router_fence import take_down
 
-    return take_down
+    return lambda router_ids: {id_ for id_ in router_ids if take_down(id_)}
 
 
 def _put(path: Path, text: str) -> None:

@@ -103,6 +103,8 @@ class ProcessCloud:
         """End all of them."""
         for name in (*self._nodes, "agent", "gateway", "controller"):
             self.kill(name)
+        for manifest in self.directory.rglob("fence.json"):  # guards wait for their agents, else
+            manifest.unlink()
         self._etcd.close()
 
     def wait_for_service(self, timeout_s: float = 60) -> None:

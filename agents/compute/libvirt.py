@@ -204,7 +204,7 @@ class LibvirtDriver:
                 if dom.isActive():
                     dom.destroy()
                 dom.undefineFlags(_UNDEFINE)
-            stray.end(server_id, self._lib())
+            stray.end({server_id}, self._lib())
             logs = domain_log_directory(self._settings.connection_uri)
             for path in logs.glob(f"{domain.name(server_id)}.log*"):
                 path.unlink(missing_ok=True)
@@ -412,7 +412,7 @@ class LibvirtDriver:
             dom.create()
         except libvirt.libvirtError:
             # Perhaps a QEMU is in the way that an earlier libvirtd started and did not live to record.
-            if dom.isActive() or not stray.end(server_id, self._lib()):
+            if dom.isActive() or not stray.end({server_id}, self._lib()):
                 raise
             dom.create()
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import structlog
@@ -11,19 +12,26 @@ log = structlog.get_logger(__name__)
 _PATIENCE_S = 5.0
 
 
-def end(server_id: str, lib: Path) -> bool:
-    """End the server's QEMU; only for a server whose domain libvirt says is off. True: there was one.
+def end(server_ids: Collection[str], lib: Path) -> set[str]:
+    """End the QEMUs of servers; only of those whose domains libvirt says are off. Returns which had one.
 
     lib: libvirt's /var/lib/libvirt, seen from here. A server that migrates may run below another one's.
     """
-    pids = [pid for pid in _pids() if _is_qemu_of(pid, server_id) and _runs_below(pid, lib)]
-    for pid in pids:
-        log.warning("stray QEMU ended", server=server_id, pid=pid)
+    running = {
+        pid: id_ for pid in _pids() if (id_ := _server_of(pid)) in server_ids and _runs_below(pid, lib)
+    }
+    for pid, id_ in running.items():
+        log.warning("stray QEMU ended", server=id_, pid=pid)
         os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + _PATIENCE_S
-    while any(_is_qemu_of(pid, server_id) for pid in pids) and time.monotonic() < deadline:
+    while any(_server_of(pid) == id_ for pid, id_ in running.items()) and time.monotonic() < deadline:
         time.sleep(0.02)  # there is no file descriptor to wait on for somebody else's child
-    return bool(pids)
+    return set(running.values())
+
+
+def qemus_of(server_id: str) -> list[int]:
+    """The QEMU processes of the server, whosever libvirtd they are of."""
+    return [pid for pid in _pids() if _server_of(pid) == server_id]
 
 
 def _pids() -> list[int]:
@@ -54,8 +62,9 @@ def _arguments(pid: int) -> list[bytes]:
         return [b""]
 
 
-def _is_qemu_of(pid: int, server_id: str) -> bool:
+def _server_of(pid: int) -> str:
+    """Whose QEMU the process is; empty: nobody's."""
     arguments = _arguments(pid)
     if b"qemu-system" not in arguments[0] or b"-uuid" not in arguments:
-        return False
-    return arguments[arguments.index(b"-uuid") + 1] == server_id.encode()
+        return ""
+    return arguments[arguments.index(b"-uuid") + 1].decode()

@@ -24,4 +24,5 @@ def test_only_the_legs_of_the_router_are_taken_down() -> None:
         assert take_down(OURS)
         up = {device for device in legs if (link := rtnl.find(device)) is not None and link.up}
         assert {legs[device] for device in up} == {3}
+        assert not take_down(OURS)
         assert not take_down("99999999-0000-4000-8000-000000000000")

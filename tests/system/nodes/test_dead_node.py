@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from agents.compute.stray import qemus_of
 from agents.fence import Paths
 from agents.network.name import ROUTER_LINK
 from fabric.ctl.bed import Lab, Shape
@@ -70,7 +71,7 @@ def dies_and_comes_back(lab: Lab, guest: Guest, death: Death) -> float:
     """After how many seconds the guest answers again."""
     source = guest.node
     wait_for(lambda: guest.id in fenced(lab, source), 10, "the node's guard to know")
-    watch = Watch(lambda: len(guest.copies(*lab.shape.names)))
+    watch = Watch(lambda: len(qemus_of(guest.id)))
     try:
         with guest.pinged() as replies:
             began = time.time()

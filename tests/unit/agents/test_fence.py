@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from agents.fence import Guard, Manifest, Paths, is_due
@@ -28,13 +29,35 @@ def test_the_guard_ends_what_is_written_down_and_tells_the_next_agent(tmp_path: 
     paths, runs = Paths(tmp_path), {"a", "b", "c"}
     paths.write(a_manifest(time.monotonic() - 6, "a", "b"))
 
-    def end(id_: str) -> bool:
-        runs.remove(id_)
-        return True
+    def end(ids: Collection[str]) -> set[str]:
+        runs.difference_update(ids)
+        paths.write(a_manifest(time.monotonic()))
+        return set(ids)
 
     Guard(paths, BOOT, end).run()
     assert runs == {"c"}
     assert paths.ended_ids() == {"a", "b"}
+
+
+def test_what_begins_after_the_guard_has_ended_it_ends_again_until_the_lease_is_renewed(
+    tmp_path: Path,
+) -> None:
+    paths, runs, rounds = Paths(tmp_path), {"a"}, iter(range(3))
+    paths.write(a_manifest(time.monotonic() - 6, "a"))
+
+    def end(ids: Collection[str]) -> set[str]:
+        ended = runs.intersection(ids)
+        runs.difference_update(ids)
+        match next(rounds):
+            case 0:
+                runs.add("a")  # whoever had begun to start it did not know yet
+            case 2:
+                paths.write(a_manifest(time.monotonic()))
+        return ended
+
+    Guard(paths, BOOT, end).run()
+    assert runs == set()
+    assert next(rounds, None) is None
 
 
 def test_the_guard_goes_when_nothing_is_left_to_guard(tmp_path: Path) -> None:
