@@ -6,11 +6,15 @@ from fabric.ctl.progress import Progress, TookTooLong
 _COMPUTE = "nova-compute"
 _AT_ONCE = 4  # migrations; more of them share the same wire
 _LOOK_EVERY_S = 0.3
-_LIVE, _COLD = "live migration", "cold migration"
-_WAYS = {"ACTIVE": _LIVE, "PAUSED": _LIVE, "SHUTOFF": _COLD}
+_LIVE, _COLD, _OFFLOAD = "live migration", "cold migration", "offload"
+_WAYS = {"ACTIVE": _LIVE, "PAUSED": _LIVE, "SHUTOFF": _COLD, "SHELVED": _OFFLOAD}
+_ACTIONS: dict[str, Body] = {
+    _LIVE: {"os-migrateLive": {"host": None, "block_migration": True, "disk_over_commit": False}},
+    _COLD: {"migrate": None},
+    _OFFLOAD: {"shelveOffload": None},  # its image has all that its disks have
+}
 _STAY = {
     "SUSPENDED": "it is SUSPENDED, and its memory is saved here: resume or stop it",
-    "SHELVED": "its disks are kept here: offload or unshelve it",
     "VERIFY_RESIZE": "it waits here for its owner to confirm or revert its resize",
 }
 
@@ -38,7 +42,7 @@ def drain(cloud: Cloud, node: str, reason: str, timeout_s: float, progress: Prog
 
 
 class _Emptying:
-    """Each server is moved once: live where its guest runs, cold where it is off."""
+    """Each server is moved once: live where its guest runs, cold where it is off; one that is shelved is offloaded."""
 
     def __init__(self, cloud: Cloud, node: str, progress: Progress) -> None:
         self._cloud = cloud
@@ -84,10 +88,8 @@ class _Emptying:
         if way is None:
             self._stay[id_] = _STAY.get(server["status"]) or f"it is {server['status']}"
             return
-        live = {"host": None, "block_migration": True, "disk_over_commit": False}
-        body = {"os-migrateLive": live} if way == _LIVE else {"migrate": None}
         try:
-            self._act(id_, body)
+            self._act(id_, _ACTIONS[way])
         except ApiError as error:
             self._stay[id_] = f"its {way} was refused: {error}"
             return
@@ -111,7 +113,7 @@ class _Emptying:
         if host == self._node:
             self._stay[id_] = f"its {way} failed: {self._last_message(id_)}"
         else:
-            self._progress.say(f"{_named(server)} is on {host}")
+            self._progress.say(f"{_named(server)} is {f'on {host}' if host else server['status']}")
 
     def _here(self) -> list[Body]:
         path = f"/servers/detail?all_tenants=1&host={self._node}"

@@ -1,18 +1,22 @@
 """A node that never comes back: its servers are made elsewhere, and what it was to let go of it has let go of."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
 
+from fabric.compute import shelf
 from fabric.compute.migration import is_moving
 from fabric.compute.server import SERVERS
-from fabric.ctl.api import ApiError, Cloud
+from fabric.ctl.api import ApiError, Body, Cloud
 from fabric.ctl.holding import wanted
+from fabric.image.controller import give_up as queue_again
 from fabric.image.image import IMAGES
-from fabric.network.collection import ROUTERS
+from fabric.network import router_placing
+from fabric.network.collection import ROUTERS, marked
 from fabric.runtime.collection import Collection
-from fabric.runtime.errors import FailedPrecondition
+from fabric.runtime.errors import FailedPrecondition, StaleRevision
 from fabric.runtime.etcd import Change
 from fabric.runtime.store import Store
 
@@ -20,8 +24,8 @@ _PATIENCE_S = 120.0
 _EVERY_S = 0.5
 _WAYS: tuple[tuple[Collection[Any], str, str], ...] = (
     (SERVERS, "servers", "`openstack server evacuate` or delete them"),
-    (ROUTERS, "routers", "they move by themselves if they are ha and another node can have them"),
-    (IMAGES, "images", "their bytes are nowhere else: delete them, or bring the node back"),
+    (ROUTERS, "routers", "those that are ha move by themselves, if another node can have them"),
+    (IMAGES, "images", "their bytes are nowhere else"),
 )
 
 
@@ -44,28 +48,51 @@ async def give_up(store: Store, cloud: Cloud, node: str) -> None:
         if time.monotonic() > deadline:
             why = "".join(f"; {id_}: {cause}" for id_, cause in refused.items())
             raise FailedPrecondition(f"{node} is shut out, and still has {left}{why}")
-        await asyncio.to_thread(_evacuate, cloud, _at_rest(store, node), refused)
+        await asyncio.to_thread(_take_servers, cloud, _at_rest(store, node), refused)
+        with contextlib.suppress(StaleRevision):  # of what a controller moves at the same time
+            await _take_routers(store, node)
+            await _take_images(store, node)
         for collection, id_ in list(_dismissed(store, node)):
             await _let_go(store, collection, node, id_)
         await asyncio.sleep(_EVERY_S)
         await store.fresh(None)
 
 
-def _at_rest(store: Store, node: str) -> list[str]:
-    return [
-        server.meta.id
-        for server in store.table(SERVERS).by("node", node)
-        if not server.meta.HasField("delete_time") and not is_moving(server)
-    ]
+def _at_rest(store: Store, node: str) -> dict[str, Body]:
+    """What is asked of each server: one that is shelved has an image of all that its disks had."""
+    evacuate: Body = {"evacuate": {"onSharedStorage": False}}
+    return {
+        server.meta.id: {"shelveOffload": None} if shelf.is_shelved(server) else evacuate
+        for server in _kept(store, SERVERS, node)
+        if not is_moving(server)
+    }
 
 
-def _evacuate(cloud: Cloud, servers: list[str], refused: dict[str, str]) -> None:
-    for id_ in servers:
+def _take_servers(cloud: Cloud, actions: dict[str, Body], refused: dict[str, str]) -> None:
+    for id_, action in actions.items():
         refused.pop(id_, None)
         try:
-            cloud.post("compute", f"/servers/{id_}/action", {"evacuate": {"onSharedStorage": False}})
+            cloud.post("compute", f"/servers/{id_}/action", action)
         except ApiError as error:
             refused[id_] = str(error)
+
+
+async def _take_routers(store: Store, node: str) -> None:
+    """Those that would wait for the node, too, are placed anew, as soon as another one can have them."""
+    for router in _kept(store, ROUTERS, node):
+        async with store.transaction() as txn:
+            router_placing.move(txn, store, router, "")
+
+
+async def _take_images(store: Store, node: str) -> None:
+    """They wait for new bytes."""
+    for image in _kept(store, IMAGES, node):
+        await queue_again(store, image, f"{node} is lost, and its bytes with it.")
+        print(f"image {image.meta.id} ({image.meta.name}) is queued: its bytes were on {node} only")
+
+
+def _kept(store: Store, collection: Collection[Any], node: str) -> list[Any]:
+    return [record for record in store.table(collection).by("node", node) if not marked(record)]
 
 
 def _dismissed(store: Store, node: str) -> Iterator[tuple[Collection[Any], str]]:

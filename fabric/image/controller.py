@@ -60,15 +60,15 @@ class ImageLoop:
         if image.meta.HasField("delete_time"):
             await self._forget(image)
         elif rules.failed(image) and image.status.reason != "MISSING":
-            await self._give_up(image, image.status.message or "The upload broke.")
+            await give_up(self._store, image, image.status.message or "The upload broke.")
         elif self._is_abandoned(image):
             waited = datetime.now(UTC) - self._dead.setdefault(image.node, datetime.now(UTC))
             if waited < _DEAD:
                 return _DEAD - waited
-            await self._give_up(image, f"The image agent of {image.node} is gone.")
+            await give_up(self._store, image, f"The image agent of {image.node} is gone.")
         elif image.upload.task_id and rules.stored(image):
             if image.status.problem:
-                await self._give_up(image, image.status.message)
+                await give_up(self._store, image, image.status.message)
             else:
                 await self._finish(image)
         return None
@@ -90,19 +90,6 @@ class ImageLoop:
             txn.remove(IMAGES, image)
         log.info("image removed", image=image.meta.id, **{REQUEST_ID: image.meta.request_id})
 
-    async def _give_up(self, image: pb.Image, problem: str) -> None:
-        new = copy_of(image)
-        unbind(new)
-        new.import_mark.importing = ""
-        if image.upload.task_id:
-            new.import_mark.failed = rules.STORE
-        elif not image.HasField("import_mark"):
-            new.ClearField("import_mark")
-        async with self._store.transaction() as txn:
-            txn.update(IMAGES, new)
-            tasks.end(txn, self._store.find(TASKS, image.upload.task_id), problem)
-        log.info("image queued again", image=image.meta.id, cause=problem, upload=image.upload.id)
-
     async def _finish(self, image: pb.Image) -> None:
         new = copy_of(image)
         new.upload.task_id = ""
@@ -114,6 +101,21 @@ class ImageLoop:
             txn.update(IMAGES, new)
             tasks.end(txn, self._store.find(TASKS, image.upload.task_id), "")
         log.info("image imported", image=image.meta.id, task=image.upload.task_id)
+
+
+async def give_up(store: Store, image: pb.Image, problem: str) -> None:
+    """What it has of bytes, or was to have, is no more: it is queued again."""
+    new = copy_of(image)
+    unbind(new)
+    new.import_mark.importing = ""
+    if image.upload.task_id:
+        new.import_mark.failed = rules.STORE
+    elif not image.HasField("import_mark"):
+        new.ClearField("import_mark")
+    async with store.transaction() as txn:
+        txn.update(IMAGES, new)
+        tasks.end(txn, store.find(TASKS, image.upload.task_id), problem)
+    log.info("image queued again", image=image.meta.id, cause=problem, upload=image.upload.id)
 
 
 class TaskLoop:

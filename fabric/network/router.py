@@ -268,7 +268,7 @@ class Routers(NetworkResource[pb.Router]):
                         f"The router {request.id} is not hosted by L3 agent {agent_id(request.node)}.",
                         reason="ROUTER_NOT_HOSTED_BY_L3_AGENT",
                     )
-                router_placing.move(plug.txn, self.store, router, "")
+                router_placing.move(plug.txn, self.store, router, "", parked=True)
                 return router
             possible = router_placing.possible(self.store, router)
             if all(place.node != request.node for place in possible):

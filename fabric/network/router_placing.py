@@ -63,13 +63,13 @@ def possible(store: Store, router: pb.Router) -> list[Candidate]:
     return found
 
 
-def move(txn: Transaction, store: Store, router: pb.Router, node: str) -> None:
+def move(txn: Transaction, store: Store, router: pb.Router, node: str, *, parked: bool = False) -> None:
     """Let the router and its ports live on the node, and nowhere else, from one revision on.
 
-    node empty: nowhere at all, until it is moved again.
+    node empty: nowhere, until a node is found for it; parked: until it is moved again.
     """
     moved = copy_of(router)
-    moved.node, moved.parked = node, not node
+    moved.node, moved.parked = node, parked
     moved.ClearField("status")
     kept = [name for name in router.meta.finalizers if name != HOLDER]
     moved.meta.finalizers[:] = [*kept, HOLDER] if node else kept

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.functional.compute.api import Compute
-from tests.functional.compute.tenants import admin, demo, furniture
+from tests.functional.compute.tenants import Furniture, admin, demo, furniture
 from tests.functional.migration.nodes import Nodes
 from tests.http_client import Http
 from tests.processes import PASSWORD, ProcessCloud, wait_for
@@ -21,6 +21,7 @@ fake_disk_gb = 100000
 evacuate_after_s = 5
 fence_after_s = 4
 fake_send_s = 8
+shelved_offload_s = -1
 """
 
 
@@ -44,3 +45,22 @@ def nodes(cloud: ProcessCloud) -> Iterator[Nodes]:
     found = Nodes(cloud)
     yield found
     found.heal()
+
+
+class Operator(Compute):
+    """Boots servers where it says."""
+
+    def boot_on(self, node: str, **more: object) -> str:
+        """The id of a new server, ACTIVE."""
+        placed = {"availability_zone": f"nova:{node}", "networks": "none"}
+        wish = self.wish(**placed, **more)
+        id_ = str(self.call("POST", "/servers", {"server": wish}, version="2.37")["server"]["id"])
+        self.settle(id_, "ACTIVE")
+        return id_
+
+
+@pytest.fixture
+def operator(admin: Compute, furniture: Furniture) -> Iterator[Operator]:
+    made = Operator(admin.http, furniture.image, furniture.network, furniture.flavor)
+    yield made
+    made.clean()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.functional.compute.api import Compute
-from tests.functional.compute.tenants import Furniture
+from tests.functional.migration.conftest import Operator
 from tests.functional.migration.nodes import Nodes
 from tests.functional.migration.test_migrations import host, live, migrations
 from tests.processes import ROOT, ProcessCloud, wait_for
@@ -18,25 +18,6 @@ def fabricctl(cloud: ProcessCloud, *words: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "fabric.ctl", "--state-dir", str(cloud.directory), *words]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=90)
     return done.returncode, done.stdout + done.stderr
-
-
-class Operator(Compute):
-    """Boots servers where it says."""
-
-    def boot_on(self, node: str, **more: object) -> str:
-        """The id of a new server, ACTIVE."""
-        placed = {"availability_zone": f"nova:{node}", "networks": "none"}
-        wish = self.wish(**placed, **more)
-        id_ = str(self.call("POST", "/servers", {"server": wish}, version="2.37")["server"]["id"])
-        self.settle(id_, "ACTIVE")
-        return id_
-
-
-@pytest.fixture
-def operator(admin: Compute, furniture: Furniture) -> Iterator[Operator]:
-    made = Operator(admin.http, furniture.image, furniture.network, furniture.flavor)
-    yield made
-    made.clean()
 
 
 @pytest.fixture
@@ -67,7 +48,13 @@ def enabled(cloud: ProcessCloud) -> Iterator[None]:
 def test_each_server_goes_as_it_can_and_the_rest_is_told_of(
     cloud: ProcessCloud, operator: Operator, nodes: Nodes, bound: str
 ) -> None:
-    states = {"ACTIVE": "", "PAUSED": "pause", "SHUTOFF": "os-stop", "SUSPENDED": "suspend"}
+    states = {
+        "ACTIVE": "",
+        "PAUSED": "pause",
+        "SHUTOFF": "os-stop",
+        "SUSPENDED": "suspend",
+        "SHELVED": "shelve",
+    }
     servers = {status: operator.boot_on("node1", name=status) for status in states}
     for status, action in states.items():
         if action:
@@ -87,6 +74,9 @@ def test_each_server_goes_as_it_can_and_the_rest_is_told_of(
         assert f"server {id_} ({status}) is on {host(operator, id_)}" in told
         nodes.settles_on(id_, host(operator, id_))
     assert migrations(operator, servers["SHUTOFF"]) == [("migration", "confirmed")]
+    operator.settle(servers["SHELVED"], "SHELVED_OFFLOADED")
+    assert nodes.holding(servers["SHELVED"]) == []
+    assert f"server {servers['SHELVED']} (SHELVED) is SHELVED_OFFLOADED" in told
     assert f"server {servers['SUSPENDED']} (SUSPENDED) stays: it is SUSPENDED" in told
     assert f"server {servers['bound']} (bound) stays: its live migration failed: No valid host" in told
     assert (
