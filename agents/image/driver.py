@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18  # in a few copies for each who reads slowly
 
 
 class Part(Protocol):

@@ -14,6 +14,8 @@ KEEPALIVE = (
     ("grpc.http2.ping_timeout_ms", 3_000),
     ("grpc.http2.max_pings_without_data", 0),  # as many as are due
 )
+# What is kept of a stream that its receiver does not read. gRPC's own estimate lets it grow to all that is sent.
+WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1 << 20))
 MOST_PINGS = ("grpc.http2.min_ping_interval_without_data_ms", 1_000)  # that our own servers take
 
 _LONG_S = 365 * 86400.0  # a watch may take that long; it ends when its server does

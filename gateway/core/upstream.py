@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from fabric.runtime.channel import KEEPALIVE, Channel
+from fabric.runtime.channel import KEEPALIVE, WINDOW, Channel
 from fabric.runtime.tls import CONTROLLER, Identity
 
 StubT = TypeVar("StubT")
@@ -23,6 +23,7 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     *KEEPALIVE,
+    *WINDOW,
     ("grpc.enable_retries", 0),  # ours: only what may be repeated
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 )
