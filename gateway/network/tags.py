@@ -17,7 +17,7 @@ Change = Callable[[list[str]], list[str]]
 
 
 class Tags:
-    """Of one kind of resource. Changes of single tags keep what others change at the same time."""
+    """Of one kind of resource, in their order. Changes of single tags keep what others change at the same time."""
 
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
@@ -42,7 +42,7 @@ class Tags:
 
     async def add_all(self, request: Request) -> Response:
         asked = _asked(request)
-        changed = await self._change(request, lambda tags: list(dict.fromkeys([*tags, *asked])))
+        changed = await self._change(request, lambda tags: sorted({*tags, *asked}))
         return Response(201, {"tags": changed})
 
     async def replace(self, request: Request) -> Response:
@@ -61,7 +61,7 @@ class Tags:
 
     async def add(self, request: Request) -> Response:
         tag = TAG.from_json(request.params["tag"], "tag")
-        await self._change(request, lambda tags: tags if tag in tags else [*tags, tag])
+        await self._change(request, lambda tags: sorted({*tags, tag}))
         return Response(201)
 
     async def remove(self, request: Request) -> Response:
@@ -99,7 +99,7 @@ def _asked(request: Request) -> list[str]:
     body = request.json()
     if set(body) != {"tags"}:
         raise Invalid("Invalid tags body", field="tags", reason="HTTP_BAD_REQUEST")
-    return list(dict.fromkeys(_TAGS.from_json(body["tags"], "tags")))
+    return sorted(set(_TAGS.from_json(body["tags"], "tags")))
 
 
 def _must_have(tag: str, tags: Any) -> None:
