@@ -15,8 +15,10 @@ from gateway.network.resource import BOOL, BOTH, PREFIX, Resource, first_fields,
 from gateway.network.subnets import ROUTES
 from gateway.network.tags import Tags
 
-# A router that is being made is ACTIVE for callers: clients take any other word for a failure.
-STATUS = Enum(pb.RouterStatus.State, names={"STATE_BUILDING": "ACTIVE"}, unset="ACTIVE")
+# A router that is being made, or is switched off, is ACTIVE for callers: clients take any other word for a failure.
+STATUS = Enum(
+    pb.RouterStatus.State, names={"STATE_BUILDING": "ACTIVE", "STATE_DOWN": "ACTIVE"}, unset="ACTIVE"
+)
 GATEWAY = Object(
     pb.ExternalGateway,
     [

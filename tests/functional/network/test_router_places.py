@@ -56,6 +56,8 @@ async def test_a_router_is_told_to_the_least_loaded_node(cloud: Cloud) -> None:
     await report(cloud, node, out.router["id"], state=State.STATE_ACTIVE)
     assert (await cloud.show("router", out.router["id"]))["status"] == "ACTIVE"
     assert (await cloud.show("floatingip", floating["id"]))["status"] == "ACTIVE"
+    await report(cloud, node, out.router["id"], state=State.STATE_DOWN)
+    assert (await cloud.show("router", out.router["id"]))["status"] == "ACTIVE"
     await cloud.delete("port", port["id"])
     await until(lambda: translated() == [])
 
@@ -71,7 +73,7 @@ async def test_a_router_leaves_a_dead_node_and_stays_on_one_that_comes_back_at_o
     await end(cloud, "n1")
     began = asyncio.get_running_loop().time()
     await until(lambda: told(cloud, "n2", out.router["id"]))
-    assert asyncio.get_running_loop().time() - began < 2
+    assert asyncio.get_running_loop().time() - began < 5  # on a machine that does much else, too
     assert told(cloud, "n1", out.router["id"]) is None
     assert router.node == "n1"
     ports = cloud.store.table(PORTS).by("device", out.router["id"])
