@@ -102,10 +102,8 @@ _EVERYWHERE = {
     "list_role_assignments": f"{ADMIN_READER} or {_domain('reader', 'target.domain_id')}",
     "list_role_assignments_for_tree": f"{ADMIN_READER} or {_domain('reader', _PROJECT_DOMAIN)} or "
     "(role:admin and project_id:%(target.project.id)s)",
-    "get_role": f"{ADMIN_READER} or (role:manager and not domain_id:None)",
+    "get_role": f"{ADMIN_READER} or (role:manager and not domain_id:None and rule:domain_managed_target_role)",
     "list_roles": f"{ADMIN_READER} or (role:manager and not domain_id:None)",
-    "get_domain_role": f"{ADMIN_READER} or {_domain('reader', 'target.role.domain_id')}",
-    "list_domain_roles": f"{ADMIN_READER} or {_domain('reader', 'target.role.domain_id')}",
     "validate_token": f"{ADMIN_READER} or rule:service_role or rule:token_subject",
     "check_token": f"{ADMIN_READER} or rule:token_subject",
     "revoke_token": f"{ADMIN} or rule:token_subject",
@@ -121,14 +119,6 @@ _EVERYWHERE = {
     "create_credential": _CREDENTIAL_WRITE,
     "update_credential": _CREDENTIAL_WRITE,
     "delete_credential": _CREDENTIAL_WRITE,
-    "create_trust": _TRUSTOR,
-    "list_trusts": ADMIN_READER,
-    "list_trusts_for_trustor": f"{ADMIN_READER} or {_TRUSTOR}",
-    "list_trusts_for_trustee": f"{ADMIN_READER} or {_TRUSTEE}",
-    "get_trust": f"{ADMIN_READER} or {_TRUSTOR} or {_TRUSTEE}",
-    "delete_trust": f"{ADMIN} or {_TRUSTOR}",
-    "list_roles_for_trust": f"{ADMIN_READER} or {_TRUSTOR} or {_TRUSTEE}",
-    "get_role_for_trust": f"{ADMIN_READER} or {_TRUSTOR} or {_TRUSTEE}",
     "get_limit_model": "",
     "get_limit": _LIMIT_READ,
     "list_limits": "",
@@ -147,17 +137,25 @@ _CLOUD = {
     "ec2_delete_credential": _KEY_WRITE,
     "get_application_credential": f"{ADMIN_READER} or {OWNER}",
     "list_application_credentials": f"{ADMIN_READER} or {OWNER}",
-    "create_application_credential": OWNER,
     "delete_application_credential": f"{ADMIN} or {OWNER}",
     "get_access_rule": f"{READER} or {_TARGET_USER}",
     "list_access_rules": f"{READER} or {_TARGET_USER}",
     "delete_access_rule": f"(role:admin and system_scope:all) or {_TARGET_USER}",
+    "list_trusts": ADMIN_READER,
+    "list_trusts_for_trustor": f"{ADMIN_READER} or {_TRUSTOR}",
+    "list_trusts_for_trustee": f"{ADMIN_READER} or {_TRUSTEE}",
+    "get_trust": f"{ADMIN_READER} or {_TRUSTOR} or {_TRUSTEE}",
+    "delete_trust": f"{ADMIN} or {_TRUSTOR}",
+    "list_roles_for_trust": f"{ADMIN_READER} or {_TRUSTOR} or {_TRUSTEE}",
+    "get_role_for_trust": f"{ADMIN_READER} or {_TRUSTOR} or {_TRUSTEE}",
     "create_domain": ADMIN,
     "update_domain": ADMIN,
     "delete_domain": ADMIN,
     "create_role": ADMIN,
     "update_role": ADMIN,
     "delete_role": ADMIN,
+    "get_domain_role": ADMIN_READER,
+    "list_domain_roles": ADMIN_READER,
     "create_domain_role": ADMIN,
     "update_domain_role": ADMIN,
     "delete_domain_role": ADMIN,
@@ -239,11 +237,17 @@ _CLOUD = {
     "list_revoke_events": "rule:service_or_admin",
 }
 
+# rule -> check, for tokens of projects
+_PROJECT = {
+    "create_application_credential": OWNER,
+    "create_trust": _TRUSTOR,
+}
+
 RULES: list[policy.RuleDefault] = [
     *(policy.RuleDefault(name, check) for name, check in _BASE.items()),
     *(
         policy.RuleDefault(f"identity:{name}", check, scope_types=scopes)
-        for rules, scopes in ((_EVERYWHERE, _ALL), (_CLOUD, _SYSTEM_PROJECT))
+        for rules, scopes in ((_EVERYWHERE, _ALL), (_CLOUD, _SYSTEM_PROJECT), (_PROJECT, ["project"]))
         for name, check in rules.items()
     ),
 ]

@@ -1,5 +1,6 @@
 """Projects and domains: trees of names, and what goes with them."""
 
+import re
 from typing import Any, ClassVar
 
 from fabric.identity.assignment import MAX_DEPTH
@@ -34,6 +35,7 @@ from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Collection, Store, Transaction
 from fabric.type.v1.query_pb2 import Query
 
+_ID = re.compile(r"[0-9a-f]{32}")
 MAX_PROJECT_DEPTH = 5  # levels of projects below a domain, as Keystone's max_project_tree_depth
 
 
@@ -176,8 +178,11 @@ class Domains(Projects):
         "delete": "identity:delete_domain",
     }
     told: ClassVar = frozenset({"update", "delete"})
+    keeps_id = True
 
     async def create(self, message: project_pb2.Project, caller: Caller) -> project_pb2.Project:
+        if message.meta.id and not _ID.fullmatch(message.meta.id):
+            raise InvalidArgument("Domain ID does not conform to required UUID format.", field="id")
         new = copy_of(message)
         new.spec.is_domain = True
         return await super().create(new, caller)

@@ -33,12 +33,15 @@ class Roles(IdentityResource[role_pb2.Role]):
         "update": "identity:update_role",
         "delete": "identity:delete_role",
     }
+    told: ClassVar = frozenset({"get", "update", "delete"})
+
+    def target(self, message: role_pb2.Role) -> dict[str, Any]:
+        return {"target.role.name": message.meta.name, "target.role.domain_id": message.spec.domain_id}
 
     def enforce(self, verb: str, caller: Caller, message: role_pb2.Role) -> None:
         if not message.spec.domain_id:
             return super().enforce(verb, caller, message)
-        target = {"target.role.domain_id": message.spec.domain_id}
-        return self.policy.enforce(caller, f"identity:{verb}_domain_role", target)
+        return self.policy.enforce(caller, f"identity:{verb}_domain_role", self.target(message))
 
     def accept(self, caller: Caller, new: role_pb2.Role, old: role_pb2.Role | None, txn: Transaction) -> None:
         check_name(new.meta.name, 255)
@@ -70,10 +73,6 @@ class Roles(IdentityResource[role_pb2.Role]):
         return await super().list(asked, caller)
 
     def enforce_list(self, caller: Caller) -> None:
-        if self.policy.allows(
-            caller, "identity:list_domain_roles", {"target.role.domain_id": caller.domain_id}
-        ):
-            return
         self.policy.enforce(caller, "identity:list_roles", {})
 
 

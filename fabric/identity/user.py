@@ -98,13 +98,13 @@ class Users(IdentityResource[user_pb2.User]):
         check_name(new.meta.name, 255)
         new.spec.ClearField("password")
         new.spec.ClearField("has_password")
+        if old is not None and new.spec.domain_id != old.spec.domain_id:
+            raise InvalidArgument("Cannot change domain of a user.", field="domain_id")
         domain = self.store.find(PROJECTS, new.spec.domain_id)
         if domain is None or not domain.spec.is_domain:
             raise NotFound(f"Could not find domain: {new.spec.domain_id}.", reason="DOMAIN_NOT_FOUND")
         txn.expect(PROJECTS, domain)
         if old is not None:
-            if new.spec.domain_id != old.spec.domain_id:
-                raise InvalidArgument("Cannot change domain of a user.", field="domain_id")
             merge_struct(new.extra, old.extra)
             merge_struct(new.spec.options, old.spec.options, null_removes=True)
             if old.spec.enabled and not new.spec.enabled:

@@ -39,9 +39,7 @@ class UserExtras:
         for place in self._assignments.targets(request.user_id):
             kind, _, id_ = place.partition(":")
             project = self._store.find(PROJECTS, id_) if kind == "project" else None
-            if project is None or not self._assignments.roles(request.user_id, place):
-                continue
-            if not caller.domain_id or project.spec.domain_id == caller.domain_id:
+            if project is not None and self._assignments.roles(request.user_id, place):
                 found.append(project)
         page, marker = query.select(found, request.query, PROJECTS.message)
         return user_pb2.ListUserProjectsResponse(projects=page, next_marker=marker)

@@ -52,6 +52,12 @@ class IdentityDialect(Dialect):
     }
     max_limit = 10_000
 
+    def unwrap(self, table: Table, body: JsonValue, request: Request) -> dict[str, JsonValue]:
+        inner = super().unwrap(table, body, request)
+        if request.method == "PATCH" and "id" in inner and inner["id"] not in request.params.values():
+            raise Invalid(f"Cannot change {table.singular} ID", field="id")
+        return inner
+
     def unknown_attributes(self, table: Table, names: list[str], operation: str) -> NoReturn:
         shown = ", ".join(f"'{name[:64]}'" for name in names)
         verb = "was" if len(names) == 1 else "were"

@@ -15,6 +15,7 @@ from gateway.identity.dialect import Blank
 from gateway.identity.links import links
 
 BOTH = "create update"
+_CHOSEN = Text(64, min=1)
 TAG = Text(255, min=1, pattern=r"[^,/]+")
 
 PROJECTS = Table(
@@ -65,17 +66,11 @@ async def create_domain(request: Request) -> Response:
     chosen = body.get("explicit_domain_id")
     if chosen is not None:
         message.extra.fields.pop("explicit_domain_id", None)
-        message.meta.id = _hex(chosen)
+        message.meta.id = _CHOSEN.from_json(chosen, "explicit_domain_id")
     reply = await request.call(
         request.stub(DomainServiceStub).CreateDomain, pb.CreateDomainRequest(domain=message)
     )
     return Response(201, {"domain": DOMAINS.render(reply, request)})
-
-
-def _hex(value: JsonValue) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= 64 or not value.isalnum():
-        raise Invalid("'explicit_domain_id' must be letters and digits.", field="explicit_domain_id")
-    return value
 
 
 async def show(request: Request) -> Response:

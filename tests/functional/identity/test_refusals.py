@@ -39,6 +39,9 @@ def role(admin: Http, name: str) -> str:
         ("PATCH", f"users/{NOTHING}", 403),
         ("PATCH", f"groups/{NOTHING}", 403),
         ("DELETE", f"groups/{NOTHING}", 404),
+        ("GET", f"roles/{NOTHING}", 404),
+        ("PATCH", f"roles/{NOTHING}", 404),
+        ("DELETE", f"roles/{NOTHING}", 404),
         ("DELETE", f"projects/{NOTHING}", 403),
         ("DELETE", f"credentials/{NOTHING}", 403),
         ("GET", "users/{me}/credentials/OS-EC2/" + NOTHING, 404),
@@ -67,6 +70,9 @@ def test_who_may_only_read_is_not_told_that_there_is_nothing_to_change(
         assert auditor.exchange("GET", credential)[0] == 404
         assert auditor.exchange("PATCH", credential, {"credential": {"blob": "b"}})[0] == 403
         assert auditor.exchange("DELETE", credential)[0] == 403
+        program = {"application_credential": {"name": "program"}}
+        path = f"{V3}/users/{user['id']}/application_credentials"
+        assert auditor.exchange("POST", path, program)[0] == 403
     admin.call("DELETE", f"{V3}/users/{user['id']}")
 
 
@@ -98,6 +104,8 @@ def test_a_token_of_a_domain_and_a_reader_make_no_keys(cloud: ProcessCloud, admi
     with token_of(cloud, user, {"domain": {"id": "default"}}) as of_domain:
         for path in ("credentials/OS-EC2", "application_credentials", "access_rules"):
             assert of_domain.exchange("GET", f"{own}/{path}")[0] == 403
+        trusts = f"{V3}/OS-TRUST/trusts?trustor_user_id={user['id']}"
+        assert of_domain.exchange("GET", trusts)[0] == 403
     with token_of(cloud, user, {"project": {"id": admin.project_id}}) as reader:
         body = {"tenant_id": admin.project_id}
         assert reader.exchange("POST", f"{own}/credentials/OS-EC2", body)[0] == 403
@@ -131,3 +139,30 @@ def test_a_role_of_another_domain_is_given_on_domains_and_on_no_project(admin: H
     admin.call("DELETE", f"{V3}/domains/default/{grant}")
     admin.call("PATCH", f"{V3}/domains/{domain}", {"domain": {"enabled": False}})
     admin.call("DELETE", f"{V3}/domains/{domain}")
+
+
+def test_a_manager_of_a_domain_sees_the_roles_that_it_may_give(cloud: ProcessCloud, admin: Http) -> None:
+    user = made(admin, "users", "user", name=f"manager-{NOTHING}", password="Secret-1")
+    admin.call("PUT", f"{V3}/domains/default/users/{user['id']}/roles/{role(admin, 'manager')}")
+    own = made(admin, "roles", "role", name="of-the-domain", domain_id="default")["id"]
+    with token_of(cloud, user, {"domain": {"id": "default"}}) as manager:
+        assert manager.call("GET", f"{V3}/roles")["roles"]
+        assert manager.call("GET", f"{V3}/roles/{role(admin, 'member')}")["role"]["name"] == "member"
+        assert manager.exchange("GET", f"{V3}/roles/{role(admin, 'admin')}")[0] == 403
+        assert manager.exchange("GET", f"{V3}/roles/{own}")[0] == 403
+        assert manager.exchange("GET", f"{V3}/roles?domain_id=default")[0] == 403
+    admin.call("DELETE", f"{V3}/roles/{own}")
+    admin.call("DELETE", f"{V3}/users/{user['id']}")
+
+
+def test_ids_are_chosen_for_domains_and_never_changed(admin: Http) -> None:
+    body = {"domain": {"name": "chosen", "explicit_domain_id": "a b", "enabled": False}}
+    assert admin.exchange("POST", f"{V3}/domains", body)[0] == 400
+    body["domain"]["explicit_domain_id"] = chosen = uuid.uuid4().hex
+    assert admin.call("POST", f"{V3}/domains", body)["domain"]["id"] == chosen
+    assert admin.exchange("POST", f"{V3}/domains", body)[0] == 409
+    path = f"{V3}/domains/{chosen}"
+    assert admin.exchange("PATCH", path, {"domain": {"id": NOTHING}})[0] == 400
+    renamed = admin.call("PATCH", path, {"domain": {"id": chosen, "name": "renamed"}})["domain"]
+    assert (renamed["id"], renamed["name"]) == (chosen, "renamed")
+    admin.call("DELETE", path)
