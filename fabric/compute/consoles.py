@@ -1,7 +1,7 @@
 """The methods of ConsoleService: tickets instead of records, so that nothing is left of a console that nobody used."""
 
 from fabric.compute.node import life
-from fabric.compute.server import SERVERS
+from fabric.compute.server import PAUSED, RUNNING, SERVERS
 from fabric.compute.servers import Servers
 from fabric.compute.v1 import console_pb2 as pb
 from fabric.compute.v1 import server_pb2
@@ -52,7 +52,7 @@ class Consoles:
 
     def _address(self, server: server_pb2.Server) -> str:
         agent = life(self._store, server.node)
-        if agent is None or server.view.power_state not in (1, 3):
+        if agent is None or server.view.power_state not in (RUNNING, PAUSED):
             raise FailedPrecondition(
                 f"Instance {server.meta.id} is not ready", reason="INSTANCE_NOT_READY", id=server.meta.id
             )

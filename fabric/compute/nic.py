@@ -50,17 +50,12 @@ class Nics:
             return
 
     async def _made(self, server: pb.Server, request: pb.NicRequest) -> port_pb2.Port:
-        port = port_pb2.Port()
-        port.meta.id, port.meta.project_id = request.port_id, server.meta.project_id
+        port = new_port(server, request.port_id, request.network_id)
         port.meta.request_id = server.meta.request_id
-        spec = port.spec
-        spec.network_id, spec.node, spec.admin_state_up = request.network_id, server.node, True
-        spec.device_id, spec.device_owner = server.meta.id, _owner(server)
-        spec.security_group_ids.extend(server.spec.security_groups)
-        spec.port_security_enabled = True
-        spec.dns_name = dns_name(server.spec.hostname)
+        port.spec.node = server.node
+        port.spec.security_group_ids.extend(server.spec.security_groups)
         if request.fixed_ip:
-            spec.fixed_ips.add(ip_address=request.fixed_ip)
+            port.spec.fixed_ips.add(ip_address=request.fixed_ip)
         try:
             made: port_pb2.Port = await self._port_call("CreatePort", port_pb2.CreatePortRequest(port=port))
         except AlreadyExists as error:
@@ -131,7 +126,18 @@ class Nics:
         return self._known[network_id][1]
 
 
-def dns_name(hostname: str) -> str:
+def new_port(server: pb.Server, port_id: str, network_id: str) -> port_pb2.Port:
+    """A port that is to be made for the server, as its project's whoever asks."""
+    port = port_pb2.Port()
+    port.meta.id, port.meta.project_id = port_id, server.meta.project_id
+    spec = port.spec
+    spec.network_id, spec.admin_state_up, spec.port_security_enabled = network_id, True, True
+    spec.device_id, spec.device_owner = server.meta.id, _owner(server)
+    spec.dns_name = _dns_name(server.spec.hostname)
+    return port
+
+
+def _dns_name(hostname: str) -> str:
     """The name that a server's ports have in DNS: the first label of its host name, if it can be one."""
     label = hostname.partition(".")[0]
     return label if len(label) <= _MOST_IN_A_LABEL else ""

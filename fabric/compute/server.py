@@ -12,6 +12,7 @@ from fabric.runtime.store import Collection
 
 LIFECYCLE = "lifecycle"  # the finalizer of the controller's loop
 
+NO_POWER, RUNNING, PAUSED, SHUT_DOWN = 0, 1, 3, 4  # view.power_state
 Power = pb.ServerSpec
 State = pb.ServerStatus
 
@@ -78,13 +79,13 @@ SERVERS = Collection(
 )
 
 _STATES = {
-    State.STATE_UNSPECIFIED: ("BUILD", "building", 0),
-    State.STATE_BUILDING: ("BUILD", "building", 0),
-    State.STATE_ACTIVE: ("ACTIVE", "active", 1),
-    State.STATE_STOPPED: ("SHUTOFF", "stopped", 4),
-    State.STATE_PAUSED: ("PAUSED", "paused", 3),
-    State.STATE_SUSPENDED: ("SUSPENDED", "suspended", 4),
-    State.STATE_ERROR: ("ERROR", "error", 0),
+    State.STATE_UNSPECIFIED: ("BUILD", "building", NO_POWER),
+    State.STATE_BUILDING: ("BUILD", "building", NO_POWER),
+    State.STATE_ACTIVE: ("ACTIVE", "active", RUNNING),
+    State.STATE_STOPPED: ("SHUTOFF", "stopped", SHUT_DOWN),
+    State.STATE_PAUSED: ("PAUSED", "paused", PAUSED),
+    State.STATE_SUSPENDED: ("SUSPENDED", "suspended", SHUT_DOWN),
+    State.STATE_ERROR: ("ERROR", "error", NO_POWER),
 }
 _ON_THE_WAY = {
     ("active", Power.POWER_STOPPED): "powering-off",
@@ -124,7 +125,7 @@ def view(server: pb.Server) -> pb.ServerView:
     """How it stands, in the Compute API's words."""
     status, vm_state, power_state = _STATES[server.status.state]
     if server.HasField("fault") and vm_state == "building":
-        status, vm_state, power_state = "ERROR", "error", 0
+        status, vm_state, power_state = "ERROR", "error", NO_POWER
     if server.spec.marked_error:
         status, vm_state = "ERROR", "error"
     if is_rebuilding(server) and not server.spec.marked_error:
@@ -132,7 +133,7 @@ def view(server: pb.Server) -> pb.ServerView:
     if rescue.concerns(server) and vm_state != "error":
         status, vm_state = rescue.view(server)
     if shelf.is_shelved(server) and not server.spec.marked_error:
-        status, vm_state, power_state = shelf.view(server)
+        (status, vm_state), power_state = shelf.view(server), SHUT_DOWN
     if migration.is_moving(server) and vm_state != "error":
         status, vm_state, power_state = _moving(server, vm_state, power_state)
     task_state = _task_state(server, vm_state)
@@ -165,7 +166,7 @@ def _moving(server: pb.Server, vm_state: str, power_state: int) -> tuple[str, st
     if move.kind in migration.TO_BE_CONFIRMED and move.phase in _RESIZED:
         return _RESIZED[move.phase], "resized", power_state
     if move.kind in (migration.LIVE, migration.EVACUATION) and vm_state == "building":
-        vm_state, power_state = "active", 1
+        vm_state, power_state = "active", RUNNING
     if move.kind == migration.LIVE:
         return "MIGRATING", vm_state, power_state
     stopped = server.spec.power == Power.POWER_STOPPED

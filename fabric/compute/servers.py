@@ -8,7 +8,7 @@ from fabric.compute import server as rules
 from fabric.compute.guest_agents import GuestAgents
 from fabric.compute.migration import MIGRATIONS
 from fabric.compute.network_view import with_floating
-from fabric.compute.nic import dns_name
+from fabric.compute.nic import new_port
 from fabric.compute.node import life
 from fabric.compute.placing import Placing
 from fabric.compute.rebuild import Rebuilds
@@ -408,16 +408,10 @@ class Servers(Resource[pb.Server]):
     async def _make_port(
         self, server: pb.Server, port_id: str, asked: pb.ActOnServerRequest.AttachPort, caller: Caller
     ) -> port_pb2.Port:
-        # The service makes it, since it belongs to the server's project whoever asks.
         network_id = asked.network_id or (server.nics[0].network_id if server.nics else "")
         if not network_id:
             raise InvalidArgument("A network or a port must be named.", field="net_id")
-        port = port_pb2.Port()
-        port.meta.id, port.meta.project_id = port_id, server.meta.project_id
-        port.spec.network_id, port.spec.admin_state_up = network_id, True
-        port.spec.port_security_enabled, port.spec.dns_name = True, dns_name(server.spec.hostname)
-        port.spec.device_id = server.meta.id
-        port.spec.device_owner = f"compute:{server.spec.availability_zone or 'nova'}"
+        port = new_port(server, port_id, network_id)
         for address in asked.fixed_ips:
             port.spec.fixed_ips.add(ip_address=address)
         made: port_pb2.Port = await self._client.call(

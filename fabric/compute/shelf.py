@@ -135,11 +135,11 @@ def is_shelved(server: pb.Server) -> bool:
     return is_put_away(server) and server.shelf.phase != STORING
 
 
-def view(server: pb.Server) -> tuple[str, str, int]:
-    """Status, vm_state and power_state of what is shelved."""
+def view(server: pb.Server) -> tuple[str, str]:
+    """Status and vm_state of what is shelved."""
     if server.shelf.phase in (KEPT, WAKING, LEAVING):
-        return "SHELVED", "shelved", 4
-    return "SHELVED_OFFLOADED", "shelved_offloaded", 4
+        return "SHELVED", "shelved"
+    return "SHELVED_OFFLOADED", "shelved_offloaded"
 
 
 def task_state(server: pb.Server) -> str:

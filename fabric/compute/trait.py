@@ -7,7 +7,6 @@ import os_traits  # type: ignore[import-untyped]
 from fabric.compute.v1 import compute_node_pb2
 
 STANDARD = frozenset[str](os_traits.get_traits())
-CUSTOM = os_traits.CUSTOM_NAMESPACE
 
 _OFFERED = frozenset(
     {

@@ -35,7 +35,6 @@ PROTOCOLS = {
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _ICMP = frozenset({1, 58})
 _ONLY_IPV6 = frozenset({41, 43, 44, 58, 59, 60})
-_LEGACY_NAMES = {"icmpv6": "ipv6-icmp"}
 
 
 def check(spec: pb.SecurityGroupRuleSpec) -> None:

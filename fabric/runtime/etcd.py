@@ -117,7 +117,7 @@ class Etcd:
     ) -> None:
         """named: the members, unless members_file, where follow_members() remembers what it found, says others."""
         self._named = tuple(named)
-        self.endpoints = _remembered(members_file) or self._named
+        self.endpoints = _known(members_file, self._named)
         self._identity = identity
         self._members_file = members_file
         self.channel = Channel(self._open, lambda: (self.endpoints, identity and identity.version))
@@ -318,7 +318,7 @@ def connect(settings: EtcdSettings) -> Etcd:
 
 def endpoints(settings: EtcdSettings) -> Sequence[str]:
     """The members that were seen last, else those that the configuration names."""
-    return _remembered(_members_file(settings)) or settings.endpoints
+    return _known(_members_file(settings), settings.endpoints)
 
 
 def as_node(config: Config) -> EtcdSettings:
@@ -330,6 +330,10 @@ def as_node(config: Config) -> EtcdSettings:
 
 def _members_file(settings: EtcdSettings) -> Path | None:
     return Path(settings.members_file) if settings.members_file else None
+
+
+def _known(file: Path | None, named: Sequence[str]) -> Sequence[str]:
+    return _remembered(file) or named
 
 
 def _remembered(file: Path | None) -> tuple[str, ...]:

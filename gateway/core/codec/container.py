@@ -121,9 +121,6 @@ class Json:
         return [text]
 
 
-Json_ = Json
-
-
 def to_value(value: JsonValue, field: str, depth: int = 0) -> Value:
     """A google.protobuf.Value of any JSON value that is not nested absurdly deep."""
     if depth > MAX_DEPTH:
