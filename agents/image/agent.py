@@ -141,9 +141,8 @@ class ImageAgent:
             return None
         if said is not None and said.upload_id == upload.id and said.state == Status.STATE_ERROR:
             return None
-        if (
-            here is not None
-        ):  # a crash came between keeping and reporting them: nobody was told that they are safe
+        if here is not None:
+            # a crash came between keeping and reporting them: nobody was told that they are safe
             await self._driver.remove(blob(image.meta.id, upload.id))
         if upload.id in self._broken:
             error = self._broken[upload.id]

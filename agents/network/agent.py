@@ -109,9 +109,8 @@ class NetworkAgent:
             [MetadataServer(self._find_documents), DnsRelay()] if drivers.namespaces else []
         )
         self._directory = PortDirectory()
-        self._ready: dict[
-            str, tuple[int, str]
-        ] = {}  # networks whose bridge is there: MTU and policy of ports
+        # networks whose bridge is there: MTU and policy of ports
+        self._ready: dict[str, tuple[int, str]] = {}
         self._waiting: defaultdict[str, set[str]] = defaultdict(set)  # network, group or policy id -> ports
         self._meters = Meters(stores.labels, drivers.meter, self._waker("routers"))
         self._trunks = Trunks(stores.trunks, drivers.trunk, self._wake_subport)

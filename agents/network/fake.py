@@ -127,9 +127,8 @@ class FakeFilter:
         return
 
     async def find(self) -> list[Holding]:
-        found = [
-            Holding("filter", name.tap(port_id), "port", port_id[:11]) for port_id in self._ports
-        ]  # no more of the id than the real one keeps
+        # no more of the id than the real one keeps
+        found = [Holding("filter", name.tap(port_id), "port", port_id[:11]) for port_id in self._ports]
         rules = (rule.spec for want in self._groups.values() for rule in want.rules)
         for group_id in {rule.remote_group_id for rule in rules if rule.remote_group_id}:
             found += [Holding("set", f"m{v}-{group_id}", "security_group", group_id) for v in (4, 6)]

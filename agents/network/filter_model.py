@@ -29,9 +29,8 @@ _SETS = {
     (FRAMES, "plain"): _LINK_NAMES,  # ports without port security, links to namespaces
     (FRAMES, "link"): _LINK_NAMES,
     (FRAMES, "link_mac"): SetType("type ether_addr;"),
-    (FRAMES, "metadata"): SetType(
-        "type ifname : ether_addr;", is_map=True, quoted=True
-    ),  # who answers a port
+    # who answers a port
+    (FRAMES, "metadata"): SetType("type ifname : ether_addr;", is_map=True, quoted=True),
     (FRAMES, "mac"): SetType("type mark . ether_addr;"),
     (FRAMES, "address4"): SetType("type mark . ether_addr . ipv4_addr;"),
     (FRAMES, "prefix4"): SetType("type mark . ether_addr . ipv4_addr; flags interval;"),

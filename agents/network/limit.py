@@ -52,9 +52,8 @@ def limits(want: qos_pb2.QosPolicyWant | None) -> Limits:
         way = "out" if spec.direction == EGRESS else "into"
         if spec.type == BANDWIDTH_LIMIT and spec.max_kbps:
             rate = min(spec.max_kbps * 125, _HIGHEST)
-            burst = (
-                spec.max_burst_kbps * 125 or rate // 10
-            )  # 100 ms: senders that pause for a moment catch up
+            # 100 ms: senders that pause for a moment catch up
+            burst = spec.max_burst_kbps * 125 or rate // 10
             found[way] = Bandwidth(rate, min(burst, _HIGHEST))
         elif spec.type == PACKET_RATE_LIMIT and spec.max_kpps:
             rate = spec.max_kpps * 1000

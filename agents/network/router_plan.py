@@ -23,9 +23,8 @@ _SETS = {
     (TABLE, "forward_tcp"): SetType("type ipv4_addr . inet_service : ipv4_addr . inet_service;", is_map=True),
     (TABLE, "forward_udp"): SetType("type ipv4_addr . inet_service : ipv4_addr . inet_service;", is_map=True),
     (TABLE, "forward_icmp"): SetType("type ipv4_addr : ipv4_addr;", is_map=True),
-    (TABLE, "returning"): SetType(
-        "type ifname : mark;", is_map=True, quoted=True
-    ),  # marks of further gateways
+    # marks of further gateways
+    (TABLE, "returning"): SetType("type ifname : mark;", is_map=True, quoted=True),
 }
 _CHAINS = {
     (TABLE, "arriving"): (

@@ -307,8 +307,7 @@ def begin(
     server.move.Clear()
     server.move.migration_id, server.move.kind, server.move.phase = id_, kind, ACCEPTED
     server.move.source = server.node
-    if (
-        kind != LIVE and server.view.vm_state == "stopped"
-    ):  # perhaps by itself: it is not to be started by this
+    if kind != LIVE and server.view.vm_state == "stopped":
+        # perhaps by itself: it is not to be started by this
         server.spec.power = Power.POWER_STOPPED
     return migration

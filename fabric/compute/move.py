@@ -26,9 +26,8 @@ from fabric.runtime.store import Store, Transaction
 log = structlog.get_logger(__name__)
 
 _AGAIN = timedelta(0)
-_LOOK_AGAIN = timedelta(
-    seconds=1
-)  # for what only time brings: a node that is lost, a confirmation that is due
+# for what only time brings: a node that is lost, a confirmation that is due
+_LOOK_AGAIN = timedelta(seconds=1)
 _NODES_AWAY = {
     "source": "the node that it leaves is down",
     "target": "the node that it goes to is down",

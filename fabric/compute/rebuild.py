@@ -42,9 +42,8 @@ class Rebuilds:
         def change(changed: pb.Server) -> None:
             rules.check_rebuild(changed)
             _copy(asked, changed)
-            if (
-                "spec.key_name" in asked.update_mask.paths
-            ):  # else it stays, be it another user's or gone by now
+            if "spec.key_name" in asked.update_mask.paths:
+                # else it stays, be it another user's or gone by now
                 changed.spec.ClearField("public_key")
                 changed.spec.ClearField("key_type")
                 self._creation.fill_key(changed.spec, caller)

@@ -303,9 +303,8 @@ class Servers(Resource[pb.Server]):
         try:
             async with self._placing.claim(server, nodes[0]) as txn:
                 self._create(txn, [server], caller)
-        except (
-            QuotaExceeded
-        ):  # of the node, which filled up meanwhile, or of the project, which is told without it
+        except QuotaExceeded:
+            # of the node, which filled up meanwhile, or of the project, which is told without it
             server.node, server.availability_zone = "", ""
             return False
         return True
@@ -428,7 +427,6 @@ def _take_port(server: pb.Server, port_id: str) -> None:
         raise NotFound(f"Port {port_id} is not attached to the server.", reason="PORT_NOT_FOUND", id=port_id)
     del server.spec.networks[:]
     server.spec.networks.extend(left)
-    if all(
-        nic.port_id != port_id for nic in server.nics
-    ):  # it was just given, and the domain has not got it yet
+    if all(nic.port_id != port_id for nic in server.nics):
+        # it was just given, and the domain has not got it yet
         server.releasing.add(port_id=port_id, owned=taken[0].owned)

@@ -197,7 +197,6 @@ def _forget(cloud: Cloud, name: str) -> None:
     """What the services know of it."""
     for service in cloud.get("compute", f"/os-services?host={name}&binary=nova-compute")["services"]:
         cloud.delete("compute", f"/os-services/{service['id']}")
-    while agents := cloud.get("network", f"/v2.0/agents?host={name}")[
-        "agents"
-    ]:  # one goes with all its roles
+    while agents := cloud.get("network", f"/v2.0/agents?host={name}")["agents"]:
+        # one goes with all its roles
         cloud.delete("network", f"/v2.0/agents/{agents[0]['id']}")

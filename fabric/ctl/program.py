@@ -17,9 +17,8 @@ Ready = Callable[[], bool]
 class Program:
     name: str
     argv: tuple[str, ...]
-    needs: tuple[
-        Ready, ...
-    ] = ()  # looked at before each start; the program still has to cope with a later loss
+    # looked at before each start; the program still has to cope with a later loss
+    needs: tuple[Ready, ...] = ()
     stop_timeout_s: float = 10
     environment: dict[str, str] = field(default_factory=dict)
 

@@ -21,10 +21,8 @@ from fabric.runtime.errors import FabricError, Unavailable
 from fabric.runtime.etcd import as_node, connect
 from fabric.runtime.tls import CONTROLLER, Stranger
 
-_LOCAL = (
-    "etcd",
-    "root",
-)  # whom no record of a member tells of; who has the authority's key signs them itself
+# whom no record of a member tells of; who has the authority's key signs them itself
+_LOCAL = ("etcd", "root")
 _CALL_S = 10.0
 _STOP_S = 10.0
 

@@ -20,9 +20,8 @@ from fabric.type.v1.query_pb2 import Filter, Query
 M = TypeVar("M", bound=Record)
 TRIES = 12
 
-Asked = tuple[
-    M, frozenset[str]
-]  # a resource to make, and the paths that the caller has set although they look unset
+# a resource to make, and the paths that the caller has set although they look unset
+Asked = tuple[M, frozenset[str]]
 
 
 class NetworkResource(Resource[M]):

@@ -18,9 +18,8 @@ class Telling:
     async def tell(self, id_: str, wants: Mapping[str, Any]) -> None:
         """Make what nodes are told of it exactly this, in one transaction, or write nothing."""
         collection, wanted = self._collection, self._store.wanted
-        alike: dict[
-            tuple[int, int], bool
-        ] = {}  # by identity: nodes share what they were told, and what they are
+        # by identity: nodes share what they were told, and what they are
+        alike: dict[tuple[int, int], bool] = {}
 
         def is_told(node: str, want: Any) -> bool:
             known = wanted(collection, node).get(id_)

@@ -145,9 +145,8 @@ class Etcd:
             pause_s = _MEMBERS_S
             try:
                 members = await self.members()
-            except (
-                FabricError
-            ) as error:  # all that were seen last may be gone, and those that were named be there
+            except FabricError as error:
+                # all that were seen last may be gone, and those that were named be there
                 log.info("etcd does not tell its members", cause=error.message)
                 self.endpoints = tuple(dict.fromkeys((*self.endpoints, *self._named)))
             else:

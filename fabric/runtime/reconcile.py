@@ -42,9 +42,8 @@ class Loop:
         self._ids = ids
         self._resync_s = resync.total_seconds()
         self._rest = rest
-        self._due = OrderedDict[
-            str, None
-        ]()  # woken, in order; a dict looks for its first behind all that were
+        # woken, in order; a dict looks for its first behind all that were
+        self._due = OrderedDict[str, None]()
         self._busy: set[str] = set()
         self._again: set[str] = set()  # woken while busy
         self._failures: dict[str, int] = {}

@@ -38,9 +38,8 @@ class Timestamp(Scalar):
         return message
 
     def filter_value(self, text: str, field: str) -> str:
-        return str(
-            self.from_json(text.replace(" ", "+"), field).ToJsonString()
-        )  # "+" of an offset, unescaped
+        # "+" of an offset, unescaped
+        return str(self.from_json(text.replace(" ", "+"), field).ToJsonString())
 
 
 @lru_cache(maxsize=8192)
