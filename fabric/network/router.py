@@ -115,6 +115,7 @@ class Routers(NetworkResource[pb.Router]):
             if ports_of(self.store, id_, INTERFACE_OWNER):
                 raise FailedPrecondition(f"Router {id_} still has ports", reason="ROUTER_IN_USE")
             bare = copy_of(old)
+            del bare.spec.routes[:]  # they go along
             set_gateways(plug, bare, [], {})
             plug.txn.delete(ROUTERS, old)
             return old

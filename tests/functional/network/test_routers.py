@@ -177,6 +177,15 @@ async def test_routes_lead_to_what_is_connected(cloud: Cloud) -> None:
     assert (await cloud.put("router", router["id"], routes=None))["routes"] == []
 
 
+async def test_a_router_takes_its_routes_with_it(cloud: Cloud) -> None:
+    public = await a_public_network(cloud)
+    router = await cloud.make("router", external_gateway_info={"network_id": public["id"]})
+    route = {"destination": "192.168.0.0/16", "nexthop": "172.24.4.99"}
+    await cloud.put("router", router["id"], routes=[route])
+    await cloud.delete("router", router["id"])
+    await cloud.refused(404, "RouterNotFound", "GET", f"/routers/{router['id']}")
+
+
 async def test_several_gateways(cloud: Cloud) -> None:
     public = await a_public_network(cloud)
     router = await cloud.make("router", token=ADMIN)
