@@ -14,16 +14,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from fabric.runtime.config import Config, Tls
 from fabric.runtime.panel import is_etcd_gone
-
-if TYPE_CHECKING:
-    from agents.inquiry import Inquiry
 
 _EVERY_S = 0.25
 _GUARD_EVERY_S = 0.25
@@ -182,14 +179,25 @@ def is_due(manifest: Manifest, boot_id: str, now: float, excused: float) -> bool
     return manifest.boot_id == boot_id and now - since > manifest.fence_after_s
 
 
+class Asks(Protocol):
+    """What a guard needs of agents.inquiry.Inquiry."""
+
+    def silences_s(self, nodes: Iterable[str], /) -> list[float | None]: ...
+    def close(self) -> None: ...
+
+
 class Guard:
     """The other side: the process."""
 
-    def __init__(self, paths: Paths, boot_id: str, end: End) -> None:
+    def __init__(
+        self, paths: Paths, boot_id: str, end: End, inquire: Callable[[Manifest], Asks] | None = None
+    ) -> None:
+        """inquire: how the panel is asked, if not by its agents."""
         self._paths = paths
         self._boot_id = boot_id
         self._end = end
-        self._inquiry: Inquiry | None = None
+        self._inquire = inquire or _inquire
+        self._inquiry: Asks | None = None
         self._excused = 0.0
 
     def run(self) -> None:
@@ -200,8 +208,10 @@ class Guard:
         with _locked(self._paths.lock) as won:
             while won and (manifest := self._paths.read()) is not None:
                 self._ask(manifest)
-                if is_due(manifest, self._boot_id, time.monotonic(), self._excused):
-                    self._end_all(manifest)
+                now = time.monotonic()
+                latest = self._paths.read()  # to ask takes its time, in which the lease may have been renewed
+                if latest is not None and is_due(latest, self._boot_id, now, self._excused):
+                    self._end_all(latest)
                 time.sleep(_GUARD_EVERY_S)
         self._hang_up()
 
@@ -211,9 +221,7 @@ class Guard:
             self._hang_up()
             return
         if self._inquiry is None:
-            from agents.inquiry import Inquiry  # what it needs is large, and hardly ever needed
-
-            self._inquiry = Inquiry(manifest.agent, manifest.panel, Tls(**manifest.tls))
+            self._inquiry = self._inquire(manifest)
         if is_etcd_gone(self._silences(manifest, now), manifest.silent_s):
             self._excused = now
 
@@ -230,11 +238,21 @@ class Guard:
             self._inquiry = None
 
     def _end_all(self, manifest: Manifest) -> None:
-        noted = self._paths.ended_ids()
-        if not noted.issuperset(manifest.held):
-            self._paths.note_ended(noted.union(manifest.held))
+        self._note(manifest.held)
         if ended := self._end(manifest.held):
+            self._note(ended)  # again: an agent that has its lease back may have taken them for running
             print(f"lease lost: ended {', '.join(sorted(ended))}", file=sys.stderr, flush=True)
+
+    def _note(self, ids: Collection[str]) -> None:
+        noted = self._paths.ended_ids()
+        if not noted.issuperset(ids):
+            self._paths.note_ended(noted.union(ids))
+
+
+def _inquire(manifest: Manifest) -> Asks:
+    from agents.inquiry import Inquiry  # what it needs is large, and hardly ever needed
+
+    return Inquiry(manifest.agent, manifest.panel, Tls(**manifest.tls))
 
 
 def _end_qemu(where: str) -> End:

@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from agents.fence import Guard, Manifest, Paths, is_due
+from agents.fence import Fence, Guard, Manifest, Paths, is_due
 
 BOOT = "boot-1"
 
@@ -58,6 +58,40 @@ def test_what_begins_after_the_guard_has_ended_it_ends_again_until_the_lease_is_
     Guard(paths, BOOT, end).run()
     assert runs == set()
     assert next(rounds, None) is None
+
+
+def test_a_lease_that_is_renewed_while_the_panel_is_asked_is_not_too_old(tmp_path: Path) -> None:
+    paths, ended = Paths(tmp_path), set[str]()
+    paths.write(a_manifest(time.monotonic() - 6, "a"))
+
+    class Slow:
+        def silences_s(self, _: Iterable[str]) -> list[float | None]:
+            paths.write(a_manifest(time.monotonic(), "a"))
+            return []
+
+        def close(self) -> None:
+            paths.write(a_manifest(time.monotonic()))
+
+    def end(ids: Collection[str]) -> set[str]:
+        ended.update(ids)
+        paths.write(a_manifest(time.monotonic()))
+        return set(ids)
+
+    Guard(paths, BOOT, end, lambda _: Slow()).run()
+    assert ended == set()
+
+
+def test_an_agent_that_lives_again_while_its_guard_ends_something_is_told_of_it(tmp_path: Path) -> None:
+    paths, fence = Paths(tmp_path), Fence(tmp_path, a_manifest(0.0), ("fake", ""))
+    paths.write(a_manifest(time.monotonic() - 6, "a"))
+
+    def end(ids: Collection[str]) -> set[str]:
+        fence.started("a")  # it was not yet ended when the agent looked
+        paths.write(a_manifest(time.monotonic()))
+        return set(ids)
+
+    Guard(paths, BOOT, end).run()
+    assert fence.was_ended("a")
 
 
 def test_the_guard_goes_when_nothing_is_left_to_guard(tmp_path: Path) -> None:
