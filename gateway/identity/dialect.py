@@ -1,5 +1,6 @@
 """Identity API v3: how it words bodies, lists and errors."""
 
+from datetime import datetime
 from typing import ClassVar, NoReturn
 
 import grpc
@@ -23,12 +24,39 @@ _INEXACT = {  # name__contains and the like: the operator, how the value is quot
     "endswith": Filter.OP_SUFFIX,
     "iendswith": Filter.OP_ICONTAINS,
 }
+_ORDERS: dict[str, "query_pb2.Filter.Op.ValueType"] = {
+    "lt": Filter.OP_LT,
+    "lte": Filter.OP_LE,
+    "gt": Filter.OP_GT,
+    "gte": Filter.OP_GE,
+    "eq": Filter.OP_IN,
+    "neq": Filter.OP_NOT_IN,
+}
 _TAGS = {
     "tags": Filter.OP_ALL,
     "tags-any": Filter.OP_IN,
     "not-tags": Filter.OP_NOT_ALL,
     "not-tags-any": Filter.OP_NOT_IN,
 }
+
+
+def expiry(value: str) -> list[Filter]:
+    """What password_expires_at=operator:time lets through; nobody whose password never expires."""
+    operator, _, time = value.partition(":")
+    if operator not in _ORDERS:
+        operator, time = "eq", value
+    try:
+        datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError as error:
+        raise Invalid(
+            f"Invalid timestamp {time[:64]!r}: password_expires_at is an operator and YYYY-MM-DDTHH:MM:SSZ.",
+            field="password_expires_at",
+        ) from error
+    path = "password_expires_time"
+    return [
+        Filter(path=path, op=Filter.OP_GT, values=["1970-01-01T00:00:00Z"]),
+        Filter(path=path, op=_ORDERS[operator], values=[time]),
+    ]
 
 
 class Blank(Text):
@@ -94,6 +122,9 @@ class IdentityDialect(Dialect):
         if name in _TAGS and "tags" in table.shape.by_name:
             wanted = [tag for value in values for tag in value.split(",")]
             filters.add(path="meta.tags", op=_TAGS[name], values=wanted)
+            return
+        if name == "password_expires_at" and table.singular == "user":
+            filters.extend(expiry(values[-1]))
             return
         base, _, operator = name.partition("__")
         column = table.filters.get(base)
