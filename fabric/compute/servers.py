@@ -275,7 +275,7 @@ class Servers(Resource[pb.Server]):
             ) from error
         output = bytes(reply.output)
         if request.lines:
-            output = b"\n".join(output.split(b"\n")[-request.lines - 1 :])
+            output = b"\n".join(output.split(b"\n")[-request.lines :])
         return pb.GetConsoleOutputResponse(output=output)
 
     # -- helpers

@@ -202,6 +202,9 @@ def test_too_much_is_refused_whole(demo: Compute) -> None:
 def test_the_console_is_read_from_the_node(demo: Compute) -> None:
     id_ = demo.boot()
     assert id_ in demo.act(id_, "os-getConsoleOutput", {"length": 5})["output"]
+    assert (
+        demo.act(id_, "os-getConsoleOutput", {"length": 1})["output"] == ""
+    )  # nothing is on the last line yet
 
 
 def test_a_server_of_others_does_not_exist(demo: Compute, admin: Compute) -> None:
