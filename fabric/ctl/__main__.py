@@ -1,4 +1,4 @@
-"""fabricctl: the command for who operates the machines of a cloud. One file a subcommand."""
+"""fabricctl: the command for who operates the machines of a cloud."""
 
 import argparse
 import importlib
