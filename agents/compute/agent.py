@@ -201,6 +201,11 @@ class ComputeAgent:
             case Step.REPORT_TRANSFER:
                 return await self._report_transfer(want, found, around)
         assert found is not None
+        return await self._act(step, want, found, around)
+
+    async def _act(self, step: Step, want: pb.ServerWant, found: Found, around: Around) -> timedelta | None:
+        """A step with what is there."""
+        server, server_id = want.server, want.server.meta.id
         match step:
             case Step.SETTLE | Step.UNPLUG:
                 return await self._settle(want, found, step)
