@@ -37,10 +37,19 @@ def test_up_ends_with_a_guest_that_answers_also_after_down_and_nothing_is_left_a
     assert machine.fabricctl("up", timeout_s=400).returncode == 0
     assert _hostname(machine, login) == "first"
 
+    guests = _guests(machine)
+    assert machine.fabricctl("restart").returncode == 0
+    assert _guests(machine) == guests != []
+
     assert machine.fabricctl("down", "--wipe").returncode == 0
     assert processes_below(machine.directory) == []
     assert machine.links() == []
     assert not machine.directory.exists()
+
+
+def _guests(machine: Machine) -> list[str]:
+    """The process ids of its QEMUs."""
+    return machine.run("pgrep", "-f", f"^[^ ]*/qemu-system-.*{machine.directory}/").stdout.split()
 
 
 def _hostname(machine: Machine, login: str) -> str:
