@@ -365,7 +365,6 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Support filtering security groups on the shared field",
         "2021-10-05T09:00:00-00:00",
     ),
-    "segment": ("Segment", "Networks show their segment", "2016-02-24T17:00:00-00:00"),
     "service-type": (
         "Neutron Service Type Management",
         "API for retrieving service providers",
@@ -390,11 +389,6 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Resource revision numbers",
         "Shows the revision number of resources.",
         "2016-04-11T10:00:00-00:00",
-    ),
-    "standard-attr-segment": (
-        "Standard Attribute Segment Extension",
-        "Adds description, revision and times to segments",
-        "2018-04-09T10:00:00-00:00",
     ),
     "standard-attr-tag": (
         "Tag support: floatingip, network, port, router, security_group, subnet, subnetpool",

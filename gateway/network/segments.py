@@ -7,8 +7,6 @@ from gateway.core.table import Table
 from gateway.network.networks import SEGMENT
 from gateway.network.resource import BOTH, Resource, shown
 
-_NOTED = Text(255, nullable=True)
-
 SEGMENTS = Table(
     singular="segment",
     plural="segments",
@@ -16,12 +14,12 @@ SEGMENTS = Table(
     service=SegmentServiceStub,
     fields=[
         shown("id", "meta.id"),
-        shown("name", "meta.name", write=BOTH, codec=_NOTED),
+        shown("name", "meta.name", write=BOTH, codec=Text(255, nullable=True)),
         shown("network_id", "spec.network_id", write="create", required=True),
         shown("network_type", "spec.network_type", write="create", required=True),
         shown("physical_network", "spec.physical_network", write="create", codec=Text(64, nullable=True)),
         shown("segmentation_id", "spec.segmentation_id", write="create", codec=SEGMENT),
-        shown("description", "meta.description", write=BOTH, codec=_NOTED),
+        shown("description", "meta.description", write=BOTH),
         shown("revision_number", "meta.generation", codec=Integer()),
         shown("created_at", "meta.create_time", codec=Timestamp("neutron")),
         shown("updated_at", "meta.update_time", codec=Timestamp("neutron")),

@@ -21,7 +21,7 @@ async def test_a_network_shows_its_segment(cloud: Cloud) -> None:
         "network_type": "vxlan",
         "physical_network": None,
         "segmentation_id": network["provider:segmentation_id"],
-        "description": None,
+        "description": "",
         "revision_number": network["revision_number"],
         "created_at": network["created_at"],
         "updated_at": network["updated_at"],
