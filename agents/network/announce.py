@@ -9,6 +9,7 @@ from collections.abc import Iterable
 _ALL_NODES = "ff02::1"
 _OVERRIDE = 0x20000000
 _ROUTER = 0x80000000
+_REPLY = 2
 
 
 def announce(device: str, mac: str, addresses: Iterable[str]) -> None:
@@ -23,9 +24,10 @@ def announce(device: str, mac: str, addresses: Iterable[str]) -> None:
 
 
 def _send_arp(device: str, mac: bytes, address: str) -> None:
+    """As a reply: a request would be answered by bridges of other nodes, and frames to the MAC then sent there."""
     packed = socket.inet_aton(address)
     frame = b"\xff" * 6 + mac + b"\x08\x06"
-    frame += struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + packed + bytes(6) + packed
+    frame += struct.pack("!HHBBH", 1, 0x0800, 6, 4, _REPLY) + (mac + packed) * 2
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as handle:
         handle.bind((device, 0))
         handle.send(frame)

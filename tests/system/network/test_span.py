@@ -149,6 +149,9 @@ async def test_a_port_that_moves_is_reached_where_it_is(tmp_path: Path) -> None:
                 with here.call(listen_arp) as heard:  # as of an address pair that moves
                     await there.run(lambda: announce("eth0", there.mac, ["10.0.0.99"]))
                     await until(lambda: socket.inet_aton("10.0.0.99") in received(heard))
+                    await there.run(lambda: announce("eth0", there.mac, ["10.0.0.6"]))  # as a router does
+                    await until(lambda: socket.inet_aton("10.0.0.6") in received(heard))
+                assert await reaches(here, "10.0.0.6", 7)  # though it is silent since
                 one.want("ports", mover, ports[1])  # its server migrates: it is wanted on both
                 await one.settled("ports", mover)
                 assert await reaches(here, "10.0.0.6", 7)
