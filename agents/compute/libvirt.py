@@ -447,14 +447,18 @@ def _power(dom: libvirt.virDomain) -> tuple[Power, str, bool]:
 
 
 def _detach(dom: libvirt.virDomain, alias: str) -> None:
-    try:
-        dom.detachDeviceAlias(alias, _both(dom))
-    except libvirt.libvirtError as error:
-        asked_already = "in the process of unplug" in str(error)
-        if error.get_error_code() != libvirt.VIR_ERR_DEVICE_MISSING and not asked_already:
-            raise
-        if dom.isActive() and not asked_already:  # the definition has it no more, the domain still does
-            dom.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    """Also where the definition has it no more and the domain still does: its guest has yet to let go of it."""
+    for flags in (_both(dom), libvirt.VIR_DOMAIN_AFFECT_LIVE):
+        try:
+            dom.detachDeviceAlias(alias, flags)
+            return
+        except libvirt.libvirtError as error:
+            if "in the process of unplug" in str(error):
+                return
+            if "no device found with alias" not in str(error):
+                raise
+        if not dom.isActive():
+            return
 
 
 def _both(dom: libvirt.virDomain) -> int:

@@ -190,6 +190,17 @@ async def test_removing_a_nic_that_is_not_there_is_nothing(
     await driver.remove_nic(server_id, str(uuid.uuid4()))
 
 
+async def test_a_nic_that_a_guest_keeps_may_be_asked_for_again_and_again(
+    driver: ComputeDriver, want: pb.ServerWant, nic: pb.Nic
+) -> None:
+    want.server.nics.append(nic)
+    server_id = await started(driver, want)
+    for _ in range(3):
+        await driver.remove_nic(server_id, nic.port_id)
+    await driver.ensure_power(server_id, STOPPED)
+    assert (await found(driver, want)).nics == ()
+
+
 async def test_a_nic_is_removed_from_a_stopped_domain(
     driver: ComputeDriver, want: pb.ServerWant, nic: pb.Nic
 ) -> None:
