@@ -15,6 +15,7 @@ KEEPALIVE = (
     ("grpc.http2.max_pings_without_data", 0),  # as many as are due
 )
 # What is kept of a stream that its receiver does not read. gRPC's own estimate lets it grow to all that is sent.
+# For bulk bytes only: without its probes a silent peer is noticed after 4.5 s, not 3.
 WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1 << 20))
 MOST_PINGS = ("grpc.http2.min_ping_interval_without_data_ms", 1_000)  # that our own servers take
 

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from fabric.runtime.caller import Caller
-from fabric.runtime.channel import KEEPALIVE, WINDOW, Channel
+from fabric.runtime.channel import KEEPALIVE, Channel
 from fabric.runtime.errors import from_rpc
 from fabric.runtime.rpc import REQUEST, REVISION, TOKEN, Server
 from fabric.runtime.tls import Identity, Stranger
@@ -18,7 +18,6 @@ OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     *KEEPALIVE,
-    *WINDOW,
 ]
 
 

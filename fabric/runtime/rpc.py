@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from fabric.runtime import newer
 from fabric.runtime.caller import ANONYMOUS, Caller, set_current
-from fabric.runtime.channel import MOST_PINGS, WINDOW
+from fabric.runtime.channel import MOST_PINGS
 from fabric.runtime.errors import FabricError, Unauthenticated, Unavailable, abort, as_told
 from fabric.runtime.log import REQUEST_ID
 from fabric.runtime.newer import known
@@ -38,7 +38,6 @@ OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     MOST_PINGS,
-    *WINDOW,
     ("grpc.max_concurrent_streams", 1000),
 ]
 

@@ -23,7 +23,6 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     *KEEPALIVE,
-    *WINDOW,
     ("grpc.enable_retries", 0),  # ours: only what may be repeated
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 )
@@ -73,10 +72,11 @@ class Upstream:
 
     def _open(self, address: str) -> grpc.aio.Channel:
         target = address or self._target
+        options = (*_OPTIONS, *(WINDOW if address else ()))  # agents send bulk bytes
         if self._identity is None:
-            return grpc.aio.insecure_channel(target, options=_OPTIONS)
+            return grpc.aio.insecure_channel(target, options=options)
         peer = () if address else (("grpc.ssl_target_name_override", CONTROLLER),)
-        return grpc.aio.secure_channel(target, self._identity.credentials(), options=(*_OPTIONS, *peer))
+        return grpc.aio.secure_channel(target, self._identity.credentials(), options=(*options, *peer))
 
     async def _somebody(self, timeout_s: float) -> None:
         """Return when any controller is known. Raises AioRpcError."""
