@@ -69,15 +69,18 @@ async def test_where_a_floating_ip_cannot_lead(cloud: Cloud) -> None:
     await refused(403, "PolicyNotAuthorized", floating_ip_address="172.24.4.9")
     await cloud.make("floatingip", floating_network_id=out.public["id"], port_id=port["id"])
     await refused(409, "FloatingIPPortAlreadyAssociated", port_id=port["id"], fixed_ip_address=ip)
+    ports = await cloud.find("port", f"network_id={out.public['id']}", token=ADMIN)
+    taken = {fixed["ip_address"] for port in ports for fixed in port["fixed_ips"]}
+    free = next(found for last in range(9, 99) if (found := f"172.24.4.{last}") not in taken)
     chosen = await cloud.make(
         "floatingip",
         token=ADMIN,
         floating_network_id=out.public["id"],
-        floating_ip_address="172.24.4.9",
+        floating_ip_address=free,
         subnet_id=out.public["subnets"][0],
     )
-    assert chosen["floating_ip_address"] == "172.24.4.9"
-    assert (await cloud.find("floatingip", "floating_ip_address=172.24.4.9")) == []
+    assert chosen["floating_ip_address"] == free
+    assert (await cloud.find("floatingip", f"floating_ip_address={free}")) == []
 
 
 async def test_what_a_floating_ip_needs_stays(cloud: Cloud) -> None:

@@ -78,7 +78,7 @@ async def test_what_cannot_be_forwarded(cloud: Cloud) -> None:
     await refused(400, "BadRequest", protocol="esp")
     await refused(400, "BadRequest", external_port=None, external_port_range="2000:3000", **other)
     await refused(400, "HTTPBadRequest", external_port=70000)
-    await refused(400, "BadRequest", internal_ip_address="10.1.0.222")
+    await refused(400, "BadRequest", internal_ip_address="10.1.0.1")
     await refused(400, "HTTPBadRequest", external_port_range="1:2")
     used = await cloud.make(
         "floatingip", floating_network_id=out.public["id"], port_id=other["internal_port_id"]

@@ -57,6 +57,7 @@ def guest(lab: Lab, admin: Tenant) -> Guest:
     if found.node == CONTROL:
         target = found.migrate()
         wait_for(lambda: found.arrived(target), 60, "the guest to arrive")
+        wait_for(lambda: len(qemus_of(found.id)) == 1, 10, "what it left to end")
     return found
 
 
@@ -129,9 +130,6 @@ def legs(lab: Lab, node: str) -> list[str]:
     return [link["ifname"] for link in links if link and link["ifname"].startswith(ROUTER_LINK)]
 
 
-@pytest.mark.skipif(
-    not FULL, reason="mended (agents/network/announce.py); it has yet to pass five times in CI's size"
-)
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("death", DEATHS, ids=lambda death: death.name)
 def test_connections_over_a_router_go_on_when_its_node_is_gone(
