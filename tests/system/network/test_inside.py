@@ -14,6 +14,9 @@ from agents.network import name, netns
 from agents.network.dns_relay import DnsRelay
 from agents.network.inside import Inside
 from agents.network.metadata_http import MetadataServer
+from agents.network.namespace import configure
+from fabric.network.v1 import network_pb2
+from tests.unit.agents.network.wants import a_network, a_subnet
 
 
 @pytest.fixture
@@ -22,19 +25,15 @@ def network_id() -> Iterator[str]:
     id_ = str(uuid.uuid4())
     namespace = name.namespace(id_)
     netns.create(namespace)
-    netns.call(namespace, _make_link)
+    netns.call(namespace, lambda: _make_link(a_network(a_subnet(id_), network_id=id_)))
     yield id_
     netns.remove(namespace)
 
 
-def _make_link() -> None:
+def _make_link(want: network_pb2.NetworkWant) -> None:
     with IPRoute() as ip:
-        ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up")
-        ip.link("add", ifname=name.INNER, kind="veth", peer="switch")
-        (index,) = ip.link_lookup(ifname=name.INNER)
-        ip.link("set", index=index, state="up")
-        ip.addr("add", index=index, address=name.METADATA_V4, prefixlen=32)
-        ip.addr("add", index=index, address=name.METADATA_V6, prefixlen=64, flags=0x02)  # IFA_F_NODAD
+        ip.link("add", ifname=name.INNER, kind="veth", peer="outer")
+    configure(want)
 
 
 @pytest.mark.parametrize(
