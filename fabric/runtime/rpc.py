@@ -19,9 +19,9 @@ from grpc_reflection.v1alpha import reflection
 from fabric.runtime import newer
 from fabric.runtime.caller import ANONYMOUS, Caller, set_current
 from fabric.runtime.channel import MOST_PINGS
+from fabric.runtime.collection import copy_of
 from fabric.runtime.errors import FabricError, Unauthenticated, Unavailable, abort, as_told
 from fabric.runtime.log import REQUEST_ID
-from fabric.runtime.newer import known
 
 log = structlog.get_logger(__name__)
 
@@ -125,8 +125,8 @@ class Server:
 
         async def call() -> Message:  # as a task: the caller's context stays what it is
             caller = await self._admit(metadata, public)
-            reply: Message = await method(known(request), caller)
-            return known(reply)
+            reply: Message = await method(newer.drop(copy_of(request)), caller)
+            return newer.drop(copy_of(reply))
 
         try:
             async with asyncio.timeout(timeout_s):
@@ -225,13 +225,11 @@ class Server:
 
 
 def _received(kind: type[Message], data: bytes) -> Message:
-    request = kind.FromString(data)
-    request.DiscardUnknownFields()  # nobody puts into a record what only a newer release would look at
-    return request
+    return newer.drop(kind.FromString(data))
 
 
 def _sent(reply: Message) -> bytes:
-    return (known(reply) if newer.KINDS else reply).SerializeToString()
+    return (newer.drop(copy_of(reply)) if newer.KINDS else reply).SerializeToString()
 
 
 async def _broken(name: str, context: Any, error: Exception) -> None:
