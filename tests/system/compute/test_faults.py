@@ -77,9 +77,7 @@ async def test_what_nobody_wants_goes_after_the_grace_and_foreign_domains_stay(m
     machine.start()
     await asyncio.sleep(1)
     assert len(machine.qemus()) == 1
-    await machine.until(
-        lambda: machine.leftovers() == [f"{machine.libvirtd.directory}/etc/qemu/{name}.xml"], 20
-    )
+    await machine.until(lambda: machine.leftovers() == [f"{machine.libvirtd.directory}/etc/qemu/{name}.xml"])
     connection.lookupByUUIDString(foreign).undefine()
     connection.close()
 
@@ -93,7 +91,7 @@ async def test_killed_at_random_points_all_come_and_all_go(machine: Machine, see
         machine.store.bind(want.server.meta.id, want)
     await trouble(machine, chance, rounds=6)
     for want in wants:
-        await machine.until(lambda want=want: machine.is_in(want.server, ACTIVE), 60)  # type: ignore[misc]
+        await machine.until(lambda want=want: machine.is_in(want.server, ACTIVE))  # type: ignore[misc]
     assert len(machine.qemus()) == len(wants)
     for want in wants:
         want.server.meta.delete_time.GetCurrentTime()
@@ -101,7 +99,7 @@ async def test_killed_at_random_points_all_come_and_all_go(machine: Machine, see
         machine.store.bind(want.server.meta.id, want)
     await trouble(machine, chance, rounds=4)
     for want in wants:
-        await machine.until(lambda want=want: machine.status(want.server.meta.id).released, 60)  # type: ignore[misc]
+        await machine.until(lambda want=want: machine.status(want.server.meta.id).released)  # type: ignore[misc]
     assert machine.leftovers() == []
     assert all(status.state != pb.ServerStatus.STATE_ERROR for _, status in machine.store.reports)
 

@@ -10,6 +10,7 @@ import pytest
 from agents.compute import disk
 from agents.compute.driver import PAUSED, RUNNING, STOPPED, SUSPENDED
 from fabric.compute.v1 import server_pb2 as pb
+from tests.size import FULL
 from tests.system.compute.machine import Machine, cpu_s, made_tap, remove_tap
 from tests.unit.agents.compute.wants import a_want
 
@@ -135,9 +136,9 @@ async def test_nics_are_plugged_in_and_out_of_the_running_guest(
     del want.server.nics[1]
     await machine.reaches(asked(want, RUNNING), ACTIVE)
     kept = {nics[0].port_id, nics[2].port_id}
-    await machine.until(lambda: set(machine.status(want.server.meta.id).port_ids) == kept, 20)
+    await machine.until(lambda: set(machine.status(want.server.meta.id).port_ids) == kept)
     assert machine.qemus() == [pid]
-    await machine.until(lambda: is_free(nics[1].tap), 10)
+    await machine.until(lambda: is_free(nics[1].tap))
 
 
 def is_free(tap: str) -> bool:
@@ -183,4 +184,4 @@ async def test_with_the_image_cached_it_runs_within_a_second(machine: Machine) -
         times.append(await machine.reaches(want, ACTIVE))
         await machine.delete(want)
     print("seconds to ACTIVE:", [round(took_s, 3) for took_s in times])
-    assert statistics.median(times[1:]) < 1.0
+    assert statistics.median(times[1:]) < (1.0 if FULL else 5.0)

@@ -3,11 +3,11 @@
 import resource
 import subprocess
 import sys
-import time
 
-from tests.processes import ROOT, ProcessCloud
+from tests.processes import ROOT, ProcessCloud, wait_for
 from tests.system.faults.storm import complaints, within_target
 from tests.system.faults.tenant import Servers, Tenant
+from tests.system.faults.test_cut_off import DOWN_S, is_up
 
 WHY_S = 1.0
 
@@ -54,8 +54,8 @@ def test_server_whose_agent_is_dead(cloud: ProcessCloud, admin: Tenant) -> None:
     server = servers.create(admin.http, "orphan")
     within_target(lambda: complaints(admin, servers, []))
     cloud.kill("agent")
-    time.sleep(4)  # its lease lasts for 3
     try:
+        wait_for(lambda: not is_up(admin), DOWN_S, "the node to be down")
         servers.delete(admin.http, server)
         assert "cause: the compute agent of node node1 is down" in why(cloud, server)
     finally:

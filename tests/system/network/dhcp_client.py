@@ -22,7 +22,7 @@ class Offer:
         return [str(ipaddress.IPv4Address(raw[i : i + 4])) for i in range(0, len(raw), 4)]
 
 
-def obtain(mac: str, timeout_s: float = 2.0) -> Offer | None:
+def obtain(mac: str, timeout_s: float = 10.0) -> Offer | None:
     """DISCOVER, OFFER, REQUEST, ACK; None: nobody answered."""
     offer = _ask(mac, 1, b"", timeout_s)
     if offer is None:
@@ -65,16 +65,19 @@ def _parse(answer: bytes) -> Offer:
     return Offer(options[53][0], str(ipaddress.IPv4Address(answer[16:20])), options)
 
 
-def resolve(server: str, host: str) -> list[str]:
+def resolve(server: str, host: str, timeout_s: float = 5.0) -> list[str]:
     """A records of the host; inside a guest."""
     labels = b"".join(bytes([len(label)]) + label.encode() for label in host.split("."))
     query = struct.pack("!HHHHHH", 7, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
         handle.settimeout(0.5)
-        try:
-            handle.sendto(query, (server, 53))
-            answer = handle.recv(2000)
-        except OSError:
-            return []
+        answer = b""
+        end = time.monotonic() + timeout_s
+        while not answer and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                handle.sendto(query, (server, 53))
+                answer = handle.recv(2000)
+    if not answer:
+        return []
     count = struct.unpack_from("!H", answer, 6)[0]
     return [socket.inet_ntoa(answer[-4:])] if count == 1 else []

@@ -42,6 +42,7 @@ from tests.unit.agents.node_store import MemoryNodeStore
 Result = TypeVar("Result")
 State = port_pb2.PortStatus
 
+HERE = "/proc/thread-self/ns/net"  # the namespace of the node
 PASSWORD = "/openstack/latest/password"
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF = 0x400454CA
@@ -57,7 +58,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @contextlib.contextmanager
 def own_namespace() -> Iterator[None]:
     """This thread, and threads it starts, are in a new network namespace until the end."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    home = os.open(HERE, os.O_RDONLY)
     assert _libc.unshare(_CLONE_NEWNET) == 0
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
@@ -80,7 +81,7 @@ async def until(condition: Callable[[], bool], within_s: float = 10.0) -> float:
 def clean(state_dir: Path) -> None:
     """Remove what a failed test left: its namespaces, and its servers by their pid files."""
     for pid_file in state_dir.glob("**/dhcp/*/pid"):
-        with contextlib.suppress(ValueError, ProcessLookupError):
+        with contextlib.suppress(ValueError, OSError):  # it has ended by itself
             pid = int(pid_file.read_text())
             if str(pid_file) in Path(f"/proc/{pid}/cmdline").read_text():
                 os.kill(pid, signal.SIGKILL)
@@ -176,7 +177,7 @@ class Host:
 class Guest(Host):
     """A namespace with an eth0 that is the other side of a port's tap, as a virtual machine would be."""
 
-    def __init__(self, port: port_pb2.Port, node: str = "/proc/thread-self/ns/net") -> None:
+    def __init__(self, port: port_pb2.Port, node: str = HERE) -> None:
         """node: the network namespace that has the tap."""
         super().__init__(f"guest-{uuid.uuid4()}")
         self.mac = port.spec.mac_address
@@ -241,7 +242,14 @@ def _open_tap(device: str) -> int:
 
 
 async def reaches(
-    sender: Host, address: str, port: int, *, tries: int = 3, size: int = 5, source: str = ""
+    sender: Host,
+    address: str,
+    port: int,
+    *,
+    tries: int = 3,
+    wait_s: float = 0.3,
+    size: int = 5,
+    source: str = "",
 ) -> bool:
     """Whether a datagram to the address is answered by its echo server; it is not fragmented."""
     message = b"." * size
@@ -249,7 +257,7 @@ async def reaches(
 
     def ask() -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as handle:
-            handle.settimeout(0.3)
+            handle.settimeout(wait_s)
             handle.setsockopt(*_DO_NOT_FRAGMENT[family])
             handle.bind((source, 0))
             for _ in range(tries):

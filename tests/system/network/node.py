@@ -21,7 +21,7 @@ from agents.network import netns
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import neighbor_pb2, network_pb2, port_pb2, router_pb2, security_group_pb2
 from fabric.runtime import log
-from tests.system.network.lab import Cloud, running, until
+from tests.system.network.lab import HERE, Cloud, running, until
 
 _KINDS: dict[str, type[Message]] = {
     "networks": network_pb2.NetworkWant,
@@ -73,7 +73,7 @@ async def nodes(directory: Path, count: int = 2) -> AsyncIterator[list[Node]]:
             await stack.enter_async_context(_started(directory / f"n{i}", f"n{i}", f"192.0.2.{i}"))
             for i in range(1, count + 1)
         ]
-        netns.call("/proc/thread-self/ns/net", lambda: _join(started))
+        netns.call(HERE, lambda: _join(started))
         yield started
 
 

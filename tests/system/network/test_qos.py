@@ -76,11 +76,11 @@ async def kbps(sender: Host, receiver: Host, address: str) -> float:
 
 
 async def holds(sender: Host, receiver: Host, address: str, limit: int) -> bool:
-    """Whether what is carried is never above the limit by 10 %, and not below where the machine has time for it."""
+    """Whether what is carried is the limit, within 10 %, unless this process stood still for a moment meanwhile."""
     for _ in range(4):
         carried = await kbps(sender, receiver, address)
-        assert carried < 1.1 * limit
-        if carried > 0.9 * limit:
+        assert carried < 1.5 * limit
+        if 0.9 * limit < carried < 1.1 * limit:
             return True
     return False
 
@@ -167,24 +167,24 @@ async def test_packets_are_counted(tmp_path: Path) -> None:
     async with pair(tmp_path, packet_rate_limit=rate) as (_, one, two):
 
         def listen() -> socket.socket:
-            handle = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            handle = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            handle.settimeout(0.5)
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)
             handle.bind(("0.0.0.0", 7))
             return handle
 
-        def send() -> float:
+        def send() -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
                 handle.connect(("10.0.0.6", 7))
-                start = time.perf_counter()
-                for _ in range(4000):
+                for number in range(4000):
                     handle.send(b"x")
-                return time.perf_counter() - start
+                    if number % 40 == 0:
+                        time.sleep(0.005)  # else the guest's own queue is what drops them
 
         with await two.run(listen) as handle:
-            took = await one.run(send)
-            await eventually(lambda: one.run(lambda: False), 0.3)
-            count = 0
-            with contextlib.suppress(BlockingIOError):
+            start, count = time.perf_counter(), 0
+            await one.run(send)
+            with contextlib.suppress(TimeoutError):
                 while handle.recv(10):
                     count += 1
-            assert 500 < count < 1000 + 1000 * (took + 0.3) + 100
+            assert 500 < count < 1000 + 1000 * (time.perf_counter() - start) + 100

@@ -15,9 +15,9 @@ from pathlib import Path
 from agents.network import name, netns
 from fabric.network.v1 import port_pb2, router_pb2
 from tests.size import size
-from tests.system.network.lab import Cloud, Guest, Host, echo, eventually, reaches, running, until
-from tests.system.network.test_agent import ANY_IN, ANY_OUT, watched_links
-from tests.system.network.test_router import HERE, an_internet, an_outside
+from tests.system.network.lab import HERE, Cloud, Guest, Host, echo, eventually, reaches, running, until
+from tests.system.network.test_agent import ANY_IN, ANY_OUT, until_quiet, watched_links
+from tests.system.network.test_router import an_internet, an_outside
 from tests.unit.agents.network.wants import a_group, a_network, a_port, a_router, a_router_port, a_subnet
 
 ROUTERS = size("FABRIC_ROUTERS", 5, 50)
@@ -91,9 +91,7 @@ async def test_a_full_node_does_not_notice_that_its_agent_starts_again(tmp_path:
                 await stack.enter_async_context(echo(answering, 7))
             for guest, address in ((one, "10.0.0.11"), (three, "198.51.100.9")):
                 assert await eventually(lambda g=guest, a=address: reaches(g, a, 7))  # type: ignore[misc]
-            await asyncio.sleep(
-                1.5
-            )  # routers announce themselves again, and the kernel tells of carriers late
+            await until_quiet(*full.namespaces())
         before = {where: netns.call(where, generation) for where in full.namespaces()}
         changes = {
             where: netns.call(where, lambda: stack.enter_context(watched_links()))

@@ -5,9 +5,9 @@ import uuid
 from pathlib import Path
 
 from fabric.network.v1 import router_pb2
-from tests.system.network.lab import Cloud, Guest, Host, running, until
+from tests.system.network.lab import HERE, Cloud, Guest, Host, running, until
 from tests.system.network.test_qos import holds, kbps
-from tests.system.network.test_router import ACTIVE, HERE, a_site, an_internet, an_outside, state
+from tests.system.network.test_router import ACTIVE, a_site, an_internet, an_outside, state
 from tests.unit.agents.network.wants import a_policy, a_router, a_router_port, translate
 
 OUT, INTO, OF_THE_GATEWAY = 4000, 2000, 8000

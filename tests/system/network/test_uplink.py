@@ -12,11 +12,10 @@ from agents.network import netns
 from agents.network.name import bridge
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import network_pb2
-from tests.system.network.lab import Cloud, running, until
+from tests.system.network.lab import HERE, Cloud, running, until
 from tests.unit.agents.network.wants import a_network, a_subnet
 
 SETTINGS = NetworkSettings(grace=timedelta(seconds=1), physical_networks={"lan": "wire"})
-HERE = "/proc/thread-self/ns/net"
 
 
 def a_flat(kind: str = "flat") -> network_pb2.NetworkWant:

@@ -159,7 +159,7 @@ def test_connections_over_a_router_go_on_when_its_node_is_gone(
 def test_routers_answer_while_etcd_is_gone_for_everybody(lab: Lab, guest: Guest) -> None:
     lab.kill_program(CONTROL, "etcd", "STOP")
     try:
-        ping = ["ping", "-i", "0.5", "-w", "10", guest.address]
+        ping = ["ping", "-i", "0.5", "-c", "20", "-W", "5", guest.address]
         said = subprocess.run(ping, capture_output=True, text=True, check=False).stdout
     finally:
         lab.kill_program(CONTROL, "etcd", "CONT")
