@@ -1,7 +1,6 @@
 """The kernel's table of flows, by netlink (linux/netfilter/nfnetlink_conntrack.h): list and delete flows.
 
-Read and written as bytes: a node may track many thousands of flows, and only their first tuple is of
-interest.
+Read and written as bytes: a node may track many thousands of flows, and little of them is of interest.
 """
 
 import ipaddress
@@ -11,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agents.network import nlmsg
-from agents.network.group_rule import ICMP, ICMPV6, Flow
+from agents.network.group_rule import ICMP, ICMPV6, Address, Flow
 
 _NETFILTER = 12
 _CTNETLINK, _GET, _DELETE = 1, 1, 2
-_TUPLE_ORIG, _ZONE = 1, 18
+_TUPLE_ORIG, _TUPLE_REPLY, _ZONE = 1, 2, 18
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class Tracked:
     family: int
     flow: Flow
     raw: bytes
+    answered_to: Address  # its source, unless that is translated
 
 
 def flows(zones: set[int]) -> list[Tracked]:
@@ -74,8 +74,8 @@ def _parse(payload: bytes) -> Tracked | None:
     attributes = nlmsg.attributes(payload, 4)
     raw = attributes[_TUPLE_ORIG]
     first = nlmsg.attributes(raw)
-    addresses, protocol = nlmsg.attributes(first[1]), nlmsg.attributes(first[2])
-    source, destination = (addresses[1], addresses[2]) if 1 in addresses else (addresses[3], addresses[4])
+    protocol = nlmsg.attributes(first[2])
+    source, destination = _ends(first)
     number = protocol[1][0]
     icmp = {ICMP: (4, 5, 6), ICMPV6: (7, 8, 9)}.get(number)
     return Tracked(
@@ -83,12 +83,20 @@ def _parse(payload: bytes) -> Tracked | None:
         family=payload[0],
         raw=raw,
         flow=Flow(
-            source=ipaddress.ip_address(source),
-            destination=ipaddress.ip_address(destination),
+            source=source,
+            destination=destination,
             protocol=number,
             source_port=int.from_bytes(protocol.get(2, b""), "big"),
             destination_port=int.from_bytes(protocol.get(3, b""), "big"),
             icmp_type=protocol[icmp[1]][0] if icmp and icmp[1] in protocol else 0,
             icmp_code=protocol[icmp[2]][0] if icmp and icmp[2] in protocol else 0,
         ),
+        answered_to=_ends(nlmsg.attributes(attributes[_TUPLE_REPLY]))[1],
     )
+
+
+def _ends(tuple_: dict[int, bytes]) -> tuple[Address, Address]:
+    """Source and destination."""
+    found = nlmsg.attributes(tuple_[1])
+    source, destination = (found[1], found[2]) if 1 in found else (found[3], found[4])
+    return ipaddress.ip_address(source), ipaddress.ip_address(destination)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from agents.network import group_rule, name, segment
 from agents.network.directory import link_local
-from agents.network.group_rule import EGRESS, INGRESS
+from agents.network.group_rule import EGRESS, INGRESS, Address
 from agents.network.numbers import Numbers
 from agents.network.ruleset import Key, Ruleset, SetType, Wanted
 from fabric.network.v1 import network_pb2, port_pb2, security_group_pb2
@@ -179,7 +179,6 @@ _CHAINS = {
     ),
 }
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 

@@ -17,13 +17,15 @@ _PROTOCOLS = {
 _WITH_PORTS = {6, 17, 33, 132, 136}
 ICMP, ICMPV6 = 1, 58
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 
 @dataclass(frozen=True)
 class Flow:
     """The first packet of a tracked connection."""
 
-    source: ipaddress.IPv4Address | ipaddress.IPv6Address
-    destination: ipaddress.IPv4Address | ipaddress.IPv6Address
+    source: Address
+    destination: Address
     protocol: int
     source_port: int  # ICMP: the identifier
     destination_port: int
@@ -71,7 +73,7 @@ def permits(
     rules: Iterable[pb.SecurityGroupRule],
     direction: str,
     flow: Flow,
-    is_member: Callable[[str, ipaddress.IPv4Address | ipaddress.IPv6Address], bool],
+    is_member: Callable[[str, Address], bool],
 ) -> bool:
     """Whether one of the rules accepts the flow's first packet: what the kernel does with texts()."""
     peer = flow.source if direction == INGRESS else flow.destination

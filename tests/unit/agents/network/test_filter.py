@@ -163,7 +163,7 @@ def test_flows_that_no_rule_accepts_and_those_of_gone_ports_are_stale() -> None:
     zone = it.zones.number("fb" + NETWORK_ID[:12])
 
     def tracked(asked: Flow, zone: int = zone) -> Tracked:
-        return Tracked(zone, 2, asked, b"")
+        return Tracked(zone, 2, asked, b"", asked.source)
 
     good = tracked(flow("10.0.0.9", "10.0.0.5"))
     bad = tracked(flow("10.0.0.9", "10.0.0.5", port=22))
@@ -173,6 +173,25 @@ def test_flows_that_no_rule_accepts_and_those_of_gone_ports_are_stale() -> None:
     found = [good, bad, others, metadata, answer]
     assert list(stale(it, directory, found, set())) == [bad]
     assert list(stale(it, directory, found, {(NETWORK_ID, "10.0.0.9")})) == [good, bad]
+
+
+def test_flows_of_addresses_that_ports_may_have_beside_their_own_are_stale_too() -> None:
+    it, directory = model(TCP_80, ports=2), PortDirectory()
+    for port in it.ports.values():
+        directory.put(port)
+        port.spec.allowed_address_pairs.add(ip_address="10.0.0.64/26")
+    zone = it.zones.number("fb" + NETWORK_ID[:12])
+    good, bad, far = (
+        Tracked(zone, 2, asked, b"", asked.source)
+        for asked in (
+            flow("10.0.0.9", "10.0.0.77"),
+            flow("10.0.0.9", "10.0.0.77", port=22),
+            flow("10.0.0.9", "10.0.0.200", port=22),
+        )
+    )
+    assert list(stale(it, directory, [good, bad, far], set())) == [bad]
+    list(it.ports.values())[1].spec.port_security_enabled = False  # it may be the one that has the address
+    assert list(stale(it, directory, [good, bad, far], set())) == []
 
 
 def test_sources_do_not_overlap() -> None:
