@@ -241,7 +241,8 @@ def _translate(wanted: Wanted) -> int:
 
 def _cut(have: Ruleset, wanted: Wanted) -> int:
     """Forget the flows of translations that went: they would live on with addresses that are others' now."""
-    gone = set()
+    outward = (TABLE, "outward")
+    gone = {*have.sets.get(outward, {}).values()} - {*wanted.sets.get(outward, {}).values()}
     for key in ((TABLE, "floating"), (TABLE, "forward_tcp"), (TABLE, "forward_udp"), (TABLE, "forward_icmp")):
         before, after = have.sets.get(key, {}), wanted.sets.get(key, {})
         for outside, inside in before.items():
@@ -254,6 +255,6 @@ def _cut(have: Ruleset, wanted: Wanted) -> int:
     stale = [
         tracked
         for tracked in conntrack.flows({0})
-        if str(tracked.flow.destination) in gone or str(tracked.flow.source) in gone
+        if not gone.isdisjoint(map(str, (tracked.flow.source, tracked.flow.destination, tracked.answered_to)))
     ]
     return conntrack.delete(stale)
