@@ -20,6 +20,11 @@ class Batch:
             self._task = asyncio.create_task(self._serve())
         await future
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits and nothing runs."""
+        return self._task is None
+
     async def _serve(self) -> None:
         try:
             while self._waiting:

@@ -46,11 +46,11 @@ class DnsmasqSettings:
 
 @dataclass
 class _Server:
-    """What is wanted of one network, and the process that does it."""
+    """What is wanted of one network, and the process that does it; want None: nothing."""
 
-    want: network_pb2.NetworkWant
-    ports: Sequence[port_pb2.Port]
     batch: Batch
+    want: network_pb2.NetworkWant | None = None
+    ports: Sequence[port_pb2.Port] = ()
     pid: int | None = None
     pidfd: int | None = None
     written: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class _Server:
 
 
 class DnsmasqDhcp:
-    """One reload serves all changes that came while the last was written."""
+    """One reload serves all changes that came while the last was written; a removal waits for its turn, too."""
 
     def __init__(self, settings: DnsmasqSettings) -> None:
         self._settings = settings
@@ -81,22 +81,17 @@ class DnsmasqDhcp:
         if not dhcp.serves(want):
             await self.remove(network_id)
             return
-        server = self._servers.get(network_id)
-        if server is None:
-            server = self._servers[network_id] = _Server(want, ports, Batch(lambda: self._settle(network_id)))
+        server = self._server(network_id)
         server.want, server.ports = want, ports
         if not server.is_settled():
             await server.batch.run()
 
     async def remove(self, network_id: str) -> None:
-        server = self._servers.pop(network_id, None)
-        directory = self._directory(network_id)
-        if server is not None:
-            self._unwatch(server)
-        pid = await asyncio.to_thread(_find_process, directory)
-        if pid is not None:
-            await _stop(pid)
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        server = self._server(network_id)
+        server.want, server.ports = None, ()
+        await server.batch.run()
+        if server.want is None and server.batch.idle and self._servers.get(network_id) is server:
+            del self._servers[network_id]
 
     async def find(self) -> list[Holding]:
         def find() -> list[Holding]:
@@ -116,14 +111,20 @@ class DnsmasqDhcp:
     def _directory(self, network_id: str) -> Path:
         return self._settings.state_dir / network_id
 
+    def _server(self, network_id: str) -> _Server:
+        if network_id not in self._servers:
+            self._servers[network_id] = _Server(Batch(lambda: self._settle(network_id)))
+        return self._servers[network_id]
+
     async def _settle(self, network_id: str) -> None:
-        server = self._servers.get(network_id)
-        if server is None:
+        server = self._servers[network_id]
+        if server.want is None:
+            await self._end(network_id, server)
             return
-        wanted_now = server.want, server.ports
+        wanted_now = want, ports = server.want, server.ports
         files = dhcp.render(
-            server.want,
-            server.ports,
+            want,
+            ports,
             server.texts,
             lease_seconds=self._settings.lease_seconds,
             domain=self._settings.domain,
@@ -144,9 +145,18 @@ class DnsmasqDhcp:
         if told is not None:
             if not started and server.pidfd is not None:
                 signal.pidfd_send_signal(server.pidfd, signal.SIGHUP)
-            await self._release(server, before.get("hosts", ""), files.hosts)
+            await self._release(want, before.get("hosts", ""), files.hosts)
             await asyncio.to_thread(_write, directory, {_TOLD: told})
         server.written, server.settled = wanted, wanted_now
+
+    async def _end(self, network_id: str, server: _Server) -> None:
+        self._unwatch(server)
+        server.written, server.settled = {}, None
+        directory = self._directory(network_id)
+        pid = await asyncio.to_thread(_find_process, directory)
+        if pid is not None:
+            await _stop(pid)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def _ensure_process(
         self, network_id: str, server: _Server, configuration: str, *, anew: bool
@@ -225,12 +235,12 @@ class DnsmasqDhcp:
             os.close(server.pidfd)
         server.pid = server.pidfd = None
 
-    async def _release(self, server: _Server, before: str, after: str) -> None:
+    async def _release(self, want: network_pb2.NetworkWant, before: str, after: str) -> None:
         """Make the server forget leases of ports that went, so that their addresses may go to others."""
         gone = sorted(dhcp_release.bindings(before) - dhcp_release.bindings(after))
         if gone:
-            network_id = server.want.network.meta.id
-            own = [fixed.ip_address for fixed in server.want.dhcp_port.spec.fixed_ips]
+            network_id = want.network.meta.id
+            own = [fixed.ip_address for fixed in want.dhcp_port.spec.fixed_ips]
             await netns.run(name.namespace(network_id), lambda: dhcp_release.send(gone, own))
 
 

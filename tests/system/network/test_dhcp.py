@@ -14,6 +14,8 @@ import pytest
 
 from agents.network import netns
 from agents.network.name import bridge, namespace
+from agents.network.real import real_drivers
+from agents.network.settings import NetworkSettings
 from tests.system.network.dhcp_client import obtain, resolve
 from tests.system.network.lab import PASSWORD, Cloud, Guest, Text, running, until
 from tests.unit.agents.network.wants import a_network, a_port, a_router, a_router_port, a_subnet
@@ -88,6 +90,27 @@ async def test_a_killed_dhcp_server_comes_back_and_a_restart_keeps_it(tmp_path: 
         cloud.ports.unbind(port.meta.id)
         cloud.networks.unbind(network_id)
         await until(lambda: not netns.exists(namespace(network_id)))
+
+
+async def test_a_server_that_is_wanted_again_while_it_ends_serves(tmp_path: Path) -> None:
+    network_id = str(uuid.uuid4())
+    subnet = a_subnet(network_id)
+    want = a_network(subnet, network_id=network_id)
+    last, first = (a_port(network_id, [(subnet, f"10.0.0.{n}")], secure=False) for n in (5, 6))
+    drivers = real_drivers(NetworkSettings(), tmp_path)
+    await drivers.switch.ensure_network(want)
+    await drivers.switch.ensure_port(first, 1450)
+    await drivers.dhcp.ensure(want, [last])
+    await asyncio.gather(drivers.dhcp.remove(network_id), drivers.dhcp.ensure(want, [first]))
+    with contextlib.closing(Guest(first)) as guest:
+        ack = await guest.run(lambda: obtain(guest.mac))
+        assert ack is not None
+        assert ack.address == "10.0.0.6"
+    await asyncio.gather(drivers.dhcp.ensure(want, [last]), drivers.dhcp.remove(network_id))
+    assert await drivers.dhcp.find() == []
+    await drivers.switch.remove_port(first.meta.id)
+    await drivers.switch.remove_network(network_id)
+    await drivers.close()
 
 
 async def test_dhcp_dns_and_metadata_are_reachable_whatever_the_rules(tmp_path: Path) -> None:
