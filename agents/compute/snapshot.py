@@ -108,6 +108,9 @@ class Snapshots:
             ended.state = Seen.STATE_FAILED if isinstance(error, _REFUSED) else Seen.STATE_BROKEN
             ended.message = error.message
             log.warning("copy not sent", server=server_id, image=snapshot.image_id, cause=error.message)
+        except OSError as error:  # the copy cannot be read
+            ended.state, ended.message = Seen.STATE_BROKEN, str(error)
+            log.warning("copy not sent", server=server_id, image=snapshot.image_id, cause=str(error))
         else:
             log.info("copy sent", server=server_id, image=snapshot.image_id, size_bytes=size_bytes)
         self._ended[server_id] = ended

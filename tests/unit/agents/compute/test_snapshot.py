@@ -9,7 +9,7 @@ import pytest
 from agents.compute.driver import HypervisorRefused
 from agents.compute.fake import FakeDriver
 from fabric.compute.v1 import server_pb2 as pb
-from fabric.runtime.errors import Exhausted, FabricError, Unavailable
+from fabric.runtime.errors import Exhausted, Unavailable
 from tests.unit.agents.compute.agents import Bench
 from tests.unit.agents.compute.wants import SERVER_ID, a_want
 
@@ -19,7 +19,7 @@ Seen = pb.SnapshotStatus
 class Images:
     """An image agent that takes what it is sent, or says what is wrong."""
 
-    def __init__(self, *errors: FabricError) -> None:
+    def __init__(self, *errors: Exception) -> None:
         self.errors, self.taken = list(errors), b""
 
     async def __call__(self, snapshot: pb.SnapshotWant, size: int, pieces: AsyncIterator[bytes]) -> None:
@@ -74,8 +74,9 @@ async def test_a_disk_is_copied_sent_and_forgotten(restart: Callable[[Bench], No
     assert bench.fake.domains[SERVER_ID].found.copies == ()
 
 
-async def test_an_upload_that_breaks_is_told_and_another_one_begun() -> None:
-    bench = Bench(send_copy=Images(Unavailable("gone")))
+@pytest.mark.parametrize("error", [Unavailable("gone"), OSError("gone")])
+async def test_an_upload_that_breaks_is_told_and_another_one_begun(error: Exception) -> None:
+    bench = Bench(send_copy=Images(error))
     assert (await told(bench, wanted("up-1"), Seen.STATE_BROKEN)).message == "gone"
     await told(bench, wanted("up-2"), Seen.STATE_SENT)
 
