@@ -59,12 +59,13 @@ from fabric.network.v1 import (
     security_group_pb2,
     trunk_pb2,
 )
-from fabric.runtime.errors import FabricError
+from fabric.runtime.errors import FabricError, LeaseLost
 from fabric.runtime.node import NodeStore, Wanted
 from fabric.runtime.reconcile import Loop, Together
 
 log = structlog.get_logger(__name__)
 
+_AGAIN = timedelta(0)
 _RENAMED_EVERY = timedelta(milliseconds=200)  # what other nodes' ports are called is written at most so often
 _RENAMED_EVERY_A_PORT = timedelta(microseconds=200)  # all of them are written each time
 
@@ -137,6 +138,10 @@ class NetworkAgent:
             "logs": self._loop("logs", self._packet_log.reconcile),
             "trunks": self._loop("trunks", self._trunks.reconcile),
         }
+        self._rounds = [
+            Loop("network resync", self._resync, lambda: ["node"]),
+            Loop("network meters", self._meter, lambda: ["node"]),
+        ]
 
     def _loop(self, collection: str, reconcile: Callable[..., object]) -> Loop:
         store = getattr(self._stores, collection)
@@ -160,10 +165,10 @@ class NetworkAgent:
             getattr(self._stores, collection).on_change(loop.wake)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for loop in (*self._loops.values(), self._names):
+                for loop in (*self._loops.values(), self._names, *self._rounds):
                     tasks.create_task(loop.run())
-                tasks.create_task(self._resync())
-                tasks.create_task(self._meters.run(self._settings.meter))
+        except* LeaseLost as lost:
+            raise lost.exceptions[0] from None
         finally:
             self._packet_log.close()
             for service in self._services:
@@ -320,7 +325,7 @@ class NetworkAgent:
         return None
 
     async def _remove_port(self, port_id: str, port: port_pb2.Port | None) -> None:
-        known = self._directory.forget(port_id)
+        known = self._directory.forget(port_id) or port  # the latter when it is tried once more
         await self._switch.remove_port(port_id)
         await self.filter.remove_port(port_id)
         await self._qos.remove_port(port_id)
@@ -383,14 +388,20 @@ class NetworkAgent:
         port_id = self._directory.find(network_id, address)
         return None if port_id is None else self._documents(port_id)
 
-    async def _resync(self) -> None:
+    async def _resync(self, _: str) -> timedelta:
         """Compare the filters with the kernel, and remove what is ours and wanted by nobody."""
-        while True:
-            await asyncio.sleep(min(self._settings.grace, self._settings.resync).total_seconds() / 2)
-            await self.filter.resync()
-            await self._switch.resync()
-            await self._qos.resync()
-            await self._sweep.run()
+        await asyncio.sleep(min(self._settings.grace, self._settings.resync).total_seconds() / 2)
+        await self.filter.resync()
+        await self._switch.resync()
+        await self._qos.resync()
+        await self._sweep.run()
+        return _AGAIN
+
+    async def _meter(self, _: str) -> timedelta:
+        """Say what labels have counted."""
+        await asyncio.sleep(self._settings.meter.total_seconds())
+        await self._meters.report()
+        return _AGAIN
 
     def _wanted(self) -> set[str]:
         return {

@@ -1,6 +1,5 @@
 """What metering labels count in a router's namespace, and the sums of it that are reported."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Protocol
@@ -38,6 +37,7 @@ class Meters:
         self._driver = driver
         self._wake_router = wake_router
         self._routers: set[str] = set()
+        self._untold: dict[str, Count] = {}  # what was counted since the last report, by label
 
     async def reconcile(self, label_id: str) -> timedelta | None:
         """What the routers of the node count."""
@@ -57,25 +57,19 @@ class Meters:
         """The router is not here any more."""
         self._routers.discard(router_id)
 
-    async def run(self, every: timedelta) -> None:
-        """Report until cancelled."""
-        while True:
-            await asyncio.sleep(every.total_seconds())
-            await self.report()
-
     async def report(self) -> None:
-        """Add what was counted to what was reported."""
-        sums: dict[str, Count] = {}
+        """Add what was counted to what was reported. Raises as NodeStore.report; then the next one says it."""
         for router_id in sorted(self._routers):
             for label_id, count in (await self._driver.take(router_id)).items():
-                total = sums.setdefault(label_id, Count())
-                total.packets += count.packets
-                total.bytes += count.bytes
-        for label_id, count in sums.items():
+                untold = self._untold.setdefault(label_id, Count())
+                untold.packets += count.packets
+                untold.bytes += count.bytes
+        for label_id, count in list(self._untold.items()):
             known = self._store.status(label_id) or Count()
             if count.packets and self._store.get(label_id) is not None:
                 total = Count(packets=known.packets + count.packets, bytes=known.bytes + count.bytes)
                 await self._store.report(label_id, total)
+            del self._untold[label_id]
 
 
 def _counts_for(want: metering_pb2.MeteringLabelWant, project_id: str) -> bool:

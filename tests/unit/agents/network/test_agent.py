@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
 from agents.network.agent import NetworkAgent, NetworkStores
 from agents.network.batch import Batch
 from agents.network.driver import Holding
-from agents.network.fake import FakeQos, fake_drivers
+from agents.network.fake import FakeDhcp, FakeMeters, FakeQos, fake_drivers
 from agents.network.limit import Limits
+from agents.network.meter import Count
 from agents.network.numbers import Numbers
 from agents.network.orphan import Orphans
 from agents.network.settings import NetworkSettings
@@ -26,6 +28,7 @@ from fabric.network.v1 import (
     security_group_pb2,
     trunk_pb2,
 )
+from fabric.runtime.errors import Unavailable
 from tests.unit.agents.network.wants import (
     a_group,
     a_network,
@@ -58,6 +61,7 @@ class World:
         self.neighbors: MemoryNodeStore[neighbor_pb2.Neighbor, neighbor_pb2.Neighbor] = MemoryNodeStore()
         self.qos: MemoryNodeStore[qos_pb2.QosPolicyWant, qos_pb2.QosPolicy] = MemoryNodeStore()
         self.drivers = fake_drivers()
+        self.settings = NetworkSettings(grace=timedelta(milliseconds=20))
         self.agent = self.new_agent()
 
     def new_agent(self) -> NetworkAgent:
@@ -73,8 +77,7 @@ class World:
             logs=cast(object, self.logs),  # type: ignore[arg-type]
             labels=cast(object, self.labels),  # type: ignore[arg-type]
         )
-        settings = NetworkSettings(grace=timedelta(milliseconds=20))
-        return NetworkAgent(stores, self.drivers, settings, lambda port_id: None)
+        return NetworkAgent(stores, self.drivers, self.settings, lambda port_id: None)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -88,7 +91,7 @@ class World:
 
     async def until(self, text: str, id_: str) -> None:
         """Until what is reported of the port or router says so."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while text not in f"{self.ports.status(id_)} {self.routers.status(id_)}":
                 await asyncio.sleep(0.001)
 
@@ -108,8 +111,39 @@ async def test_a_dhcp_port_alone_is_active_and_a_server_runs_once_there_is_someb
         await world.until("STATE_ACTIVE", port.meta.id)
         assert [holding.owner_id for holding in await world.drivers.dhcp.find()] == [NETWORK_ID]
         world.ports.unbind(port.meta.id)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await world.drivers.dhcp.find():
+                await asyncio.sleep(0.001)
+
+
+class Unwilling(FakeDhcp):
+    """Does not end at the first try."""
+
+    tries = 0
+
+    async def remove(self, network_id: str) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise Unavailable("it does not end")
+        await super().remove(network_id)
+
+
+async def test_a_network_goes_though_its_last_port_went_at_the_second_try() -> None:
+    world, want = World(), a_network(SUBNET, network_id=NETWORK_ID)
+    port = a_port(NETWORK_ID, [(SUBNET, "10.0.0.5")])
+    world.drivers = replace(world.drivers, dhcp=Unwilling())
+    world.agent = world.new_agent()
+    async with world.running():
+        world.networks.bind(NETWORK_ID, want)
+        world.ports.bind(port.meta.id, port)
+        await world.until("STATE_ACTIVE", port.meta.id)
+        for meta in (want.network.meta, port.meta):
+            meta.delete_time.GetCurrentTime()
+        world.networks.bind(NETWORK_ID, want)
+        world.ports.bind(port.meta.id, port)
+        await world.until("released: true", port.meta.id)
+        async with asyncio.timeout(30):
+            while "released: true" not in str(world.networks.status(NETWORK_ID)):
                 await asyncio.sleep(0.001)
 
 
@@ -163,9 +197,31 @@ async def test_what_a_restart_finds_without_a_want_goes_after_the_grace_period()
     world, port = World(), a_port(NETWORK_ID, [(SUBNET, "10.0.0.5")])
     await world.drivers.switch.ensure_network(a_network(SUBNET, network_id=NETWORK_ID))
     await world.drivers.switch.ensure_port(port, 1450)
-    async with world.running(), asyncio.timeout(5):
+    async with world.running(), asyncio.timeout(30):
         while await world.drivers.switch.find():
             await asyncio.sleep(0.005)
+
+
+class Counting(FakeMeters):
+    """A packet a look."""
+
+    async def take(self, router_id: str) -> dict[str, Count]:
+        return {"label": Count(packets=1, bytes=10)}
+
+
+async def test_what_could_not_be_told_of_a_label_is_told_later() -> None:
+    world, router = World(), a_router()
+    world.drivers = replace(world.drivers, meter=Counting())
+    world.settings = replace(world.settings, meter=timedelta(milliseconds=5))
+    world.agent = world.new_agent()
+    world.labels.bind("label", metering_pb2.MeteringLabelWant())
+    world.labels.failure = Unavailable("etcd is away")
+    async with world.running():
+        world.routers.bind(router.router.meta.id, router)
+        async with asyncio.timeout(30):
+            while not world.labels.reports:
+                await asyncio.sleep(0.001)
+    assert world.labels.reports[0][1].packets == 2
 
 
 async def test_a_batch_serves_all_who_asked_before_it_began() -> None:
@@ -219,7 +275,7 @@ async def test_a_port_waits_for_its_policy_and_follows_it() -> None:
     qos = cast(FakeQos, world.drivers.qos)
 
     async def until(rate: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (out := qos.limits.get(port.meta.id, Limits()).out) is None or out.rate != rate:
                 await asyncio.sleep(0.001)
 
@@ -235,7 +291,7 @@ async def test_a_port_waits_for_its_policy_and_follows_it() -> None:
         world.networks.bind(NETWORK_ID, network)
         await until(3000)
         world.ports.unbind(port.meta.id)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while port.meta.id in qos.limits:
                 await asyncio.sleep(0.001)
 
