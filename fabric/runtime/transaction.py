@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -58,6 +58,7 @@ class Transaction:
         self._closed: set[tuple[str, str]] = set()
         self._written: dict[str, _Written | str | None] = {}
         self._done_at: int | None = None  # by a try whose answer was lost
+        self._refused_at = 0
         self.revision = 0  # after the commit
 
     async def __aenter__(self) -> Self:
@@ -274,7 +275,18 @@ class Transaction:
     # -- commit
 
     async def commit(self) -> int:
-        """Do it; returns the revision. Leaving the block calls it."""
+        """Do it; returns the revision. Leaving the block calls it.
+
+        Whom somebody else has forestalled reads what that one has written: to try again is not in vain.
+        """
+        try:
+            return await self._commit()
+        except (AlreadyExists, StaleRevision):
+            with suppress(Unavailable):
+                await self._store.fresh(self._refused_at)
+            raise
+
+    async def _commit(self) -> int:
         kept = self._limits.keys() | self._closed
         charges = {at: amount for at, amount in self._charges.items() if amount or at in kept}
         if not (self._change.put or self._change.delete or charges):
@@ -292,6 +304,7 @@ class Transaction:
                     return outcome.revision
                 if self._done_at is not None:
                     return await self._catch_up(outcome.revision)
+                self._refused_at = outcome.revision
                 self._judge(outcome, set(keys))
         raise Conflict("The quota is contended; try again.", reason="QUOTA_CONTENDED")
 

@@ -105,6 +105,22 @@ async def test_concurrent_creates_never_exceed_the_quota(etcd_process: EtcdProce
         assert store.quota("p1", "network.port").usage == len(store.table(PORTS)) == 10
 
 
+async def test_whom_another_process_has_forestalled_reads_what_it_wrote(etcd_process: EtcdProcess) -> None:
+    async with a_store(etcd_process) as one, a_store(etcd_process) as two:
+        known = await make(one, a_port("a"))
+        await two.fresh(None)
+        for turn in range(50):
+            changed, late = copy_of(known), copy_of(two.get(PORTS, "a"))
+            changed.meta.name = late.meta.description = str(turn)
+            async with one.transaction() as txn:
+                txn.update(PORTS, changed)
+            known = one.get(PORTS, "a")
+            with pytest.raises(StaleRevision):
+                async with two.transaction() as txn:
+                    txn.update(PORTS, late)
+            assert two.get(PORTS, "a").meta.name == str(turn)
+
+
 async def test_records_are_in_the_order_of_their_making_whoever_made_them(etcd_process: EtcdProcess) -> None:
     async with a_store(etcd_process) as one, a_store(etcd_process) as two:
         assert len(one.table(PORTS).in_order("p1")) == len(two.table(PORTS).in_order()) == 0
