@@ -19,7 +19,7 @@ from agents.network import nlmsg
 _NEW_QUEUE, _KIND, _OPTIONS = 36, 1, 2
 _GET_LINK, _GET_ADDRESS, _GET_ROUTE, _GET_RULE = 18, 22, 26, 34
 _LINK_ADDRESS, _NAME, _MTU, _QDISC, _MASTER, _LINK_INFO, _ALIAS, _MASK = 1, 3, 4, 6, 10, 18, 20, 29
-_INFO_DATA, _INFO_MEMBER = 2, 5
+_INFO_KIND, _INFO_DATA, _INFO_MEMBER = 1, 2, 5
 _NO_STATISTICS = struct.pack("=I", 8)
 _UP = 0x1
 MAIN, _UNICAST = 254, 1
@@ -58,6 +58,11 @@ class Link:
     master: int
     alias: str
     info: bytes
+
+    @property
+    def kind(self) -> str:
+        """Such as bridge, veth or vlan."""
+        return nlmsg.attributes(self.info).get(_INFO_KIND, b"").rstrip(b"\0").decode()
 
     def data(self) -> dict[int, bytes]:
         """What is special to its kind (IFLA_INFO_DATA)."""

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from fabric.runtime.errors import FailedPrecondition
 log = structlog.get_logger(__name__)
 
 _KIND = "uplink"  # in the alias of an interface that we took
+_VLAN_ID = 1  # IFLA_VLAN_ID
 
 
 class Uplinks:
@@ -36,7 +38,9 @@ class Uplinks:
 
     def ensure(self, want: network_pb2.NetworkWant) -> None:
         """Runs in the links' thread. Raises FailedPrecondition: the node cannot."""
-        match segment.uplink(want, self._physical):
+        found = segment.uplink(want, self._physical)
+        self._leave(want.network.meta.id, found)
+        match found:
             case Interface(device, 0):
                 self._ensure_interface(device, want)
             case Interface(device, vlan):
@@ -46,9 +50,15 @@ class Uplinks:
 
     def remove(self, network_id: str) -> None:
         """Runs in the links' thread: interfaces are the node's again."""
-        self._links.remove(name.uplink(network_id))
+        self._leave(network_id, None)
+
+    def _leave(self, network_id: str, to: Interface | Outlet | None) -> None:
+        """Let go of what the network had before it came to use this one: two segments must not be joined."""
+        own = rtnl.find(name.uplink(network_id))
+        if own is not None and not _leads_to(own, to):
+            self._links.remove(own.name)
         for device in self._physical.values():
-            link = rtnl.find(device) if device else None
+            link = rtnl.find(device) if device and to != Interface(device) else None
             if link is not None and link.alias == name.mark(_KIND, network_id):
                 self._links.ip.link("set", index=link.index, master=0, ifalias="")
                 links.write_once(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6", "0")
@@ -144,3 +154,13 @@ class Uplinks:
                     reason="SUBNET_IN_USE",
                     subnet=str(there),
                 )
+
+
+def _leads_to(own: rtnl.Link, to: Interface | Outlet | None) -> bool:
+    match to:
+        case Outlet():
+            return own.kind == "veth"
+        case Interface(vlan=vlan) if vlan:
+            tag = int.from_bytes(own.data().get(_VLAN_ID, b"")[:2], sys.byteorder)
+            return own.kind == "vlan" and tag == vlan
+    return False

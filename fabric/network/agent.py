@@ -6,6 +6,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.network.binding import HOLDER, KIND
 from fabric.network.collection import AGENT_ROLES, AGENTS, PORTS, agent_id, marked
+from fabric.network.external import physical_networks
 from fabric.network.record import NetworkResource
 from fabric.network.v1 import agent_pb2 as pb
 from fabric.runtime.caller import Caller
@@ -114,6 +115,14 @@ def life_of(store: Store, node: str) -> node_pb2.Life | None:
     return store.life(node, KIND)
 
 
+def reach(store: Store, node: str) -> frozenset[str]:
+    """The physical networks that the node has; of one that is away, those that its last life had."""
+    life, known = life_of(store, node), store.find(AGENTS, agent_id(node))
+    if life is not None:
+        return physical_networks(life)
+    return frozenset(known.spec.physical_networks) if known is not None else frozenset()
+
+
 async def record(store: Store, node: str) -> None:
     """Make the record of a node's agent say what its life sign says."""
     life, known = life_of(store, node), store.find(AGENTS, agent_id(node))
@@ -127,6 +136,7 @@ async def record(store: Store, node: str) -> None:
             agent.spec.availability_zone = str(life.detail["availability_zone"])
         if "tunnel_address" in life.detail:
             agent.spec.tunnel_address = str(life.detail["tunnel_address"])
+        agent.spec.physical_networks[:] = sorted(physical_networks(life))
     elif not agent.spec.HasField("end_time"):
         agent.spec.end_time.FromDatetime(datetime.now(UTC).replace(microsecond=0))
     if known is not None and agent == known:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from fabric.network import segment_list
 from fabric.network.v1 import (
     address_group_pb2,
     address_scope_pb2,
@@ -51,40 +52,32 @@ def marked(message: object) -> bool:
     return bool(message.meta.HasField("delete_time"))  # type: ignore[attr-defined]
 
 
-def _segment(network: network_pb2.Network) -> Iterable[tuple[str, str]]:
-    """The segment is the network's alone: a VNI, a VLAN of a physical network, or a whole physical network.
+def _segments(network: network_pb2.Network) -> Iterable[tuple[str, str]]:
+    """A segment is the network's alone: a VNI, a VLAN of a physical network, or a whole physical network.
 
     One external network is the cloud's default one.
     """
-    spec = network.spec
-    if spec.is_default and spec.external:
+    if network.spec.is_default and network.spec.external:
         yield "default", "external"
-    match spec.network_type:
-        case "vxlan" | "gre" | "geneve":
-            yield "segment", f"{spec.network_type}:{spec.segmentation_id}"
-        case "vlan":
-            yield "segment", f"vlan:{spec.physical_network}:{spec.segmentation_id}"
-        case "flat":
-            yield "segment", f"flat:{spec.physical_network}"
-
-
-_SEGMENT_NAMESPACE = uuid.UUID("f38a2a9b-5c1d-4a57-8f0e-2f3f1c9b7e64")
-
-
-def segment_id(network: network_pb2.Network) -> str:
-    """The id of the network's segment."""
-    return str(uuid.uuid5(_SEGMENT_NAMESPACE, network.meta.id))
+    for spec in segment_list.facts(network):
+        match spec.network_type:
+            case "vxlan" | "gre" | "geneve":
+                yield "segment", f"{spec.network_type}:{spec.segmentation_id}"
+            case "vlan":
+                yield "segment", f"vlan:{spec.physical_network}:{spec.segmentation_id}"
+            case "flat":
+                yield "segment", f"flat:{spec.physical_network}"
 
 
 NETWORKS = Collection(
     service="network",
     name="networks",
     message=network_pb2.Network,
-    claims=_segment,
+    claims=_segments,
     charges=lambda _: {NETWORK_LIMIT: 1},
     indexes={
         "qos_policy": lambda network: (network.spec.qos_policy_id,) if network.spec.qos_policy_id else (),
-        "segment": lambda network: (segment_id(network),),
+        "segment": segment_list.ids,
     },
     want=network_pb2.NetworkWant,
     status=network_pb2.NetworkStatus,

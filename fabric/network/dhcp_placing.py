@@ -43,8 +43,8 @@ def served(network: network_pb2.Network, hosts: Collection[str], home: str) -> s
 
 def living(store: Store, network: network_pb2.Network) -> set[str]:
     """The nodes that could have the network."""
-    needed = frozenset({network.spec.physical_network}) - {""}
-    found = {life.node for life in store.lives() if life.agent == KIND and offers(life, needed)}
+    needs = [(network, frozenset[str]())]
+    found = {life.node for life in store.lives() if life.agent == KIND and offers(life, needs)}
     return {node for node in found if _takes_more(store, node)}
 
 

@@ -22,9 +22,11 @@ def take_physical(store: Store, physical_network: str, spec: pb.NetworkSpec) -> 
 
 def has_physical(life: node_pb2.Life, name: str) -> bool:
     """Whether the node says that it has the physical network."""
-    return "physical_networks" in life.detail and name in physical_networks(life)
+    return name in physical_networks(life)
 
 
 def physical_networks(life: node_pb2.Life) -> frozenset[str]:
     """Those that the node names, whether as a list or with their interfaces."""
+    if "physical_networks" not in life.detail:
+        return frozenset()
     return frozenset(map(str, cast(Iterable[str], life.detail["physical_networks"] or ())))

@@ -3,18 +3,24 @@
 from collections.abc import Iterable, Sequence
 
 from fabric.network import address
+from fabric.network.agent import reach
 from fabric.network.allocation import Allocator, Reservation
 from fabric.network.collection import SUBNETS, marked
+from fabric.network.segment_list import serves, used
 from fabric.network.v1 import network_pb2, subnet_pb2
 from fabric.network.v1 import port_pb2 as pb
-from fabric.runtime.errors import AlreadyExists, Exhausted, InvalidArgument
+from fabric.runtime.errors import AlreadyExists, Exhausted, FailedPrecondition, InvalidArgument
 from fabric.runtime.store import Store, Transaction
 
+_OWN = "network:"  # owners of ports that the cloud places by itself
 ROUTERS = ("network:router_interface", "network:ha_router", "network:router_centralized_snat")
 
 
 class Chooser:
-    """Chooses for one port within one transaction, which then depends on the subnets that it read."""
+    """Chooses for one port within one transaction, which then depends on the subnets that it read.
+
+    node: where the port is; it has the subnets that are on no segment, and those of the segment that it uses.
+    """
 
     def __init__(
         self,
@@ -23,17 +29,41 @@ class Chooser:
         allocator: Allocator,
         held: Reservation,
         network: network_pb2.Network,
+        node: str = "",
     ) -> None:
         self._txn, self._allocator, self._held = txn, allocator, held
-        self._network = network
+        self._network, self._node = network, node
         found = [s for s in store.table(SUBNETS).by("network", network.meta.id) if not marked(s)]
         found.sort(key=lambda s: (s.meta.create_time.seconds, s.meta.create_time.nanos, s.meta.id))
         self._subnets = {subnet.meta.id: subnet for subnet in found}
+        self._routed = bool(found) and all(subnet.spec.segment_id for subnet in found)
+        self._segment = used(network, reach(store, node)) if self._routed and node else None
+
+    def defers(self, device_owner: str) -> bool:
+        """Whether nothing can be chosen before the port has a node; the cloud's own go where their addresses are."""
+        return self._routed and not self._node and not device_owner.startswith(_OWN)
+
+    def check_place(self, port: pb.Port) -> None:
+        """Raise FailedPrecondition unless the addresses that the port has are good on the node."""
+        if not self._routed or not self._node or port.spec.device_owner.startswith(_OWN):
+            return
+        for fixed in port.spec.fixed_ips:
+            subnet = self._subnets.get(fixed.subnet_id)
+            if subnet is not None and not serves(subnet, self._segment):
+                raise FailedPrecondition(
+                    f"Host {self._node} is not connected to a segment where the existing fixed_ips on port "
+                    f"{port.meta.id} will function given the routed network topology.",
+                    reason="HOST_NOT_COMPATIBLE_WITH_FIXED_IPS",
+                    port=port.meta.id,
+                )
 
     def choose(self, asked: Sequence[pb.FixedIp] | None, mac: str, device_owner: str) -> list[pb.FixedIp]:
         """asked None: nothing was said. Raises InvalidArgument, AlreadyExists (taken), Exhausted."""
         chosen: list[pb.FixedIp] = []
+        if asked is None and self.defers(device_owner):
+            return []
         if asked is None:
+            self._check_connected(device_owner)
             for version in (4, 6):
                 chosen += self._one_of(version, device_owner)
         else:
@@ -46,7 +76,7 @@ class Chooser:
                 for subnet in self._subnets.values()
                 if address.is_automatic(subnet)
                 and subnet.meta.id not in met
-                and _serves(subnet, device_owner)
+                and self._serves(subnet, device_owner)
             ]
         return chosen
 
@@ -85,13 +115,34 @@ class Chooser:
         _refuse_twice(final)
         return final
 
+    def _check_connected(self, device_owner: str) -> None:
+        if not self._routed or device_owner.startswith(_OWN):
+            return
+        if self._segment is None:
+            raise FailedPrecondition(
+                f"Host {self._node} is not connected to any segments on routed provider network "
+                f"'{self._network.meta.id}'. It should be connected to one.",
+                reason="HOST_NOT_CONNECTED_TO_ANY_SEGMENT",
+            )
+        if not any(serves(subnet, self._segment) for subnet in self._subnets.values()):
+            raise _exhausted(
+                f"No subnet of network {self._network.meta.id} is on segment {self._segment.meta.id}, which host "
+                f"{self._node} uses.",
+                "_NO_MATCHING_SUBNET",
+            )
+
+    def _serves(self, subnet: subnet_pb2.Subnet, device_owner: str) -> bool:
+        if device_owner.startswith(_OWN) or not self._routed:
+            return _is_for(subnet, device_owner)
+        return serves(subnet, self._segment) and _is_for(subnet, device_owner)
+
     def _one_of(self, version: int, device_owner: str) -> Iterable[pb.FixedIp]:
         eligible = [
             subnet
             for subnet in self._subnets.values()
             if subnet.spec.ip_version == version
             and not address.is_automatic(subnet)
-            and _serves(subnet, device_owner)
+            and self._serves(subnet, device_owner)
         ]
         for subnet in eligible:
             ip = self._held.choose(subnet)
@@ -171,7 +222,7 @@ def _fits(subnet: subnet_pb2.Subnet, ip: str) -> bool:
     return address.is_host(address.network(subnet.spec.cidr), address.address(ip, "fixed_ips"))
 
 
-def _serves(subnet: subnet_pb2.Subnet, device_owner: str) -> bool:
+def _is_for(subnet: subnet_pb2.Subnet, device_owner: str) -> bool:
     types = subnet.spec.service_types
     return not types or any(device_owner == kind or device_owner.startswith(kind + ":") for kind in types)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fabric.network import segment
+from fabric.network import segment, segment_list
 from fabric.network.collection import (
     DHCP_OWNER,
     FLOATING_IPS,
@@ -42,6 +42,7 @@ _GUARDED = {
     "spec.network_type": "provider:network_type",
     "spec.physical_network": "provider:physical_network",
     "spec.segmentation_id": "provider:segmentation_id",
+    "spec.segments": "segments",
 }
 
 
@@ -109,6 +110,7 @@ class Networks(SharedResource[pb.Network]):
         for subnet in self.store.table(SUBNETS).by("network", message.meta.id):
             if not marked(subnet):
                 shown.status.subnet_ids.append(subnet.meta.id)
+                shown.status.routed |= bool(subnet.spec.segment_id)
                 self._show_scope(shown.status, subnet)
         hints = frozenset(message.spec.availability_zone_hints)
         if self._served[0] != self.store.lives_version:
@@ -129,11 +131,13 @@ class Networks(SharedResource[pb.Network]):
         for attempt in range(TRIES):
             try:
                 return await super().make_all(asked, caller)
-            except AlreadyExists as error:  # a segment that was free when it was chosen
-                chosen = all(not message.spec.segmentation_id for message, _ in asked)
-                if error.facts.get("index") != "segment" or not chosen or attempt + 1 == TRIES:
+            except AlreadyExists as error:
+                if error.facts.get("index") != "segment":
                     raise
-                await self.store.fresh(None)
+                chosen = all(segment.is_chosen(message) for message, _ in asked)
+                if not chosen or attempt + 1 == TRIES:
+                    raise segment.taken(error) from error
+                await self.store.fresh(None)  # it was free when it was chosen
         raise AssertionError
 
     def admit(
@@ -147,7 +151,9 @@ class Networks(SharedResource[pb.Network]):
         spec = new.spec
         asked = [path for path in _GUARDED if path in given or changed(new, pb.Network(), [path])]
         plain = {
-            p for p in asked if p in ("spec.shared", "spec.external", "spec.is_default") and not _bool(new, p)
+            p
+            for p in asked
+            if p in ("spec.shared", "spec.external", "spec.is_default", "spec.segments") and not _bool(new, p)
         }
         self.require(caller, new, (f"create_network:{_GUARDED[path]}" for path in asked if path not in plain))
         for name in ("admin_state_up", "port_security_enabled"):
@@ -156,8 +162,9 @@ class Networks(SharedResource[pb.Network]):
         new.ClearField("status")
         self._check_default(new)
         check_zones(self.store, self._zone, new.spec.availability_zone_hints)
-        segment.choose(self.store, self._config, new, {n.spec.segmentation_id for n in earlier}, txn)
-        spec.mtu = spec.mtu or segment.mtu(self._config, spec)
+        met = {part.segmentation_id for other in earlier for part in segment_list.facts(other)}
+        segment.choose(self.store, self._config, new, met, txn)
+        spec.mtu = spec.mtu or segment.mtu(self._config, new)
         self._check(new)
         check_domain(spec.dns_domain)
         if "spec.qos_policy_id" not in given:
@@ -171,14 +178,14 @@ class Networks(SharedResource[pb.Network]):
     def change(self, caller: Caller, new: pb.Network, old: pb.Network, txn: Transaction) -> None:
         differs = changed(old, new, _GUARDED)
         self.require(caller, old, (f"update_network:{_GUARDED[path]}" for path in differs))
-        if differs & {"spec.network_type", "spec.physical_network", "spec.segmentation_id"}:
+        if differs & {"spec.network_type", "spec.physical_network", "spec.segmentation_id", "spec.segments"}:
             raise InvalidArgument(
                 "Invalid input for operation: Plugin does not support updating the following provider network "
                 "attributes: network_type, physical_network, segmentation_id.",
                 reason="INVALID_INPUT",
                 field="provider:network_type",
             )
-        new.spec.mtu = new.spec.mtu or segment.mtu(self._config, new.spec)
+        new.spec.mtu = new.spec.mtu or segment.mtu(self._config, new)
         self._check(new)
         if new.spec.dns_domain != old.spec.dns_domain:
             check_domain(new.spec.dns_domain)
@@ -204,12 +211,7 @@ class Networks(SharedResource[pb.Network]):
                 reason="INVALID_INPUT",
                 field="mtu",
             )
-        if new.spec.mtu > self._config.mtu and new.spec.network_type == "vxlan":
-            raise InvalidArgument(
-                f"Invalid input for operation: Requested MTU is too big, maximum is {self._config.mtu}.",
-                reason="INVALID_INPUT",
-                field="mtu",
-            )
+        segment.check_mtu(self._config, new)
         for subnet in self.store.table(SUBNETS).by("network", new.meta.id):
             least = LEAST_MTU[subnet.spec.ip_version]
             if new.spec.mtu >= least:

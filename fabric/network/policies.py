@@ -49,6 +49,7 @@ _RULES: Mapping[str, str] = {
     "update_network:provider:network_type": ADMIN,
     "update_network:provider:physical_network": ADMIN,
     "update_network:provider:segmentation_id": ADMIN,
+    "update_network:segments": ADMIN,
     "delete_network": MEMBER,
     "create_subnet": f"({ADMIN}) or ({NET_MEMBER}) or {SERVICE}",
     "create_subnet:segment_id": ADMIN,

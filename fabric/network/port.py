@@ -202,14 +202,13 @@ class Ports(NetworkResource[pb.Port]):
         else:
             spec.mac_address = self._allocator.mac(on.meta.id)
         held.hold(f"mac {on.meta.id}", spec.mac_address)
-        chooser = Chooser(self.store, txn, self._allocator, held, on)
-        chosen = chooser.choose(
-            spec.fixed_ips if spec.fixed_ips or "spec.fixed_ips" in given else None,
-            spec.mac_address,
-            spec.device_owner,
-        )
+        chooser = Chooser(self.store, txn, self._allocator, held, on, spec.node)
+        said = bool(spec.fixed_ips) or "spec.fixed_ips" in given
+        spec.addresses_deferred = not said and chooser.defers(spec.device_owner)
+        chosen = chooser.choose(spec.fixed_ips if said else None, spec.mac_address, spec.device_owner)
         del spec.fixed_ips[:]
         spec.fixed_ips.extend(chosen)
+        chooser.check_place(new)
         if not spec.security_group_ids and "spec.security_group_ids" not in given:
             self._join_default(new)
         self._check_groups(caller, new, txn, frozenset())
@@ -285,9 +284,12 @@ class Ports(NetworkResource[pb.Port]):
         on = self.store.get(NETWORKS, old.spec.network_id)
         if "spec.mac_address" in differs:
             self._change_mac(new, old)
-        if differs & {"spec.fixed_ips", "spec.mac_address"}:
+        spec.addresses_deferred = old.spec.addresses_deferred
+        if differs & {"spec.fixed_ips", "spec.mac_address"} or (spec.node and spec.addresses_deferred):
             self._change_addresses(new, old, on, txn)
             leave(self.store, txn, old, frozenset(fixed.ip_address for fixed in new.spec.fixed_ips))
+        elif "spec.node" in differs:
+            Chooser(self.store, txn, self._allocator, _HELD.get(), on, spec.node).check_place(new)
         if "spec.security_group_ids" in differs:
             self._check_groups(caller, new, txn, frozenset(old.spec.security_group_ids))
         self._check_pairs(new)
@@ -330,11 +332,16 @@ class Ports(NetworkResource[pb.Port]):
     def _change_addresses(
         self, new: pb.Port, old: pb.Port, on: network_pb2.Network, txn: Transaction
     ) -> None:
-        txn.expect(NETWORKS, on)
-        chooser = Chooser(self.store, txn, self._allocator, _HELD.get(), on)
-        chosen = chooser.change(new.spec.fixed_ips, old, new.spec.mac_address)
-        del new.spec.fixed_ips[:]
-        new.spec.fixed_ips.extend(chosen)
+        spec = new.spec
+        chooser = Chooser(self.store, txn, self._allocator, _HELD.get(), on, spec.node)
+        if spec.addresses_deferred and spec.node and not spec.fixed_ips:
+            chosen = chooser.choose(None, spec.mac_address, spec.device_owner)
+        else:
+            chosen = chooser.change(spec.fixed_ips, old, spec.mac_address)
+        spec.addresses_deferred = spec.addresses_deferred and not chosen
+        del spec.fixed_ips[:]
+        spec.fixed_ips.extend(chosen)
+        chooser.check_place(new)
 
     async def delete(self, id_: str, caller: Caller) -> pb.Port:
         found = self.find(id_, caller)

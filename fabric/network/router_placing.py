@@ -3,15 +3,20 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fabric.network import segment_list
 from fabric.network.agent import DEFAULT_ZONE
 from fabric.network.binding import HOLDER, KIND
-from fabric.network.collection import AGENTS, NETWORKS, PORTS, ROUTERS, agent_id
+from fabric.network.collection import AGENTS, NETWORKS, PORTS, ROUTERS, SUBNETS, agent_id
 from fabric.network.external import physical_networks
 from fabric.network.router_link import ports_of
+from fabric.network.v1 import network_pb2
 from fabric.network.v1 import router_pb2 as pb
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 from fabric.type.v1 import node_pb2
+
+# a network, and its segments one of which must be used; none: any will do
+Need = tuple[network_pb2.Network, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,28 @@ def choose(possible: Iterable[Candidate], zones: Sequence[str]) -> str | None:
     return best.node if best is not None else None
 
 
-def offers(life: node_pb2.Life, networks: frozenset[str]) -> bool:
-    """Whether the node has the physical networks; one that does not say has any."""
-    return "physical_networks" not in life.detail or networks <= physical_networks(life)
+def offers(life: node_pb2.Life, needs: Iterable[Need]) -> bool:
+    """Whether the node has the networks, by segments that will do; one that does not say what it has, has any."""
+    if "physical_networks" not in life.detail:
+        return True
+    reached = physical_networks(life)
+    for network, segments in needs:
+        used = segment_list.used(network, reached)
+        if used is None or (segments and used.meta.id not in segments):
+            return False
+    return True
 
 
-def needed(store: Store, router: pb.Router) -> frozenset[str]:
-    """The physical networks that the router's ports are on."""
-    networks = (store.find(NETWORKS, port.spec.network_id) for port in ports_of(store, router.meta.id))
-    return frozenset(n.spec.physical_network for n in networks if n is not None) - {""}
+def needed(store: Store, router: pb.Router) -> list[Need]:
+    """The networks that the router's ports are on, and the segments that their subnets are on."""
+    found = []
+    for port in ports_of(store, router.meta.id):
+        network = store.find(NETWORKS, port.spec.network_id)
+        subnets = (store.find(SUBNETS, fixed.subnet_id) for fixed in port.spec.fixed_ips)
+        segments = {subnet.spec.segment_id for subnet in subnets if subnet is not None}
+        if network is not None:
+            found.append((network, frozenset(segments - {""})))
+    return found
 
 
 def fits(store: Store, router: pb.Router) -> bool:

@@ -134,7 +134,7 @@ def register(server: Server, store: Store, policy: Policy, config: Config, clien
     _add(server, agent_pb2, "AgentService", {"Agent": agents}, agents)
     for module, name, servant in (
         (dhcp_pb2, "DhcpService", Dhcp(store, policy, networks)),
-        (segment_pb2, "SegmentService", Segments(store, policy, networks)),
+        (segment_pb2, "SegmentService", Segments(store, policy, networks, config.network)),
         (
             auto_allocated_topology_pb2,
             "AutoAllocatedTopologyService",

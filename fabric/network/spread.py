@@ -1,9 +1,12 @@
 """The leader's loops that tell nodes of networks, neighbors, security groups and their members."""
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from fabric.network import segment_list
+from fabric.network.agent import reach
 from fabric.network.bundle import Bundles
 from fabric.network.collection import (
     ADDRESS_GROUPS,
@@ -30,6 +33,7 @@ from fabric.network.v1 import (
     network_pb2,
     port_pb2,
     security_group_pb2,
+    segment_pb2,
     subnet_pb2,
 )
 from fabric.runtime.client import Client
@@ -53,7 +57,7 @@ class Spread:
         self._dhcp = DhcpPorts(store, client)
         self._dhcp_networks: dict[str, str] = {}  # of DHCP ports that may be gone when their change is told
         self._subnet_networks: dict[str, str] = {}  # of subnets that may be gone when their change is told
-        self._tunnels: dict[str, str] = {}  # node -> tunnel address
+        self._joins: dict[str, tuple[str, tuple[str, ...]]] = {}  # node -> tunnel address, physical networks
         self._rule_groups: dict[str, tuple[str, str]] = {}  # the same for rules: group, remote group
         self._neighbors = Bundles()  # of ports, by network
         self._members = Bundles()  # of <group>.<port>, by group
@@ -68,7 +72,7 @@ class Spread:
         self._restore()
         ends = [
             table(PORTS).subscribe(self._port_changed),
-            table(NETWORKS).subscribe(self.networks.wake),
+            table(NETWORKS).subscribe(self._network_changed),
             table(AGENTS).subscribe(self._agent_changed),
             table(SUBNETS).subscribe(self._subnet_changed),
             table(SECURITY_GROUPS).subscribe(self.groups.wake),
@@ -106,21 +110,33 @@ class Spread:
             subnets, hosts = self._subnets(network_id), self._places.networks(network_id)
             dhcp = await self._dhcp.settle(network, subnets, hosts)
             serving = served(network, hosts, dhcp.spec.node) if dhcp is not None else set()
-            want = network_pb2.NetworkWant(network=plain(network), subnets=[plain(s) for s in subnets])
-            nodes = hosts | serving
-            peers = self._peers(nodes) if spans_nodes(network) else []
-            for node in nodes:
-                wants[node] = copy_of(want)
-                wants[node].peers.extend(peer for peer in peers if peer.node != node)
-                if dhcp is not None and node in serving:
-                    wants[node].dhcp_port.CopyFrom(dhcp)
-                    PORTS.strip(wants[node].dhcp_port)  # the reply of a service says more than the record
+            for segment, nodes in self._by_segment(network, hosts | serving):
+                want = _want(network, segment, subnets)
+                peers = self._peers(nodes) if spans_nodes(want.network) else []
+                for node in nodes:
+                    wants[node] = copy_of(want)
+                    wants[node].peers.extend(peer for peer in peers if peer.node != node)
+                    if dhcp is not None and node in serving:
+                        _put_dhcp(wants[node], dhcp)
         await self._tell(NETWORKS, network_id, wants)
         return self._dhcp.patience(dhcp)
 
+    def _by_segment(
+        self, network: network_pb2.Network, nodes: set[str]
+    ) -> list[tuple[segment_pb2.Segment | None, set[str]]]:
+        """The nodes that use each segment; None: those that reach none of several."""
+        if len(network.spec.segments) < 2:
+            return [(segment_list.segments(network)[0], nodes)]
+        of: dict[str, set[str]] = defaultdict(set)
+        known = {segment.meta.id: segment for segment in network.spec.segments}
+        for node in nodes:
+            used = segment_list.used(network, reach(self._store, node))
+            of[used.meta.id if used is not None else ""].add(node)
+        return [(known.get(id_), there) for id_, there in of.items()]
+
     def _peers(self, nodes: set[str]) -> list[network_pb2.Peer]:
         """Those that have ever said where they take tunnels: a node whose agent restarts stays one."""
-        known = ((node, self._tunnels.get(node)) for node in sorted(nodes))
+        known = ((node, self._joins.get(node, ("", ()))[0]) for node in sorted(nodes))
         return [network_pb2.Peer(node=node, address=address) for node, address in known if address]
 
     async def reconcile_neighbors(self, bundle: str) -> timedelta | None:
@@ -128,11 +144,18 @@ class Spread:
         network_id = bundle.partition(".")[0]
         network, nodes = self._store.find(NETWORKS, network_id), self._places.networks(network_id)
         found = [port for id_ in self._neighbors.things(bundle) if (port := self._bound(id_)) is not None]
-        if not found or network is None or not spans_nodes(network) or len(nodes) < 2:
-            nodes = set()
+        nodes = self._joined(network, nodes) if found and network is not None else set()
         want = neighbor_pb2.NeighborBundle(neighbors=map(neighbor, found))
         await self._tell(NEIGHBORS, bundle, dict.fromkeys(nodes, want))
         return None
+
+    def _joined(self, network: network_pb2.Network, nodes: set[str]) -> set[str]:
+        """Those of the nodes that tunnels join."""
+        joined = set[str]()
+        for segment, there in self._by_segment(network, nodes):
+            if segment is not None and segment.spec.network_type == "vxlan" and len(there) > 1:
+                joined |= there
+        return joined
 
     def _bound(self, port_id: str) -> port_pb2.Port | None:
         """The port, if it is on the node that it names."""
@@ -197,8 +220,7 @@ class Spread:
         self._put_neighbor(port_id)
         for network_id in networks:
             self.networks.wake(network_id)
-            for bundle in self._neighbors.of_owner(network_id):
-                self.neighbors.wake(bundle)
+            self._wake_neighbors(network_id)
         for group_id in members:
             self._put_member(group_id, port_id)
         for group_id in groups:
@@ -221,13 +243,26 @@ class Spread:
         if bundle is not None:
             self.members.wake(bundle)
 
+    def _network_changed(self, network_id: str) -> None:
+        self.networks.wake(network_id)
+        network = self._store.find(NETWORKS, network_id)
+        if network is not None and network.spec.segments:
+            self._wake_neighbors(network_id)
+
+    def _wake_neighbors(self, network_id: str) -> None:
+        for bundle in self._neighbors.of_owner(network_id):
+            self.neighbors.wake(bundle)
+
     def _agent_changed(self, agent_id: str) -> None:
         agent = self._store.find(AGENTS, agent_id)
-        if agent is None or self._tunnels.get(agent.spec.node) == agent.spec.tunnel_address:
+        if agent is None:
             return
-        self._tunnels[agent.spec.node] = agent.spec.tunnel_address
-        for network_id in self._store.wanted(NETWORKS, agent.spec.node).ids():
-            self.networks.wake(network_id)
+        node, joins = agent.spec.node, (agent.spec.tunnel_address, tuple(agent.spec.physical_networks))
+        if self._joins.get(node) == joins:
+            return
+        self._joins[node] = joins
+        for network_id in self._store.wanted(NETWORKS, node).ids():
+            self._network_changed(network_id)
 
     def _life_changed(self, node: str) -> None:
         for network_id in self._dhcp.life_changed(node):
@@ -308,6 +343,29 @@ def _rest(nodes: int) -> timedelta:
 def spans_nodes(network: network_pb2.Network) -> bool:
     """Whether its nodes are joined by tunnels."""
     return network.spec.network_type == "vxlan"
+
+
+def _want(
+    network: network_pb2.Network,
+    segment: segment_pb2.Segment | None,
+    subnets: Iterable[subnet_pb2.Subnet],
+) -> network_pb2.NetworkWant:
+    """What is told of the network to nodes that use the segment: a subnet of another one is not there."""
+    return network_pb2.NetworkWant(
+        network=plain(segment_list.on_segment(network, segment)),
+        subnets=[plain(subnet) for subnet in subnets if segment_list.serves(subnet, segment)],
+    )
+
+
+def _put_dhcp(want: network_pb2.NetworkWant, port: port_pb2.Port) -> None:
+    """The DHCP port with its addresses of the subnets that are there; without any there is none."""
+    there = {subnet.meta.id for subnet in want.subnets}
+    addresses = [copy_of(fixed) for fixed in port.spec.fixed_ips if fixed.subnet_id in there]
+    if addresses:
+        want.dhcp_port.CopyFrom(port)
+        PORTS.strip(want.dhcp_port)  # the reply of a service says more than the record
+        del want.dhcp_port.spec.fixed_ips[:]
+        want.dhcp_port.spec.fixed_ips.extend(addresses)
 
 
 def neighbor(port: port_pb2.Port) -> neighbor_pb2.Neighbor:

@@ -1,17 +1,19 @@
 """Subnets: what they may be, and who must be told when they come and go."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 from fabric.network import address
+from fabric.network.agent import reach
 from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNET_POOLS, SUBNETS, marked
 from fabric.network.grant import grant, granted
 from fabric.network.network import LEAST_MTU, touch
 from fabric.network.own_segment import missing, network_of
 from fabric.network.pool_allocation import allocate
 from fabric.network.record import Asked, NetworkResource, changed
+from fabric.network.segment_list import serves, used
 from fabric.network.v1 import port_pb2, subnet_pool_pb2
 from fabric.network.v1 import subnet_pb2 as pb
 from fabric.runtime.caller import Caller
@@ -135,6 +137,7 @@ class Subnets(NetworkResource[pb.Subnet]):
         if spec.segment_id:
             self.require(caller, new, ["create_subnet:segment_id"])
             self._check_segment(spec)
+        self._check_all_or_none(new, earlier)
         if network.spec.mtu < LEAST_MTU.get(spec.ip_version, 0):
             raise FailedPrecondition(
                 f"The MTU of network {network.meta.id}, {network.spec.mtu}, conflicts with IPv{spec.ip_version} "
@@ -231,9 +234,8 @@ class Subnets(NetworkResource[pb.Subnet]):
     def _check_affinity(self, new: pb.Subnet, earlier: Sequence[pb.Subnet]) -> None:
         """Of one IP version, a network's subnets are from one pool, or from pools of one address scope."""
         scope = self._scope(new)
-        others = [s for s in earlier if s.spec.network_id == new.spec.network_id]
-        for other in (*self.store.table(SUBNETS).by("network", new.spec.network_id), *others):
-            if marked(other) or other.spec.ip_version != new.spec.ip_version:
+        for other in self._others(new, earlier):
+            if other.spec.ip_version != new.spec.ip_version:
                 continue
             same_scope = scope != "" and scope == self._scope(other)
             if other.spec.subnetpool_id != new.spec.subnetpool_id and not same_scope:
@@ -261,13 +263,28 @@ class Subnets(NetworkResource[pb.Subnet]):
                 field="segment_id",
             )
 
+    def _check_all_or_none(self, new: pb.Subnet, earlier: Sequence[pb.Subnet]) -> None:
+        """Either each subnet of a network is on a segment, or none is."""
+        for other in self._others(new, earlier):
+            if bool(other.spec.segment_id) != bool(new.spec.segment_id):
+                raise InvalidArgument(
+                    f"All of the subnets on network '{new.spec.network_id}' must either all be associated with "
+                    "segments, or all not associated with any segments.",
+                    reason="SUBNETS_NOT_ALL_ASSOCIATED_WITH_SEGMENTS",
+                    field="segment_id",
+                )
+
+    def _others(self, new: pb.Subnet, earlier: Sequence[pb.Subnet]) -> Iterator[pb.Subnet]:
+        """The network's other subnets, and those of the same batch."""
+        found = self.store.table(SUBNETS).by("network", new.spec.network_id)
+        yield from (subnet for subnet in found if not marked(subnet))
+        yield from (subnet for subnet in earlier if subnet.spec.network_id == new.spec.network_id)
+
     def _check_overlap(self, new: pb.Subnet, earlier: Sequence[pb.Subnet]) -> None:
         net = address.network(new.spec.cidr)
-        others = [s for s in earlier if s.spec.network_id == new.spec.network_id]
-        for other in (*self.store.table(SUBNETS).by("network", new.spec.network_id), *others):
-            if marked(other) or other.spec.ip_version != new.spec.ip_version:
-                continue
-            if address.network(other.spec.cidr).overlaps(net):
+        for other in self._others(new, earlier):
+            alike = other.spec.ip_version == new.spec.ip_version
+            if alike and address.network(other.spec.cidr).overlaps(net):
                 raise address.invalid(
                     f"Requested subnet with cidr: {net} for network: {new.spec.network_id} overlaps with "
                     "another subnet",
@@ -289,12 +306,19 @@ class Subnets(NetworkResource[pb.Subnet]):
         """Ports that are there already get their address of a subnet where hosts make their own."""
         moved = self._moved.setdefault(txn, {})
         for port in self.store.table(PORTS).by("network", new.spec.network_id):
-            if marked(port) or port.spec.device_owner.startswith("network:"):
+            if marked(port) or port.spec.device_owner.startswith("network:") or not self._reaches(port, new):
                 continue
             newer = moved.setdefault(port.meta.id, copy_of(port))
             ip = address.eui64(new.spec.cidr, port.spec.mac_address)
             newer.spec.fixed_ips.add(subnet_id=new.meta.id, ip_address=ip)
             txn.update(PORTS, newer)
+
+    def _reaches(self, port: port_pb2.Port, subnet: pb.Subnet) -> bool:
+        """Whether the port is where the subnet's segment is; one that is nowhere is at no segment."""
+        if not subnet.spec.segment_id:
+            return True
+        network = self.store.get(NETWORKS, subnet.spec.network_id)
+        return bool(port.spec.node) and serves(subnet, used(network, reach(self.store, port.spec.node)))
 
     async def delete(self, id_: str, caller: Caller) -> pb.Subnet:
         return await self.remove(id_, caller, SubnetRemoval())

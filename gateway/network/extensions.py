@@ -175,6 +175,11 @@ _EXTENSIONS = {  # alias: name, description, updated
         "Rules of metering labels name the prefixes of both sides",
         "2020-08-21T08:12:00-00:00",
     ),
+    "multi-provider": (
+        "Multi Provider Network",
+        "A network may lead through several segments",
+        "2013-06-27T10:00:00-00:00",
+    ),
     "net-mtu": ("Network MTU", "Provides MTU attribute for a network", "2015-03-25T10:00:00-00:00"),
     "net-mtu-writable": (
         "Network MTU (writable)",

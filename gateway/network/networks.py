@@ -1,21 +1,63 @@
 """Networking API v2.0, section "Networks"."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.message import Message
 
 from fabric.network.v1 import network_pb2 as pb
+from fabric.network.v1 import segment_pb2
 from fabric.network.v1.network_pb2_grpc import NetworkServiceStub
 from gateway.core.codec import Enum, Integer, JsonValue, List, Text
-from gateway.core.fault import Invalid
 from gateway.core.http import Request
-from gateway.core.table import Field, Table
+from gateway.core.table import Field, Object, Table
 from gateway.network.resource import BOOL, BOTH, Resource, first_fields, shown, standard_fields
 from gateway.network.tags import Tags
 
 STATUS = Enum(pb.NetworkStatus.State, names={"STATE_BUILDING": "BUILD"}, unset="ACTIVE")
 SEGMENT = Integer(0, 2**24 - 1, nullable=True, lenient=True)
 
-NETWORKS = Table(
+PHYSICAL_NETWORK = Text(64, nullable=True)
+_PROVIDER = ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
+SEGMENTS = List(
+    Object(
+        segment_pb2.Segment,
+        [
+            Field("provider:network_type", "spec.network_type", write="create"),
+            Field(
+                "provider:physical_network", "spec.physical_network", write="create", codec=PHYSICAL_NETWORK
+            ),
+            Field("provider:segmentation_id", "spec.segmentation_id", write="create", codec=SEGMENT),
+        ],
+    )
+)
+
+
+def l2_adjacency(network: pb.Network, request: Request) -> JsonValue:
+    """Whether all ports of the network reach each other without a router."""
+    return not network.status.routed
+
+
+class NetworkTable(Table):
+    """Of a network with several segments they are listed, in place of the provider attributes of one."""
+
+    def render_list(
+        self,
+        messages: Iterable[Message],
+        request: Request,
+        *,
+        detail: bool = True,
+        fields: Sequence[str] = (),
+    ) -> list[dict[str, JsonValue]]:
+        networks = list(messages)
+        items = super().render_list(networks, request, detail=detail, fields=fields)
+        for network, item in zip(networks, items, strict=True):
+            several = len(network.spec.segments) > 1  # type: ignore[attr-defined]
+            for name in _PROVIDER if several else ("segments",):
+                item.pop(name, None)
+        return items
+
+
+NETWORKS = NetworkTable(
     singular="network",
     plural="networks",
     message=pb.Network,
@@ -42,7 +84,7 @@ NETWORKS = Table(
             "spec.physical_network",
             write=BOTH,
             visible_to="admin",
-            codec=Text(64, nullable=True),
+            codec=PHYSICAL_NETWORK,
         ),
         shown(
             "provider:segmentation_id",
@@ -51,45 +93,13 @@ NETWORKS = Table(
             visible_to="admin",
             codec=SEGMENT,
         ),
+        Field("segments", "spec.segments", write="create", visible_to="admin", codec=SEGMENTS),
         shown("is_default", "spec.is_default", write=BOTH, codec=BOOL),
-        Field("l2_adjacency", const=True),
+        Field("l2_adjacency", compute=l2_adjacency),
         shown("qos_policy_id", "spec.qos_policy_id", write=BOTH, codec=Text(36, nullable=True)),
         *standard_fields(),
     ],
 )
 
-_PROVIDER = frozenset({"provider:network_type", "provider:physical_network", "provider:segmentation_id"})
-
-
-class Networks(Resource):
-    """A create may name the provider attributes as a list of segments, which has one."""
-
-    def creation(self, request: Request, body: Mapping[str, JsonValue]) -> Any:
-        if "segments" in body:
-            rest = {name: value for name, value in body.items() if name != "segments"}
-            body = {**rest, **_of_segments(body["segments"], rest)}
-        return super().creation(request, body)
-
-
-def _of_segments(segments: JsonValue, rest: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """The provider attributes of a list of segments. Raises Invalid."""
-    if not isinstance(segments, list):
-        raise Invalid("'segments' must be a list.", field="segments")
-    if not segments:
-        return {}
-    if _PROVIDER & rest.keys():
-        raise Invalid(
-            "Segments and provider values cannot both be set.",
-            field="segments",
-            reason="SEGMENTS_SET_IN_CONJUNCTION_WITH_PROVIDERS",
-        )
-    if len(segments) > 1:
-        raise Invalid("a network has one segment, on all nodes.", field="segments")
-    (segment,) = segments
-    if not isinstance(segment, dict) or not segment.keys() <= _PROVIDER:
-        raise Invalid(f"a segment has {', '.join(sorted(_PROVIDER))}.", field="segments")
-    return segment
-
-
-_resource = Networks(NETWORKS)
+_resource = Resource(NETWORKS)
 routes = [*_resource.routes(), *Tags(_resource).routes()]

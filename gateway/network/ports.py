@@ -78,7 +78,9 @@ def vif_details(port: pb.Port, request: Request) -> JsonValue:
 
 
 def ip_allocation(port: pb.Port, request: Request) -> JsonValue:
-    """An address is chosen when the port is made, or never."""
+    """When an address is chosen: when the port is made, when it gets a node, or never."""
+    if port.spec.addresses_deferred:
+        return "deferred"
     return "immediate" if port.spec.fixed_ips else "none"
 
 

@@ -4,7 +4,7 @@ from fabric.network.v1 import segment_pb2 as pb
 from fabric.network.v1.segment_pb2_grpc import SegmentServiceStub
 from gateway.core.codec import Integer, Text, Timestamp
 from gateway.core.table import Table
-from gateway.network.networks import SEGMENT
+from gateway.network.networks import PHYSICAL_NETWORK, SEGMENT
 from gateway.network.resource import BOTH, Resource, shown
 
 SEGMENTS = Table(
@@ -17,7 +17,7 @@ SEGMENTS = Table(
         shown("name", "meta.name", write=BOTH, codec=Text(255, nullable=True)),
         shown("network_id", "spec.network_id", write="create", required=True),
         shown("network_type", "spec.network_type", write="create", required=True),
-        shown("physical_network", "spec.physical_network", write="create", codec=Text(64, nullable=True)),
+        shown("physical_network", "spec.physical_network", write="create", codec=PHYSICAL_NETWORK),
         shown("segmentation_id", "spec.segmentation_id", write="create", codec=SEGMENT),
         shown("description", "meta.description", write=BOTH),
         shown("revision_number", "meta.generation", codec=Integer()),

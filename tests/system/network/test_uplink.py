@@ -2,16 +2,20 @@
 
 import contextlib
 import uuid
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute
 
 from agents.network import netns
-from agents.network.name import bridge
+from agents.network.links import index
+from agents.network.name import bridge, uplink
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import network_pb2
+from fabric.runtime.resource import copy_of
 from tests.system.network.lab import HERE, Cloud, running, until
 from tests.unit.agents.network.wants import a_network, a_subnet
 
@@ -79,3 +83,28 @@ async def test_a_vlan_is_there_or_the_node_says_why_not(tmp_path: Path) -> None:
         assert status is not None
         active = status.state == network_pb2.NetworkStatus.STATE_ACTIVE
         assert active or status.reason == "VLAN_NOT_SUPPORTED"
+
+
+async def test_a_node_that_comes_to_use_another_segment_leaves_the_first(tmp_path: Path) -> None:
+    cloud, flat = Cloud(), a_flat()
+    network_id = flat.network.meta.id
+    own, vxlan = copy_of(flat), copy_of(flat)
+    own.network.spec.physical_network = "way"
+    vxlan.network.spec.network_type, vxlan.network.spec.physical_network = "vxlan", ""
+    vxlan.network.spec.segmentation_id = 7
+    netns.call(HERE, make_wire)
+    netns.call(HERE, free_wire)
+
+    def joined() -> tuple[bool, bool]:
+        """Whether the wire is on the bridge, and whether the node itself is."""
+        return wire()[0] == bridge(network_id), index(uplink(network_id)) is not None
+
+    async with running(cloud, tmp_path, replace(SETTINGS, physical_networks={"lan": "wire", "way": ""})):
+        for want, expected in (
+            (flat, (True, False)),
+            (own, (False, True)),
+            (flat, (True, False)),
+            (vxlan, (False, False)),
+        ):
+            cloud.networks.bind(network_id, want)
+            await until(partial(lambda e: netns.call(HERE, joined) == e, expected))
