@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from fabric.network import segment_list
+from fabric.network import network_want, segment_list
 from fabric.network.agent import reach
 from fabric.network.bundle import Bundles
 from fabric.network.collection import (
@@ -111,13 +111,13 @@ class Spread:
             dhcp = await self._dhcp.settle(network, subnets, hosts)
             serving = served(network, hosts, dhcp.spec.node) if dhcp is not None else set()
             for segment, nodes in self._by_segment(network, hosts | serving):
-                want = _want(network, segment, subnets)
-                peers = self._peers(nodes) if spans_nodes(want.network) else []
+                want = network_want.made(network, segment, subnets)
+                peers = self._peers(nodes) if network_want.spans_nodes(want) else []
                 for node in nodes:
                     wants[node] = copy_of(want)
                     wants[node].peers.extend(peer for peer in peers if peer.node != node)
                     if dhcp is not None and node in serving:
-                        _put_dhcp(wants[node], dhcp)
+                        network_want.put_dhcp(wants[node], dhcp)
         await self._tell(NETWORKS, network_id, wants)
         return self._dhcp.patience(dhcp)
 
@@ -338,34 +338,6 @@ def _loop(
 def _rest(nodes: int) -> timedelta:
     """What is told to many nodes is told the less often the more they are: a change of one port is a write for each."""
     return min(max(_SHORTEST_REST, nodes * _REST_A_NODE), _LONGEST_REST)
-
-
-def spans_nodes(network: network_pb2.Network) -> bool:
-    """Whether its nodes are joined by tunnels."""
-    return network.spec.network_type == "vxlan"
-
-
-def _want(
-    network: network_pb2.Network,
-    segment: segment_pb2.Segment | None,
-    subnets: Iterable[subnet_pb2.Subnet],
-) -> network_pb2.NetworkWant:
-    """What is told of the network to nodes that use the segment: a subnet of another one is not there."""
-    return network_pb2.NetworkWant(
-        network=plain(segment_list.on_segment(network, segment)),
-        subnets=[plain(subnet) for subnet in subnets if segment_list.serves(subnet, segment)],
-    )
-
-
-def _put_dhcp(want: network_pb2.NetworkWant, port: port_pb2.Port) -> None:
-    """The DHCP port with its addresses of the subnets that are there; without any there is none."""
-    there = {subnet.meta.id for subnet in want.subnets}
-    addresses = [copy_of(fixed) for fixed in port.spec.fixed_ips if fixed.subnet_id in there]
-    if addresses:
-        want.dhcp_port.CopyFrom(port)
-        PORTS.strip(want.dhcp_port)  # the reply of a service says more than the record
-        del want.dhcp_port.spec.fixed_ips[:]
-        want.dhcp_port.spec.fixed_ips.extend(addresses)
 
 
 def neighbor(port: port_pb2.Port) -> neighbor_pb2.Neighbor:

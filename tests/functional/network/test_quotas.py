@@ -58,7 +58,7 @@ async def test_extensions(cloud: Cloud) -> None:
     found = (await cloud.call("GET", "/extensions")).json()["extensions"]
     aliases = {extension["alias"] for extension in found}
     assert {"security-group", "standard-attr-tag", "quotas", "port-security"} <= aliases
-    assert not {"dvr", "trunk", "multi-provider"} & aliases
+    assert not {"dvr", "trunk", "segment"} & aliases
     one = await cloud.call("GET", "/extensions/quotas")
     assert one.json()["extension"] in found
     await cloud.refused(404, "ExtensionNotFound", "GET", "/extensions/dvr")
