@@ -167,12 +167,17 @@ class Cache:
         except TimeoutError as error:
             raise Unavailable("the watch cache is behind", revision=revision) from error
 
+    def knows(self, key: str, revision: int) -> bool:
+        """Whether what was written there at this revision is in the cache, or was and is so no longer."""
+        parent, _, id_ = key.rpartition("/")
+        return revision <= max(self.revision, self.table(parent).revision(id_), self._deleted.get(key, 0))
+
     def written(self, key: str, value: object | None, revision: int) -> None:
         """Take over at once what this process has written; None: deleted. The watch will bring it again."""
+        if self.knows(key, revision):  # the watch was faster than the answer
+            return
         parent, _, id_ = key.rpartition("/")
         table = self.table(parent)
-        if revision <= max(table.revision(id_), self._deleted.get(key, 0)):
-            return
         if value is not None:
             table.put(id_, value, revision)
             return
@@ -228,7 +233,7 @@ class Cache:
             kept.setdefault(parent, set()).add(id_)
             table = self.table(parent)
             if table.revision(id_) != kv.mod_revision:
-                table.put(id_, table.decoded(kv.value, kv.mod_revision), kv.mod_revision)
+                self._read(kv.key, kv.value, kv.mod_revision)
         for parent, table in list(self._tables.items()):
             for id_ in table.ids():
                 if id_ not in kept.get(parent, ()) and (other or table.revision(id_) <= revision):
@@ -248,9 +253,15 @@ class Cache:
         if own is not None and own[0] == value:
             table.put_written(id_, own[1], revision)
             return
+        self._read(key, value, revision)
+
+    def _read(self, key: str, value: bytes, revision: int) -> None:
+        """Whoever may write a key may write anything there."""
+        parent, _, id_ = key.rpartition("/")
+        table = self.table(parent)
         try:
             decoded = table.decoded(value, revision)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             log.error("unreadable value in etcd is left out", key=key, cause=str(error))
             return
         table.put(id_, decoded, revision)

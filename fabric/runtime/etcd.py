@@ -157,7 +157,7 @@ class Etcd:
                     log.info("etcd has other members", members=found, before=self.endpoints)
                     self.endpoints = found
                 if found and found != _remembered(self._members_file):
-                    await asyncio.to_thread(write_private, self._members_file, "\n".join(found).encode())
+                    await asyncio.to_thread(_remember, self._members_file, found)
             await asyncio.sleep(pause_s)
         await asyncio.Event().wait()
 
@@ -342,6 +342,13 @@ def _remembered(file: Path | None) -> tuple[str, ...]:
         return ()
 
 
+def _remember(file: Path, members: Sequence[str]) -> None:
+    try:
+        write_private(file, "\n".join(members).encode())
+    except OSError as error:  # a full disk: they are asked again
+        log.warning("members of etcd are not remembered", file=str(file), cause=str(error))
+
+
 class Lease:
     """A lease that is kept alive in the background until it is closed or lost."""
 
@@ -398,9 +405,14 @@ def _member(member: Any) -> Member:
 
 
 def _key_value(kv: Any) -> KeyValue:
-    return KeyValue(kv.key.decode(), kv.value, kv.mod_revision, kv.lease)
+    return KeyValue(_key(kv), kv.value, kv.mod_revision, kv.lease)
 
 
 def _event(event: Any) -> Event:
     deleted = event.type == 1
-    return Event(event.kv.key.decode(), None if deleted else event.kv.value, event.kv.mod_revision)
+    return Event(_key(event.kv), None if deleted else event.kv.value, event.kv.mod_revision)
+
+
+def _key(kv: Any) -> str:
+    """Ours are text; whoever may write below a prefix may write others."""
+    return str(kv.key.decode(errors="backslashreplace"))

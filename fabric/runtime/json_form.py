@@ -29,6 +29,8 @@ _PLAIN = (
 _LONG = (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64)
 _UNKNOWN = "", lambda _: None  # the field that a newer release has
 _FOREIGN = "google.protobuf."  # they have JSON forms of their own
+# what reading other JSON than a message's comes to
+_UNFIT = (TypeError, AttributeError, OverflowError, RecursionError, json_format.ParseError)
 
 
 def to_dict(message: Message) -> dict[str, Any]:
@@ -38,9 +40,12 @@ def to_dict(message: Message) -> dict[str, Any]:
 
 
 def from_dict(raw: Mapping[str, Any], kind: type[M]) -> M:
-    """The message; fields and enum values that are not known are kept for to_dict. Raises ValueError, TypeError."""
-    read = _reader(kind.DESCRIPTOR)(raw)
-    return read if isinstance(read, kind) else kind(**read)
+    """The message; fields and enum values that are not known are kept for to_dict. Raises ValueError."""
+    try:
+        read = _reader(kind.DESCRIPTOR)(raw)
+        return read if isinstance(read, kind) else kind(**read)
+    except _UNFIT as error:
+        raise ValueError(f"not a {kind.DESCRIPTOR.name}: {error}") from error
 
 
 # -- reading: JSON becomes what a message's constructor takes

@@ -253,12 +253,6 @@ class Bundled(Generic[Want]):
             listener(id_)
 
 
-async def settled(caches: list[Cache]) -> None:
-    """Return when all the caches have listed once."""
-    for cache in caches:
-        await cache.ready.wait()
-
-
 def detail(message: Message) -> dict[str, object]:
     """A message as Life.detail holds it."""
     return json_format.MessageToDict(message, preserving_proto_field_name=True)

@@ -2,12 +2,12 @@
 
 import asyncio
 import functools
-import json
 import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+import orjson
 from google.protobuf.message import Message
 
 from fabric.runtime.cache import Cache, Table
@@ -25,6 +25,7 @@ M = TypeVar("M", bound=Record)
 
 _SEEN = re.compile(rf"{ROOT}/([^/]+)/node/([^/]+)/seen/([^/]+)")
 _WANT = re.compile(rf"{ROOT}/([^/]+)/node/([^/]+)/want/([^/]+)")
+_LIVES = re.compile(rf"{ROOT}/nodes/([^/]+)")
 
 
 class Resources(Table[M]):
@@ -251,18 +252,23 @@ class Store:
             return Resources(collection, self.codec)
         if parent.startswith(f"{ROOT}/quota/"):
             return Table(functools.partial(self.codec.decode, quota_pb2.Quota))
-        if parent.startswith(f"{ROOT}/nodes/"):
-            return self._life_table(parent.rpartition("/")[2])
+        if match := _LIVES.fullmatch(parent):
+            return self._life_table(match[1])
         if match := _SEEN.fullmatch(parent):
             return self._seen_table(*match.groups())
         if match := _WANT.fullmatch(parent):
             want = self._by_path.get((match[1], match[3]))
             if want is not None:
                 return Table(functools.partial(self.codec.decode_alike, want.want or want.message))
-        return Table(json.loads)
+        return Table(orjson.loads)
 
     def _life_table(self, node: str) -> Table[node_pb2.Life]:
-        lives: Table[node_pb2.Life] = Table(functools.partial(self.codec.decode, node_pb2.Life))
+        def decode(value: bytes) -> node_pb2.Life:
+            life = self.codec.decode(node_pb2.Life, value)
+            life.node = node  # the key says who may have written it, whatever it says of itself
+            return life
+
+        lives: Table[node_pb2.Life] = Table(decode)
 
         def tell(_: str) -> None:
             self.lives_version += 1
@@ -276,7 +282,7 @@ class Store:
     def _seen_table(self, service: str, node: str, name: str) -> Table[Any]:
         collection = self._by_path.get((service, name))
         if collection is None or collection.status is None:
-            return Table(json.loads)
+            return Table(orjson.loads)
         seen: Table[Message] = Table(functools.partial(self.codec.decode, collection.status))
         records = self.table(collection)
         seen.subscribe(lambda id_: records.report(node, id_, seen.get(id_)))

@@ -90,7 +90,19 @@ def test_it_says_what_json_format_says_and_reads_it_back(message: Message) -> No
     assert from_dict(json_format.MessageToDict(message), type(message)) == message  # camelCase is read too
 
 
-@pytest.mark.parametrize("raw", [{"meta": {"name": 7}}, {"meta": {"create_time": "yesterday"}}])
-def test_what_is_no_message_is_an_error(raw: dict[str, Any]) -> None:
-    with pytest.raises((ValueError, TypeError)):
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [],
+        "text",
+        None,
+        {"meta": {"name": 7}},
+        {"meta": []},
+        {"meta": {"create_time": "yesterday"}},
+        {"meta": {"create_time": 5}},
+        {"meta": {"generation": float("inf")}},
+    ],
+)
+def test_what_is_no_message_is_an_error(raw: Any) -> None:
+    with pytest.raises(ValueError, match=r"not a Server|timestamp"):
         from_dict(raw, Server)
