@@ -420,9 +420,8 @@ class Transaction:
         for key, kept in self._written.items():
             if isinstance(kept, _Written):
                 kept.message.meta.etag = str(revision)
-                id_ = key.rpartition("/")[2]
-                if revision > kept.table.revision(id_):
-                    kept.table.put_written(id_, kept.message, revision)
+                if not cache.knows(key, revision):
+                    kept.table.put_written(key.rpartition("/")[2], kept.message, revision)
             else:
                 cache.written(key, kept, revision)
         cache.wrote(revision)

@@ -8,7 +8,7 @@ import pytest
 
 from fabric.runtime.codec import Codec
 from fabric.runtime.consistency import disagreements
-from fabric.runtime.errors import Unavailable
+from fabric.runtime.errors import NotFound, Unavailable
 from fabric.runtime.etcd import Change, Etcd, Outcome
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store
@@ -73,3 +73,33 @@ async def test_neither_the_count_nor_the_etag_is_wrong_afterwards(etcd_process: 
         for store in (ours, theirs):
             assert list(disagreements(store)) == []
             assert sorted(store.table(PORTS).ids()) == ["1", "3"]
+
+
+class AnswersLate(Etcd):
+    """Tells what it has done when it is let."""
+
+    async def commit(self, change: Change) -> Outcome:
+        outcome = await super().commit(change)
+        self.done.set()
+        await self.let.wait()
+        return outcome
+
+    done: asyncio.Event
+    let: asyncio.Event
+
+
+async def test_what_is_gone_when_the_answer_comes_stays_gone(etcd_process: EtcdProcess) -> None:
+    late = AnswersLate([etcd_process.endpoint])
+    late.done, late.let = asyncio.Event(), asyncio.Event()
+    async with a_store(late) as ours, a_store(Etcd([etcd_process.endpoint])) as theirs:
+        making = asyncio.create_task(make(ours, a_port("4")))
+        await late.done.wait()
+        await theirs.fresh(None)
+        async with theirs.transaction() as txn:
+            txn.delete(PORTS, theirs.get(PORTS, "4"))
+        await ours.fresh(None)
+        late.let.set()
+        with pytest.raises(NotFound):
+            await making
+        for store in (ours, theirs):
+            assert list(disagreements(store)) == []
