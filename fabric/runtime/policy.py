@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import structlog
 from oslo_config import cfg
 from oslo_policy import policy as oslo
 
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import PermissionDenied
+
+log = structlog.get_logger(__name__)
 
 _ATTRIBUTE = re.compile(r"%\(([^)]+)\)s")
 _REFERENCE = re.compile(r"\brule:([\w:.\-]+)")
@@ -27,19 +30,13 @@ class Policy:
 
     def __init__(self, defaults: Sequence[oslo.RuleDefault], directory: Path | None = None) -> None:
         """directory: *.yaml files that override rules; they are read again when they change."""
-        conf = cfg.ConfigOpts()
-        conf([], project="fabric", default_config_files=[])
-        self._enforcer = oslo.Enforcer(conf, use_conf=True)
-        conf.set_override("policy_dirs", [str(directory)] if directory else [], "oslo_policy")
-        conf.set_override("policy_file", "policy-not-used.yaml", "oslo_policy")
-        self._enforcer.suppress_deprecation_warnings = True
-        self._enforcer.register_defaults(_distinct(defaults))
+        self._defaults = _distinct(defaults)
         self._directory = directory
-        self._files: list[tuple[str, int]] = []
-        self._looked = 0.0
+        self._files = _files(directory)
+        self._enforcer = self._read()
+        self._looked = time.monotonic()
         self._attributes: dict[str, tuple[str, ...]] = {}
         self._verdicts: dict[Any, bool] = {}
-        self._look()
 
     def allows(self, caller: Caller, rule: str, target: Mapping[str, Any]) -> bool:
         """Whether the caller may do it to a target with these attributes (project_id, user_id...)."""
@@ -63,14 +60,32 @@ class Policy:
             raise PermissionDenied(f"Policy doesn't allow {rule} to be performed.", rule=rule)
 
     def _look(self) -> None:
-        """Read the operator's files again if one came, went or changed."""
+        """Read the operator's files again if one came, went or changed; what cannot be read changes nothing."""
         self._looked = time.monotonic()
-        files = sorted((p.name, p.stat().st_mtime_ns) for p in _yaml(self._directory))
-        if files != self._files or not self._enforcer.rules:
+        try:
+            files = _files(self._directory)
+            if files == self._files:
+                return
             self._files = files
-            self._enforcer.load_rules(force_reload=True)
-            self._attributes.clear()
-            self._verdicts.clear()
+            self._enforcer = self._read()
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            log.error("policy not taken", directory=str(self._directory), cause=str(error))
+            return
+        self._attributes.clear()
+        self._verdicts.clear()
+
+    def _read(self) -> oslo.Enforcer:
+        """The defaults and, over them, what the files say. Raises OSError; others for what is no such file."""
+        conf = cfg.ConfigOpts()
+        conf([], project="fabric", default_config_files=[])
+        enforcer = oslo.Enforcer(conf, use_conf=True)
+        conf.set_override("policy_dirs", [str(self._directory)] if self._directory else [], "oslo_policy")
+        conf.set_override("policy_file", "policy-not-used.yaml", "oslo_policy")
+        enforcer.suppress_deprecation_warnings = True
+        enforcer.register_defaults(self._defaults)
+        enforcer.load_rules(force_reload=True)
+        enforcer.use_conf = False  # it would look at the files by itself
+        return enforcer
 
     def _named_by(self, rule: str, met: set[str]) -> set[str]:
         """The target's attributes that the rule, and the rules that it refers to, look at."""
@@ -93,7 +108,8 @@ def _distinct(defaults: Sequence[oslo.RuleDefault]) -> list[oslo.RuleDefault]:
     return list(found.values())
 
 
-def _yaml(directory: Path | None) -> list[Path]:
+def _files(directory: Path | None) -> list[tuple[str, int]]:
+    """Their names, and when they were written."""
     if directory is None or not directory.is_dir():
         return []
-    return [path for path in directory.iterdir() if path.is_file()]
+    return sorted((path.name, path.stat().st_mtime_ns) for path in directory.iterdir() if path.is_file())

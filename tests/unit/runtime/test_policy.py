@@ -56,3 +56,27 @@ def test_an_operators_file_takes_effect_without_a_restart(
     file.write_text('get: "role:nobody"\n')
     os.utime(file, ns=(1, 1))
     assert not policy.allows(MEMBER, "get", {"project_id": "p1"})
+
+
+def test_a_file_that_goes_takes_its_rules_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_EVERY_S", 0.0)
+    file = tmp_path / "mine.yaml"
+    file.write_text('get: "role:member"\n')
+    policy = Policy(RULES, tmp_path)
+    assert policy.allows(MEMBER, "get", {"project_id": "p2"})
+    file.unlink()
+    assert not policy.allows(MEMBER, "get", {"project_id": "p2"})
+
+
+@pytest.mark.parametrize("broken", ['get: "role:member', "- get", "5", "get: [1]\n"])
+def test_rules_stay_while_a_file_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_EVERY_S", 0.0)
+    file = tmp_path / "mine.yaml"
+    file.write_text('get: "role:member"\n')
+    policy = Policy(RULES, tmp_path)
+    file.write_text(broken)
+    assert [policy.allows(MEMBER, "get", {"project_id": id_}) for id_ in ("p2", "p3")] == [True, True]
+    file.write_text('get: "role:nobody"\n')
+    assert not policy.allows(MEMBER, "get", {"project_id": "p2"})
