@@ -52,10 +52,14 @@ async def serve(settings: config.Config) -> None:
     if gateway.cert_file:
         server.config.load()
         following.append(asyncio.create_task(_renew(server.config, gateway)))
+    for task in following:
+        task.add_done_callback(lambda _: server.stop())
     await server.serve()
     for task in following:
         task.cancel()
-    await asyncio.gather(*following, return_exceptions=True)
+    for result in await asyncio.gather(*following, return_exceptions=True):
+        if isinstance(result, Exception):
+            log.error("gateway broke", exc_info=result)
     log.info("gateway stopped")
 
 
@@ -92,6 +96,10 @@ class _Server(uvicorn.Server):
         super().__init__(config_)
         self._app = app
 
+    def stop(self) -> None:
+        """As SIGTERM does."""
+        self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.leaving = True
         if not self.force_exit:
@@ -103,7 +111,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _server(app: Application, settings: config.Gateway) -> uvicorn.Server:
+def _server(app: Application, settings: config.Gateway) -> _Server:
     host, _, port = settings.listen.rpartition(":")
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end
         signal.signal(number, lambda *_: None)

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -72,9 +73,11 @@ async def serve(
     for controller in CONTROLLERS:
         works.update(controller.loops(store, config, client))
     servers = [server]
+    stopped = asyncio.create_task(stop.wait())
     running = [asyncio.create_task(store.run()), asyncio.create_task(etcd.follow_members())]
     try:
-        await store.cache.ready.wait()
+        if not await _comes_first(store.cache.ready, {stopped, *running}):
+            return
         if config.controller.authority_dir:
             await node_service.begin(store, config)
         await _publish_ticket_key(config, etcd)
@@ -87,13 +90,13 @@ async def serve(
         running.append(announced)
         running.append(asyncio.create_task(lead(etcd, f"{socket.gethostname()}.{os.getpid()}", works)))
         ready(server.port)
-        stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({stopped, *running}, return_when=asyncio.FIRST_COMPLETED)
         announced.cancel()
         await asyncio.wait({announced})
         await asyncio.sleep(_LEAVE_S)  # until who calls has heard of it: no new calls come from then on
         await asyncio.gather(*(each.stop(_STOP_S) for each in servers))
     finally:
+        stopped.cancel()
         for task in running:
             task.cancel()
         for result in await asyncio.gather(*running, return_exceptions=True):
@@ -101,6 +104,14 @@ async def serve(
                 log.error("controller broke", exc_info=result)
         await client.close()
         await etcd.close()
+
+
+async def _comes_first(event: asyncio.Event, ends: set[asyncio.Task[Any]]) -> bool:
+    """Return when it is set, or one of these has ended before."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({waiting, *ends}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    return event.is_set()
 
 
 async def _publish_ticket_key(config: Config, etcd: Etcd) -> None:

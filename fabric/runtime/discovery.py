@@ -49,13 +49,10 @@ async def follow(etcd: Etcd, told: Callable[[Sequence[str]], None]) -> None:
             told(sorted(table.ids()))
 
     table.subscribe(tell)
-    running = asyncio.create_task(cache.run())
-    try:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(cache.run())
         await cache.ready.wait()
         tell("")
-        await running
-    finally:
-        running.cancel()
 
 
 def _reachable(listen: str, config: Config) -> str:

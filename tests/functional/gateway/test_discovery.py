@@ -9,7 +9,8 @@ import pytest
 
 from fabric.runtime.config import Config, Controller
 from fabric.runtime.discovery import announce, follow
-from fabric.runtime.etcd import Etcd
+from fabric.runtime.errors import FabricError
+from fabric.runtime.etcd import Etcd, KeyValue
 from gateway.core.app import application
 from gateway.core.upstream import Upstream
 from gateway.network.api import API
@@ -49,7 +50,7 @@ async def running(etcd: Etcd, networks: Networks) -> AsyncIterator[None]:
 async def until_asked(client: Client, networks: Counting) -> None:
     """Calls, all of which must be answered, until one of them has come here."""
     before = networks.calls
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while networks.calls == before:
             assert (await client("GET", NETWORKS)).status == 200
 
@@ -63,11 +64,11 @@ async def test_controllers_are_found_when_they_come_and_left_when_they_go(etcd_p
     first, second, third = Counting(), Counting(), Counting()
     async with running(etcd, second):
         async with running(etcd, first):
-            assert (await asyncio.wait_for(waiting, 10)).status == 200
+            assert (await asyncio.wait_for(waiting, 30)).status == 200
             await until_asked(client, first)
             await until_asked(client, second)
         await until_asked(client, second)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while upstream.knows_any:
             await asyncio.sleep(0.01)
     async with running(etcd, third):
@@ -76,4 +77,18 @@ async def test_controllers_are_found_when_they_come_and_left_when_they_go(etcd_p
     with suppress(asyncio.CancelledError):
         await following
     await upstream.close()
+    await etcd.close()
+
+
+class Refuses(Etcd):
+    """Whatever it is asked to list."""
+
+    async def scan(self, prefix: str) -> tuple[list[KeyValue], int]:
+        raise FabricError("etcd refused")
+
+
+async def test_who_cannot_follow_any_more_does_not_wait_for_ever(etcd_process: EtcdProcess) -> None:
+    etcd = Refuses([etcd_process.endpoint])
+    with pytest.raises(ExceptionGroup):
+        await asyncio.wait_for(follow(etcd, Upstream().use), 30)
     await etcd.close()
