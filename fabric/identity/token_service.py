@@ -36,7 +36,6 @@ class Tokens:
         self._documents = documents
         self._catalog = catalog
         self._login = login
-        self._may: dict[tuple[str, str], int] = {}  # (token, user) -> version at which it may validate
 
     @property
     def _assignments(self) -> Assignments:
@@ -68,22 +67,11 @@ class Tokens:
         try:
             asker = self._authenticator.know(item.token).caller
             known = self.subject(item.subject, _EXPIRED_WINDOW_S if item.allow_expired else 0.0)
-            self._check_may(asker, known)
+            self._policy.enforce(asker, "identity:validate_token", _target(known))
             return result(document=self._documents.of(known, not item.without_catalog), user_id=asker.user_id)
         except FabricError as error:
             code: Any = error.code
             return result(code=code.value[0], reason=error.reason, message=error.message)
-
-    def _check_may(self, asker: Caller, known: Known) -> None:
-        """Whether the asker may see the token; the answer is remembered while nothing changes."""
-        at, version = (asker.token, known.payload.user_id), self._assignments.version
-        if self._may.get(at) == version:
-            return
-        target = {"target.token.user_id": known.payload.user_id, "user_id": known.payload.user_id}
-        self._policy.enforce(asker, "identity:validate_token", target)
-        if len(self._may) > 10_000:
-            self._may.clear()
-        self._may[at] = version
 
     def subject(self, token: str, allow_expired_s: float = 0.0) -> Known:
         """The token that is asked about. Raises NotFound."""
@@ -96,8 +84,7 @@ class Tokens:
         self, request: token_pb2.RevokeTokenRequest, caller: Caller
     ) -> token_pb2.RevokeTokenResponse:
         known = self.subject(request.subject)
-        target = {"target.token.user_id": known.payload.user_id, "user_id": known.payload.user_id}
-        self._policy.enforce(caller, "identity:revoke_token", target)
+        self._policy.enforce(caller, "identity:revoke_token", _target(known))
         if known.payload.service:
             raise PermissionDenied("Tokens of services cannot be revoked.")
         revocation = token_pb2.Revocation()
@@ -147,3 +134,7 @@ class Tokens:
     ) -> token_pb2.ListRevocationsResponse:
         self._policy.enforce(caller, "identity:list_revoke_events", {})
         return token_pb2.ListRevocationsResponse(revocations=list(self._store.table(REVOCATIONS)))
+
+
+def _target(known: Known) -> dict[str, str]:
+    return {"target.token.user_id": known.payload.user_id, "user_id": known.payload.user_id}

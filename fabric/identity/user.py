@@ -214,7 +214,8 @@ class Users(IdentityResource[user_pb2.User]):
             return
         until = record.failure_time.ToDatetime(UTC) + timedelta(seconds=self._config.lockout_duration_s)
         if datetime.now(UTC) < until:
-            raise Unauthenticated(f"The account is locked for user: {user.meta.id}.")
+            # whoever has not said the password yet shall not learn that there is such a user
+            raise Unauthenticated(_REFUSED, cause="the account is locked")
 
     async def _failed(self, user: user_pb2.User) -> None:
         if not self._config.lockout_failure_attempts:

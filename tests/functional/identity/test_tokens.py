@@ -125,6 +125,16 @@ def test_a_wrong_password_is_401_and_tells_nothing(cloud: ProcessCloud, password
     assert answers[0][2] == answers[1][2]
 
 
+def test_a_locked_account_looks_like_none(cloud: ProcessCloud, someone: Someone) -> None:
+    attempts = [(someone.name, "wrong")] * 3 + [(someone.name, someone.password), ("nobody", "wrong")]
+    with Http(cloud.url) as http:
+        answers = [
+            http.exchange("POST", f"{V3}/auth/tokens", login(name, password, someone.name))
+            for name, password in attempts
+        ]
+    assert {(status, data) for status, _, data in answers} == {(401, answers[-1][2])}
+
+
 def test_a_revoked_token_is_refused_everywhere_at_once(session: Http) -> None:
     status, _, _ = session.exchange("DELETE", f"{V3}/auth/tokens", headers={"X-Subject-Token": session.token})
     assert status == 204
