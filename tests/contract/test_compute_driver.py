@@ -368,9 +368,9 @@ async def test_a_running_guest_has_a_screen_and_a_serial_port(
     await driver.ensure_power(server_id, RUNNING)
     screen, port = [await driver.console(server_id, kind) for kind in kinds]
     await screen.write(b"RFB 003.008\n")  # as the screen says, too
-    assert (await asyncio.wait_for(screen.read(), 20)).startswith(b"RFB 003.008\n")
+    assert (await asyncio.wait_for(screen.read(), 30)).startswith(b"RFB 003.008\n")
     await port.write(b"\r")
     for console in (screen, port):
         console.close()
-        while await asyncio.wait_for(console.read(), 20):
+        while await asyncio.wait_for(console.read(), 30):
             pass

@@ -8,7 +8,7 @@ import orjson
 from tests.http_client import Http
 from tests.processes import wait_for
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 class Compute:

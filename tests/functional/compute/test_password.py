@@ -7,7 +7,7 @@ from tests.processes import wait_for
 def image_with(demo: Compute, server_id: str, **properties: str) -> str:
     body = {"name": "with", "metadata": properties}
     made = demo.act(server_id, "createImage", body, version="2.45")["image_id"]
-    wait_for(lambda: demo.image_of(made)["status"] == "active", 20, "the image")
+    wait_for(lambda: demo.image_of(made)["status"] == "active", 30, "the image")
     return str(made)
 
 
@@ -19,7 +19,7 @@ def test_a_running_guest_is_given_a_password_that_is_kept_nowhere(demo: Compute)
     id_ = demo.boot()
     assert demo.status("POST", f"/servers/{id_}/action", {"changePassword": {"adminPass": "secret"}}) == 202
     assert demo.show(id_)["status"] == "ACTIVE"
-    wait_for(lambda: demo.actions(id_)[0]["events"][0]["result"] == "Success", 20, "the action's end")
+    wait_for(lambda: demo.actions(id_)[0]["events"][0]["result"] == "Success", 30, "the action's end")
     assert demo.actions(id_)[0]["action"] == "changePassword"
     demo.act(id_, "os-stop")
     demo.settle(id_, "SHUTOFF")

@@ -82,14 +82,14 @@ def test_the_addresses_of_a_server_are_those_of_its_ports(demo: Compute) -> None
     id_ = demo.boot()
     (first,) = demo.addresses(id_)
     demo.act(id_, "addFixedIp", {"networkId": demo.network})
-    wait_for(lambda: len(demo.addresses(id_)) == 2, 10, "a second address")
+    wait_for(lambda: len(demo.addresses(id_)) == 2, 30, "a second address")
     (port,) = demo.http.call("GET", f"/network/v2.0/ports?device_id={id_}")["ports"]
     assert [fixed["ip_address"] for fixed in port["fixed_ips"]] == demo.addresses(id_)
     demo.act(id_, "removeFixedIp", {"address": first})
-    wait_for(lambda: first not in demo.addresses(id_), 10, "the first address to go")
+    wait_for(lambda: first not in demo.addresses(id_), 30, "the first address to go")
     body = {"port": {"fixed_ips": [{"ip_address": "10.1.9.9"}]}}
     demo.http.call("PUT", f"/network/v2.0/ports/{port['id']}", body)
-    wait_for(lambda: demo.addresses(id_) == ["10.1.9.9"], 10, "what the network service says")
+    wait_for(lambda: demo.addresses(id_) == ["10.1.9.9"], 30, "what the network service says")
     assert demo.refused("POST", f"/servers/{id_}/action", {"removeFixedIp": {"address": first}})[0] == 400
     assert demo.refused("POST", f"/servers/{id_}/action", {"addFixedIp": {"networkId": id_}})[0] == 400
 
@@ -106,14 +106,14 @@ def test_an_interface_comes_and_goes(demo: Compute) -> None:
     id_ = demo.boot()
     body = {"interfaceAttachment": {"net_id": demo.network}}
     port = demo.call("POST", f"/servers/{id_}/os-interface", body)["interfaceAttachment"]
-    wait_for(lambda: len(demo.addresses(id_)) == 2, 10, "the second address")
+    wait_for(lambda: len(demo.addresses(id_)) == 2, 30, "the second address")
     assert port["fixed_ips"][0]["ip_address"] in demo.addresses(id_)
     listed = demo.call("GET", f"/servers/{id_}/os-interface")["interfaceAttachments"]
     assert {entry["port_id"] for entry in listed} >= {port["port_id"]}
     demo.call("DELETE", f"/servers/{id_}/os-interface/{port['port_id']}")
-    wait_for(lambda: len(demo.addresses(id_)) == 1, 10, "one address")
+    wait_for(lambda: len(demo.addresses(id_)) == 1, 30, "one address")
     path = f"/network/v2.0/ports/{port['port_id']}"
-    wait_for(lambda: demo.http.exchange("GET", path)[0] == 404, 10, "the port to go")
+    wait_for(lambda: demo.http.exchange("GET", path)[0] == 404, 30, "the port to go")
 
 
 def test_a_port_whose_maker_died_is_let_go_of(cloud: ProcessCloud, demo: Compute) -> None:
@@ -122,7 +122,7 @@ def test_a_port_whose_maker_died_is_let_go_of(cloud: ProcessCloud, demo: Compute
     asked = {"port": {"network_id": demo.network, "device_id": id_, "device_owner": "compute:nova"}}
     port = demo.http.call("POST", "/network/v2.0/ports", asked)["port"]["id"]
     asyncio.run(promised_long_ago(cloud, id_, port))
-    wait_for(lambda: demo.http.exchange("GET", f"/network/v2.0/ports/{port}")[0] == 404, 10, "the port to go")
+    wait_for(lambda: demo.http.exchange("GET", f"/network/v2.0/ports/{port}")[0] == 404, 30, "the port to go")
     assert demo.show(id_)["status"] == "ACTIVE"
 
 
@@ -135,7 +135,7 @@ def test_a_port_that_cannot_be_bound_is_refused_and_the_server_goes_on(
     asyncio.run(asked_for(cloud, id_, taken["id"]))
     said = f"Port {taken['id']} is still in use."
     path = f"/servers/{id_}/os-instance-actions/req-attach"
-    wait_for(lambda: demo.call("GET", path)["instanceAction"]["message"] == said, 10, "why it was refused")
+    wait_for(lambda: demo.call("GET", path)["instanceAction"]["message"] == said, 30, "why it was refused")
     assert demo.show(id_)["status"] == "ACTIVE"
     assert len(demo.call("GET", f"/servers/{id_}/os-interface")["interfaceAttachments"]) == 1
     demo.act(id_, "os-stop")
@@ -359,7 +359,7 @@ def test_an_image_of_a_server_boots_another(demo: Compute, before: list[str]) ->
     status = demo.show(id_)["status"]
     body = {"name": "made of it", "metadata": {"key": "value"}}
     image_id = demo.act(id_, "createImage", body, version="2.45")["image_id"]
-    wait_for(lambda: demo.image_of(image_id)["status"] == "active", 20, "the image")
+    wait_for(lambda: demo.image_of(image_id)["status"] == "active", 30, "the image")
     demo.settle(id_, status)
     image = demo.image_of(image_id)
     assert (image["image_type"], image["instance_uuid"], image["key"]) == ("snapshot", id_, "value")

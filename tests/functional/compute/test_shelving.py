@@ -62,7 +62,7 @@ def test_a_shelved_server_has_an_image_and_its_addresses_and_no_node(
     (bound,) = ports(admin, id_)
     assert bound["binding:host_id"] == admin.show(id_)["OS-EXT-SRV-ATTR:host"]
     assert (demo.addresses(id_), demo.show(id_)["image"]["id"]) == (addresses, demo.image)
-    wait_for(lambda: images(demo) == [], 20, "the image to go")
+    wait_for(lambda: images(demo) == [], 30, "the image to go")
     done = {action["action"]: action["events"][0]["result"] for action in demo.actions(id_)}
     assert (done["shelve"], done["unshelve"]) == ("Success", "Success")
 

@@ -100,7 +100,7 @@ async def test_the_source_is_closed_when_the_client_goes_away(app: Application) 
         "query_string": b"",
         "headers": [(b"x-auth-token", b"t")],
     }
-    await asyncio.wait_for(app(scope, receive, send), 10)
+    await asyncio.wait_for(app(scope, receive, send), 30)
     assert len(sent) < 100
     assert closed == ["closed"]
 

@@ -32,7 +32,7 @@ async def test_calls_wait_for_a_controller_that_restarts() -> None:
     waiting = asyncio.create_task(client("POST", NETWORKS, {"network": {"name": "n"}}))
     await asyncio.sleep(0.5)
     server, _ = await start(networks, port)
-    assert (await asyncio.wait_for(waiting, 10)).status == 201
+    assert (await asyncio.wait_for(waiting, 30)).status == 201
     await upstream.close()
     await server.stop(None)
 

@@ -162,7 +162,7 @@ class Cloud:
             "PATCH", f"/v2/images/{id_}", token=token, json=list(operations), headers=headers
         )
 
-    async def until(self, id_: str, status: str, *, token: str = "p1.member", within_s: float = 20) -> None:
+    async def until(self, id_: str, status: str, *, token: str = "p1.member", within_s: float = 30.0) -> None:
         """Wait for the image to have the status."""
         async with asyncio.timeout(within_s):
             while (await self.show(id_, token=token))["status"] != status:

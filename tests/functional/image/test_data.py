@@ -61,7 +61,7 @@ async def test_a_deleted_image_leaves_no_file_and_no_record(cloud: Cloud) -> Non
     assert len(cloud.agent.files()) == 1
     assert (await cloud.call("DELETE", f"/v2/images/{image['id']}")).status_code == 204
     assert (await cloud.call("GET", f"/v2/images/{image['id']}")).status_code == 404
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while cloud.agent.files() or any("/images/" in key for key in await _keys(cloud)):
             await asyncio.sleep(0.02)
 
@@ -70,7 +70,7 @@ async def test_a_broken_upload_leaves_a_queued_image_and_nothing_else(cloud: Clo
     image = await cloud.image()
     await _half_an_upload(cloud, image["id"])
     await cloud.until(image["id"], "queued")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while cloud.agent.files():
             await asyncio.sleep(0.02)
     assert (await cloud.upload(image["id"], b"again")).status_code == 204
@@ -115,7 +115,7 @@ async def test_with_an_agent_gone_others_take_new_images(cloud: Cloud, tmp_path:
     await cloud.agent.kill()
     await other.start()
     try:
-        async with asyncio.timeout(10):  # until the lease of the dead one is gone
+        async with asyncio.timeout(30):  # until the lease of the dead one is gone
             while {life.node for life in cloud.store.lives()} != {"node2"}:
                 await asyncio.sleep(0.05)
         assert (await cloud.call("GET", f"/v2/images/{old['id']}/file")).status_code == 503
@@ -204,7 +204,7 @@ async def _begin_upload(cloud: Cloud, id_: str) -> socket.socket:
 async def _half_an_upload(cloud: Cloud, id_: str) -> None:
     sock = await _begin_upload(cloud, id_)
     await cloud.until(id_, "saving")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not cloud.agent.files():
             await asyncio.sleep(0.01)
     sock.close()

@@ -31,7 +31,7 @@ async def begin(
 
 
 async def tasks(cloud: Cloud, id_: str, status: str, token: str = "p1.member") -> list[dict[str, Any]]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while True:
             found = (await cloud.call("GET", f"/v2/images/{id_}/tasks", token=token)).json()["tasks"]
             if found and all(task["status"] == status for task in found):
@@ -66,7 +66,7 @@ async def test_staged_bytes_that_are_not_an_image_fail_their_import(cloud: Cloud
     (task,) = await tasks(cloud, image["id"], "failure")
     assert "backing file" in task["message"]
     assert (await cloud.show(image["id"]))["status"] == "queued"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while cloud.agent.files():
             await asyncio.sleep(0.02)
 

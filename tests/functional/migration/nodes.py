@@ -64,7 +64,7 @@ class Nodes:
 
     def settles_on(self, server_id: str, node: str) -> None:
         """Return when this node and no other has anything of the server."""
-        wait_for(lambda: self.holding(server_id) == [node], 20, f"{server_id} on {node} only")
+        wait_for(lambda: self.holding(server_id) == [node], 30, f"{server_id} on {node} only")
 
 
 class Watch:

@@ -89,7 +89,7 @@ def test_each_server_goes_as_it_can_and_the_rest_is_told_of(
 def test_why_tells_of_a_migration_that_failed(cloud: ProcessCloud, operator: Operator, bound: str) -> None:
     id_ = operator.boot_on("node1", flavorRef=bound)
     operator.act(id_, "os-migrateLive", live(), version="2.25")
-    wait_for(lambda: migrations(operator, id_) == [("live-migration", "error")], 10, "the refusal")
+    wait_for(lambda: migrations(operator, id_) == [("live-migration", "error")], 30, "the refusal")
     found = operator.call("GET", f"/os-migrations?instance_uuid={id_}", version="2.59")["migrations"]
     told = fabricctl(cloud, "why", id_)[1]
     cause = "No valid host was found. AggregateInstanceExtraSpecs removed node2, node3"

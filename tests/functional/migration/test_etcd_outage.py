@@ -74,7 +74,7 @@ def servers(admin: Compute, nodes: Nodes, furniture: Furniture) -> Iterator[dict
 
 
 def _wait_for_guard(nodes: Nodes, node: str, id_: str) -> None:
-    wait_for(lambda: id_ in nodes.fenced(node), 10, "the node to know")
+    wait_for(lambda: id_ in nodes.fenced(node), 30, "the node to know")
 
 
 def places(admin: Compute, servers: dict[str, str]) -> dict[str, str]:
@@ -166,7 +166,7 @@ def test_who_is_alone_with_a_dead_etcd_and_unreachable_peers_is_cut_off(
         cloud.signal(name, signal.SIGSTOP)
     cloud.kill("etcd")
     try:
-        wait_for(lambda: nodes.running(servers["node2"]) == [], 20, "the node to give its servers up")
+        wait_for(lambda: nodes.running(servers["node2"]) == [], 30, "the node to give its servers up")
     finally:
         cloud.start_process("etcd")
         for name in ("agent", "node3"):

@@ -26,7 +26,7 @@ def test_exactly_one_copy_runs_where_the_record_says(
         admin.act(id_, "os-migrateLive", live(target), version="2.25")
         wait_for(lambda: reached(admin, id_, phase), 10, phase)
         nodes.cloud.restart(process)
-        wait_for(lambda: settled(admin, nodes, id_), 20, "one copy where the record says")
+        wait_for(lambda: settled(admin, nodes, id_), 30, "one copy where the record says")
     finally:
         most = watch.most()
     assert most == 1

@@ -24,7 +24,7 @@ def sent(admin: Compute, demo: Compute, vast: str) -> str:
     """A server that is being sent."""
     id_ = demo.boot(flavorRef=vast)
     admin.act(id_, "os-migrateLive", live(), version="2.25")
-    wait_for(lambda: migrations(admin, id_) == [("live-migration", "running")], 10, "the sending")
+    wait_for(lambda: migrations(admin, id_) == [("live-migration", "running")], 30, "the sending")
     return id_
 
 
@@ -37,7 +37,7 @@ def path(admin: Compute, id_: str) -> str:
 def test_one_that_goes_on_is_shown_with_its_progress(admin: Compute, demo: Compute, sent: str) -> None:
     assert demo.status("GET", f"/servers/{sent}/migrations", version="2.23") == 403
     assert admin.status("GET", f"/servers/{sent}/migrations", version="2.22") == 404
-    wait_for(lambda: _shown(admin, sent)["memory_total_bytes"] == 32768 << 20, 10, "the progress")
+    wait_for(lambda: _shown(admin, sent)["memory_total_bytes"] == 32768 << 20, 30, "the progress")
     shown = _shown(admin, sent)
     assert (shown["source_compute"], shown["status"]) == (host(admin, sent), "running")
     assert shown["dest_compute"] not in (None, host(admin, sent))

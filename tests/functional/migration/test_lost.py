@@ -29,12 +29,12 @@ def image_there(http: Http, nodes: Nodes) -> str:
     others = [node for node in PROCESSES if node != LOST]
     for node in others:
         nodes.kill(node)
-    wait_for(lambda: [a["host"] for a in agents(http, alive=True)] == [LOST], 20, "the others to be down")
+    wait_for(lambda: [a["host"] for a in agents(http, alive=True)] == [LOST], 30, "the others to be down")
     body = {"name": "there", "disk_format": "raw", "container_format": "bare"}
     id_ = str(http.call("POST", "/image/v2/images", body)["id"])
     http.call("PUT", f"/image/v2/images/{id_}/file", b"1" * 4096, BYTES)
     nodes.heal()
-    wait_for(lambda: len(agents(http, alive=True)) == len(PROCESSES), 20, "the others to be back")
+    wait_for(lambda: len(agents(http, alive=True)) == len(PROCESSES), 30, "the others to be back")
     return id_
 
 
@@ -47,7 +47,7 @@ def agents(http: Http, **said: object) -> list[dict[str, str]]:
 def router_there(http: Http) -> str:
     """A router that does not move by itself."""
     id_ = str(http.call("POST", "/network/v2.0/routers", {"router": {"ha": False}})["router"]["id"])
-    wait_for(lambda: homes(http, id_) != [], 20, "the router to be somewhere")
+    wait_for(lambda: homes(http, id_) != [], 30, "the router to be somewhere")
     (home,) = homes(http, id_)
     if home != LOST:
         before, after = (agents(http, host=node)[0]["id"] for node in (home, LOST))
@@ -73,7 +73,7 @@ def test_nothing_waits_for_a_node_that_is_lost(cloud: ProcessCloud, operator: Op
         operator.settle(runs, "ACTIVE")
         assert host(operator, runs) != LOST
         operator.settle(shelved, "SHELVED_OFFLOADED")
-        wait_for(lambda: homes(http, router) not in ([], [LOST]), 20, "the router to be elsewhere")
+        wait_for(lambda: homes(http, router) not in ([], [LOST]), 30, "the router to be elsewhere")
         assert http.call("GET", f"/image/v2/images/{image}")["status"] == "queued"
         http.call("PUT", f"/image/v2/images/{image}/file", b"2" * 4096, BYTES)
         assert http.call("GET", f"/image/v2/images/{image}")["status"] == "active"

@@ -42,7 +42,7 @@ def test_a_live_migration_takes_the_running_server_with_its_ports(
     nodes.settles_on(id_, target)
     path = f"/network/v2.0/ports/{port['port_id']}"
     assert admin.http.call("GET", path)["port"]["binding:host_id"] == target
-    wait_for(lambda: migrations(admin, id_) == [("live-migration", "completed")], 10, "the migration's end")
+    wait_for(lambda: migrations(admin, id_) == [("live-migration", "completed")], 30, "the migration's end")
 
 
 def test_a_live_migration_goes_to_the_node_that_is_named(admin: Compute, demo: Compute, nodes: Nodes) -> None:
@@ -90,7 +90,7 @@ def test_a_cold_migration_is_confirmed_or_reverted(
     demo.settle(id_, "ACTIVE")
     nodes.settles_on(id_, target if moved else source)
     assert nodes.running(id_) == [host(admin, id_)]
-    wait_for(lambda: migrations(admin, id_)[0][1] in ("confirmed", "reverted"), 10, "the migration's end")
+    wait_for(lambda: migrations(admin, id_)[0][1] in ("confirmed", "reverted"), 30, "the migration's end")
 
 
 @pytest.mark.parametrize("then", ["confirmResize", "revertResize"])
@@ -148,7 +148,7 @@ def test_a_migration_that_no_node_can_take_leaves_the_server_as_it_is(
         admin.call("PUT", "/os-services/disable", {"host": node, **services})
     try:
         admin.act(id_, "os-migrateLive", live(), version="2.25")
-        wait_for(lambda: migrations(admin, id_) == [("live-migration", "error")], 10, "the refusal")
+        wait_for(lambda: migrations(admin, id_) == [("live-migration", "error")], 30, "the refusal")
         admin.settle(id_, "ACTIVE")
         assert nodes.running(id_) == [host(admin, id_)]
     finally:
@@ -166,7 +166,7 @@ def test_a_server_of_a_dead_node_is_evacuated_and_the_node_comes_back_without_it
     nodes.power_off(source)
     wait_for(
         lambda: admin.status("POST", f"/servers/{id_}/action", {"evacuate": {}}, version="2.14") == 200,
-        10,
+        30,
         "the node to be down",
     )
     admin.settle(id_, "ACTIVE")
@@ -175,7 +175,7 @@ def test_a_server_of_a_dead_node_is_evacuated_and_the_node_comes_back_without_it
     assert demo.addresses(id_) == addresses
     assert migrations(admin, id_) == [("evacuation", "done")]
     nodes.start(source)
-    wait_for(lambda: migrations(admin, id_) == [("evacuation", "completed")], 20, "the node to let go")
+    wait_for(lambda: migrations(admin, id_) == [("evacuation", "completed")], 30, "the node to let go")
     nodes.settles_on(id_, target)
 
 
@@ -189,7 +189,7 @@ def test_a_highly_available_server_is_evacuated_by_itself(
     admin.http.call("DELETE", tag)
     source = host(admin, id_)
     nodes.power_off(source)
-    wait_for(lambda: host(admin, id_) != source, 20, "the server to go")
+    wait_for(lambda: host(admin, id_) != source, 30, "the server to go")
     admin.settle(id_, "ACTIVE")
     assert nodes.running(id_) == [host(admin, id_)]
     assert admin.show(plain)["OS-EXT-STS:task_state"] is None
@@ -204,7 +204,7 @@ def test_a_highly_available_server_never_runs_twice(admin: Compute, demo: Comput
 
 def dies_and_comes_back(admin: Compute, nodes: Nodes, id_: str, source: str) -> float:
     """How long the server was away, in seconds."""
-    wait_for(lambda: id_ in nodes.fenced(source), 10, "the node to know")
+    wait_for(lambda: id_ in nodes.fenced(source), 30, "the node to know")
     nodes.kill(source)  # what it started runs on, and nobody is there to stop it
     killed = time.monotonic()
     watch = nodes.watch(id_)

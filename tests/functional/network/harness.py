@@ -145,7 +145,7 @@ class Cloud:
             await asyncio.gather(*running, return_exceptions=True)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
     """Return when it is true."""
     async with asyncio.timeout(within_s):
         while not condition():

@@ -34,7 +34,7 @@ async def test_a_node_has_an_agent_for_each_role(cloud: Cloud) -> None:
     await cloud.refused(404, "AgentNotFound", "GET", "/agents/nobody", token=ADMIN)
     await cloud.refused(404, "AgentNotFound", "GET", f"/agents/{dhcp['id']}")
     await cloud.refused(409, "AgentInUse", "DELETE", f"/agents/{dhcp['id']}", token=ADMIN)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await agents(cloud))[0]["heartbeat_timestamp"] == found[0]["heartbeat_timestamp"]:
             await asyncio.sleep(0.1)
     await end(cloud, "n1")

@@ -31,7 +31,7 @@ async def etcd(etcd_process: EtcdProcess) -> AsyncIterator[Etcd]:
     await found.close()
 
 
-async def live(etcd: Etcd, ttl_s: int = 1, *, lingers: bool = False) -> tuple[Life, asyncio.Task[None]]:
+async def live(etcd: Etcd, ttl_s: int = 10, *, lingers: bool = False) -> tuple[Life, asyncio.Task[None]]:
     life = Life(etcd, CODEC, Sign(node="n1", agent="network"), ttl_s=ttl_s, lingers=lingers)
     ready = asyncio.Event()
     task = asyncio.create_task(life.hold(ready))
@@ -53,12 +53,12 @@ async def test_a_life_that_ends_takes_its_sign_with_it(etcd: Etcd) -> None:
 
 
 async def test_a_life_that_lingers_is_over_when_its_lease_has_run_out(etcd: Etcd) -> None:
-    life, task = await live(etcd, lingers=True)
+    life, task = await live(etcd, 1, lingers=True)
     await end(task)
     assert await etcd.get(life.key) is not None
     with pytest.raises(LeaseLost):
         await life.write("/x", b"1")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while await etcd.get(life.key) is not None:
             await asyncio.sleep(0.1)
 
@@ -85,10 +85,10 @@ async def test_a_second_life_ends_the_first_ones_right_to_write(etcd: Etcd) -> N
 
 
 async def test_a_paused_process_loses_its_life(etcd: Etcd, etcd_process: EtcdProcess) -> None:
-    _, task = await live(etcd)
+    _, task = await live(etcd, 1)
     etcd_process.kill()
     with pytest.raises(LeaseLost):
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 30)
     await asyncio.to_thread(etcd_process.start)
 
 
@@ -102,7 +102,7 @@ async def test_a_node_sees_its_wants_and_reports_on_them_once(etcd: Etcd) -> Non
     want = Port()
     want.meta.id = "p1"
     await etcd.commit(Change(put={"/fabric/network/node/n1/want/ports/p1": CODEC.encode(want)}))
-    assert await asyncio.wait_for(changed.get(), 5) == "p1"
+    assert await asyncio.wait_for(changed.get(), 30) == "p1"
     assert store.get("p1") == want
     assert store.ids() == ["p1"]
     status = PortStatus(state=PortStatus.STATE_ACTIVE)
@@ -191,13 +191,13 @@ async def test_one_of_two_leads_and_the_other_follows_when_it_goes(etcd: Etcd) -
         return {"loop": run}
 
     async def until(names: list[str]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while leading != names:
                 await asyncio.sleep(0.01)
 
-    one = asyncio.create_task(lead(etcd, "one", work("one"), ttl_s=1))
+    one = asyncio.create_task(lead(etcd, "one", work("one"), ttl_s=10))
     await until(["one"])
-    two = asyncio.create_task(lead(etcd, "two", work("two"), ttl_s=1))
+    two = asyncio.create_task(lead(etcd, "two", work("two"), ttl_s=10))
     await asyncio.sleep(0.1)
     assert leading == ["one"]
     await end(one)

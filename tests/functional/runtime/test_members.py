@@ -19,7 +19,7 @@ async def test_members_that_were_named_are_asked_when_those_that_were_seen_are_g
         assert etcd.endpoints == (NOBODY,)
         following = asyncio.create_task(etcd.follow_members())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while process.endpoint not in etcd.endpoints:
                     await asyncio.sleep(0.01)
             assert await etcd.revision() > 0

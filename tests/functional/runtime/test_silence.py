@@ -27,7 +27,7 @@ async def test_a_watch_that_nothing_comes_on_breaks_when_etcd_is_silent() -> Non
         os.kill(process.pid, signal.SIGSTOP)
         try:
             with pytest.raises(Unavailable):  # after 5 s at most
-                await asyncio.wait_for(watch, 20)
+                await asyncio.wait_for(watch, 30)
         finally:
             os.kill(process.pid, signal.SIGCONT)
             await etcd.close()

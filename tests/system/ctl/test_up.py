@@ -49,7 +49,7 @@ def test_second_up_finds_the_cloud_in_no_time(cloud: Machine) -> None:
     done = cloud.fabricctl("up")
     assert done.returncode == 0
     assert "runs already" in done.stdout
-    assert time.monotonic() - began < 5  # alone it takes less than 2
+    assert time.monotonic() - began < 20  # alone it takes less than 2
 
 
 def test_status_shows_each_process_and_that_it_is_healthy(cloud: Machine) -> None:

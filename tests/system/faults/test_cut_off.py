@@ -9,11 +9,12 @@ import pytest
 
 from fabric.runtime.config import load
 from tests.processes import ProcessCloud, wait_for
+from tests.size import FULL
 from tests.system.faults.history import history, writes_without_a_life
 from tests.system.faults.storm import ROUNDS, SEED, clean, complaints, within_target
 from tests.system.faults.tenant import Churn, Servers, Tenant
 
-DOWN_S = 5.0
+DOWN_S = 5.0 if FULL else 20.0  # 5, on a machine that does nothing else
 NODE, KINDS = "node1", ("compute", "network", "image")
 
 

@@ -123,7 +123,7 @@ def test_an_interface_that_is_plugged_in_gets_its_address(machine: Machine, key:
     began = time.monotonic()
     machine.qmp("device_add", driver="virtio-net-pci", netdev="second", id="nic2", mac="52:54:00:00:00:02")
     machine.wait_for_console("eth1 10.0.9.15/24 by DHCP")
-    assert time.monotonic() - began < 6  # 3 s on a machine of one's own
+    assert time.monotonic() - began < 20  # 3 s on a machine of one's own
     assert machine.ssh("ip route | awk '/^default/ { print $5; exit }'", key=key) == "eth0\n"
     _check_options_are_honoured(machine, key)
     machine.qmp("device_del", id="nic2")
@@ -146,7 +146,7 @@ def test_the_power_button_ends_it_cleanly(machine: Machine) -> None:
     began = time.monotonic()
     machine.qmp("system_powerdown")
     wait_for("end of the machine", lambda: None if machine.running else True)
-    assert time.monotonic() - began < 5  # 2 s on a machine of one's own
+    assert time.monotonic() - began < 20  # 2 s on a machine of one's own
     assert "power button pressed" in machine.console
 
 

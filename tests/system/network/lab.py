@@ -69,7 +69,7 @@ def own_namespace() -> Iterator[None]:
         os.close(home)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> float:
+async def until(condition: Callable[[], bool], within_s: float = 30.0) -> float:
     """Seconds until the condition holds."""
     start = time.perf_counter()
     while not condition():
@@ -135,7 +135,7 @@ class Cloud:
         status = self.ports.status(port_id)
         return State.STATE_UNSPECIFIED if status is None else status.state
 
-    async def active(self, *port_ids: str, within_s: float = 10.0) -> float:
+    async def active(self, *port_ids: str, within_s: float = 30.0) -> float:
         """Seconds until all the ports are ACTIVE."""
         return await until(lambda: all(self.state(p) == State.STATE_ACTIVE for p in port_ids), within_s)
 
@@ -294,7 +294,7 @@ async def echo(guest: Host, port: int, family: int = socket.AF_INET) -> AsyncIte
         handle.close()
 
 
-async def eventually(probe: Callable[[], Awaitable[bool]], within_s: float = 5.0) -> bool:
+async def eventually(probe: Callable[[], Awaitable[bool]], within_s: float = 20.0) -> bool:
     """Whether the probe says yes before the time is over."""
     end = time.perf_counter() + within_s
     while time.perf_counter() < end:

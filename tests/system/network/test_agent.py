@@ -14,6 +14,7 @@ from agents.network.inspection import Inspection
 from agents.network.nftables import NftablesFilter
 from agents.network.settings import NetworkSettings
 from fabric.network.v1 import port_pb2, security_group_pb2
+from tests.size import FULL
 from tests.system.network.lab import HERE, Cloud, Guest, echo, eventually, reaches, running, until
 from tests.unit.agents.network.wants import a_group, a_network, a_port, a_subnet
 
@@ -69,8 +70,8 @@ async def test_many_ports_at_once_then_one_then_none(tmp_path: Path) -> None:
         await site.gone(tmp_path)
         gone_s = time.perf_counter() - start
     print(f"200 ports {all_s:.2f} s, one more {one_s * 1000:.1f} ms, all gone {gone_s:.2f} s")
-    assert all_s < 8
-    assert one_s < 0.5
+    assert all_s < (8 if FULL else 30)
+    assert one_s < (0.5 if FULL else 5)
 
 
 async def test_a_restart_writes_nothing_and_loses_nothing(tmp_path: Path) -> None:
@@ -198,4 +199,4 @@ async def test_a_large_group_gains_a_member_by_one_element(tmp_path: Path) -> No
         took_s = time.perf_counter() - start
         assert not await agent.filter.resync()
     print(f"member 2001 joined in {took_s * 1000:.1f} ms")
-    assert took_s < 1
+    assert took_s < (1 if FULL else 5)

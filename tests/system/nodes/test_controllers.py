@@ -139,16 +139,16 @@ def test_controller_that_joins_takes_over_from_the_one_that_is_killed(
         lab.kill_program(name, SUPERVISOR)
     load = Load(Client([f"http://{lab.config('node1').gateway.listen}"], admin.http.token))
     lab.kill_program("node2", "controller")
-    wait_for(partial(known, lab, there, "node1", {"node1"}), 10, "the killed controller to be forgotten")
+    wait_for(partial(known, lab, there, "node1", {"node1"}), 30, "the killed controller to be forgotten")
     load.start()
     try:
         lab.fabricctl("node2", "up", "--without-guest")
         wait_for(
-            partial(known, lab, there, "node1", {"node1", "node2"}), 10, "the new controller to be known"
+            partial(known, lab, there, "node1", {"node1", "node2"}), 30, "the new controller to be known"
         )
         lab.kill_program("node1", "controller")
         wait_for(partial(load.has_called, load.calls + 10), 30, "calls that the new controller answers")
-        wait_for(partial(known, lab, there, "node1", {"node2"}), 10, "the killed controller to be forgotten")
+        wait_for(partial(known, lab, there, "node1", {"node2"}), 30, "the killed controller to be forgotten")
     finally:
         load.end()
         lab.fabricctl("node1", "up", "--without-guest")

@@ -16,13 +16,14 @@ from fabric.runtime.tls import CONTROLLER
 from fabric.type.v1.holding_pb2 import ListHoldingsRequest
 from fabric.type.v1.holding_pb2_grpc import HoldingServiceStub
 from tests.processes import wait_for
+from tests.size import FULL
 from tests.system.faults.storm import complaints, within_target
 from tests.system.faults.tenant import Servers, Tenant
 from tests.system.nodes.conftest import There
 from tests.system.nodes.probe import SHAPE, admitted, fabricctl, refusal, status, swept
 from tests.system.nodes.test_lab import up
 
-JOIN_S = 10.0
+JOIN_S = 10.0 if FULL else 30.0  # 10, on a machine that does nothing else
 
 
 def test_machine_without_a_good_token_is_refused(lab: Lab, there: There, tmp_path: Path) -> None:

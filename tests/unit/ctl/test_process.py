@@ -66,7 +66,7 @@ def test_stop_kills_what_does_not_listen() -> None:
         assert child.stdout is not None
         child.stdout.readline()
         assert process_of(child).stop(0.2) is False
-        assert child.wait(5) == -signal.SIGKILL
+        assert child.wait(20) == -signal.SIGKILL
 
 
 async def test_end_is_seen_at_once_also_of_a_stranger(tmp_path: Path) -> None:
@@ -78,11 +78,11 @@ async def test_end_is_seen_at_once_also_of_a_stranger(tmp_path: Path) -> None:
     await asyncio.sleep(0.05)
     assert not waiting.done()
     stranger.send(signal.SIGKILL)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_what_is_gone_is_gone() -> None:
     with subprocess.Popen(["true"]) as child:
         process = Process(child.pid, 1, "another boot")
-    await asyncio.wait_for(process.gone(), 1)
+    await asyncio.wait_for(process.gone(), 30)
     assert process.rss_bytes() == 0

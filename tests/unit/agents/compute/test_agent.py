@@ -274,7 +274,7 @@ async def test_a_lost_lease_ends_the_agent(bench: Bench) -> None:
     bench.store.failure = LeaseLost("gone")
     bench.store.bind(SERVER_ID, a_want())
     with pytest.raises(LeaseLost):
-        await asyncio.wait_for(bench.agent.run(), 5)
+        await asyncio.wait_for(bench.agent.run(), 30)
 
 
 async def test_running_it_follows_wants_taps_and_guests(bench: Bench) -> None:
@@ -300,6 +300,6 @@ def is_state(bench: Bench, state: int) -> bool:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)

@@ -33,13 +33,13 @@ async def test_a_terminal_loses_nothing_and_ends_when_it_is_closed() -> None:
         reading = asyncio.create_task(terminal.read())
         await asyncio.sleep(0)
         os.write(guest, b"login: ")
-        assert await asyncio.wait_for(reading, 20) == b"login: "
+        assert await asyncio.wait_for(reading, 30) == b"login: "
         await terminal.write(b"root\r")
         assert os.read(guest, 100) == b"root\r"
         reading = asyncio.create_task(terminal.read())
         await asyncio.sleep(0)
         terminal.close()
-        assert await asyncio.wait_for(reading, 20) == b""
+        assert await asyncio.wait_for(reading, 30) == b""
         await asyncio.sleep(0)
         with pytest.raises(OSError, match="error"):  # nobody holds it any more
             os.read(guest, 1)
