@@ -39,9 +39,12 @@ def life(store: Store, node: str) -> type_pb2.Life | None:
 
 
 def inventory(life: type_pb2.Life) -> node_pb2.ComputeInventory:
-    """What the agent says that its node has."""
+    """What the agent says that its node has: nothing, when what it says is no inventory."""
     found = node_pb2.ComputeInventory()
-    json_format.ParseDict(json_format.MessageToDict(life.detail), found, ignore_unknown_fields=True)
+    try:
+        json_format.ParseDict(json_format.MessageToDict(life.detail), found, ignore_unknown_fields=True)
+    except json_format.Error:
+        found.Clear()
     return found
 
 

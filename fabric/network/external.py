@@ -1,7 +1,6 @@
 """Which segment an external network gets that names none."""
 
-from collections.abc import Iterable
-from typing import cast
+from google.protobuf.struct_pb2 import ListValue, Struct
 
 from fabric.network.binding import KIND
 from fabric.network.collection import NETWORKS
@@ -29,4 +28,5 @@ def physical_networks(life: node_pb2.Life) -> frozenset[str]:
     """Those that the node names, whether as a list or with their interfaces."""
     if "physical_networks" not in life.detail:
         return frozenset()
-    return frozenset(map(str, cast(Iterable[str], life.detail["physical_networks"] or ())))
+    said = life.detail["physical_networks"]
+    return frozenset(map(str, said)) if isinstance(said, Struct | ListValue) else frozenset()
