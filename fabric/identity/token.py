@@ -8,6 +8,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from fabric.identity import payload as tokens
 from fabric.identity.assignment import Assignments
 from fabric.identity.collection import (
+    ACCESS_RULES,
     APPLICATION_CREDENTIALS,
     PROJECTS,
     REVOCATIONS,
@@ -18,6 +19,7 @@ from fabric.identity.collection import (
 )
 from fabric.identity.payload import Payload
 from fabric.identity.v1 import project_pb2, token_pb2, trust_pb2, user_pb2
+from fabric.runtime.access import Rule
 from fabric.runtime.caller import Caller
 from fabric.runtime.config import Config
 from fabric.runtime.errors import Unauthenticated, Unavailable
@@ -213,6 +215,7 @@ class Authenticator:
             audit_ids=payload.audit_ids,
             trust_id=payload.trust_id,
             app_cred_id=payload.app_cred_id,
+            access=self._access(payload.app_cred_id) if payload.app_cred_id else None,
         )
         return caller, role_ids
 
@@ -237,6 +240,13 @@ class Authenticator:
         if found.HasField("expire_time") and micros(found.expire_time) <= time.time() * 1e6:
             raise Unauthenticated("The application credential has expired.")
         return self._still(payload.user_id, target, [role.id for role in found.roles])
+
+    def _access(self, app_cred_id: str) -> tuple[Rule, ...] | None:
+        found = self.store.get(APPLICATION_CREDENTIALS, app_cred_id)
+        if not found.restricts and not found.access_rule_ids:
+            return None
+        rules = (self.store.find(ACCESS_RULES, id_) for id_ in found.access_rule_ids)
+        return tuple(Rule(rule.service, rule.method, rule.path) for rule in rules if rule is not None)
 
     def _trust_roles(self, payload: Payload, target: str) -> tuple[str, ...]:
         trust = self.live_trust(payload.trust_id)

@@ -68,6 +68,8 @@ class Tokens:
             asker = self._authenticator.know(item.token).caller
             known = self.subject(item.subject, _EXPIRED_WINDOW_S if item.allow_expired else 0.0)
             self._policy.enforce(asker, "identity:validate_token", _target(known))
+            if known.caller.access is not None and not _knows_rules(item.access_rules):
+                raise NotFound("Could not find token.", reason="TOKEN_NOT_FOUND")
             return result(document=self._documents.of(known, not item.without_catalog), user_id=asker.user_id)
         except FabricError as error:
             code: Any = error.code
@@ -138,3 +140,11 @@ class Tokens:
 
 def _target(known: Known) -> dict[str, str]:
     return {"target.token.user_id": known.payload.user_id, "user_id": known.payload.user_id}
+
+
+def _knows_rules(version: str) -> bool:
+    """Whether who asks says that it will keep access rules."""
+    try:
+        return float(version) >= 1
+    except ValueError:
+        return False

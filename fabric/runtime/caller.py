@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from fabric.runtime.access import Rule
 from fabric.runtime.errors import Unauthenticated
 
 
@@ -26,6 +27,7 @@ class Caller:
     audit_ids: tuple[str, ...] = ()
     trust_id: str = ""
     app_cred_id: str = ""
+    access: tuple[Rule, ...] | None = None  # all that it may be used for; None: anything
     request_id: str = ""
 
     @cached_property

@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from fabric.runtime import newer
+from fabric.runtime.access import allows
 from fabric.runtime.caller import ANONYMOUS, Caller, set_current
 from fabric.runtime.channel import MOST_PINGS
 from fabric.runtime.collection import copy_of
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 TOKEN = "x-auth-token"
 REQUEST = "x-request-id"
 REVISION = "fabric-revision"
+ASKED = "fabric-asked"  # the public request that a gateway serves
 ROLES = "fabric-roles"
 PROJECT = "fabric-project"
 USER = "fabric-user"
@@ -41,6 +43,7 @@ OPTIONS = [
     ("grpc.max_concurrent_streams", 1000),
 ]
 
+_NOT_KNOWN = "The request you have made requires authentication."
 _BROKEN = "An unexpected error prevented the server from fulfilling your request."
 
 Method = Callable[[Any, Caller], Any]
@@ -196,7 +199,11 @@ class Server:
 
     async def _enter(self, context: Any, public: bool) -> Caller:
         self._peer_check(context)
-        return await self._admit(dict(context.invocation_metadata() or ()), public)
+        metadata = dict(context.invocation_metadata() or ())
+        caller = await self._admit(metadata, public)
+        if not public and caller.access is not None and not allows(caller.access, metadata.get(ASKED, "")):
+            raise Unauthenticated(_NOT_KNOWN, cause="no access rule allows it")
+        return caller
 
     async def _admit(self, metadata: Mapping[str, str], public: bool) -> Caller:
         request_id = metadata.get(REQUEST, "")

@@ -28,6 +28,7 @@ MAX_TOKEN_BYTES = 6000
 TIMEOUT_S = 30.0
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 
+_MAX_ASKED = 2048  # what is longer is said to nobody, and no access rule allows it
 _HOST = re.compile(r"[A-Za-z0-9.\-_]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _TOKEN = re.compile(r"[!-~]+")
@@ -212,8 +213,13 @@ class Request:
         return reply  # type: ignore[no-any-return]
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        identity = (("x-request-id", self.request_id), ("x-auth-token", self.token))
-        return identity if identity[1][1] else identity[:1]
+        said = [("x-request-id", self.request_id)]
+        if self.token:
+            said.append(("x-auth-token", self.token))
+        asked = f"{self.api.name} {self.method} {self.mount} {self.path}"
+        if len(asked) <= _MAX_ASKED and asked.isascii():
+            said.append(("fabric-asked", asked))
+        return tuple(said)
 
 
 class Response:

@@ -185,6 +185,37 @@ def test_an_application_credential_logs_in_with_no_more_than_its_roles(
         ends_soon(http)
 
 
+@pytest.mark.parametrize(("paths", "allowed"), [(["/v2.0/networks", "/v2.0/networks/*"], True), ([], False)])
+def test_an_application_credential_is_good_for_what_its_access_rules_name(
+    cloud: ProcessCloud, admin: Http, session: Http, someone: Someone, paths: list[str], allowed: bool
+) -> None:
+    rules = [{"service": "network", "method": "GET", "path": path} for path in paths]
+    body = {"application_credential": {"name": "narrow", "access_rules": rules}}
+    made = session.call("POST", f"{V3}/users/{someone.id}/application_credentials", body)
+    proof = {name: made["application_credential"][name] for name in ("id", "secret")}
+    auth = {"auth": {"identity": {"methods": ["application_credential"], "application_credential": proof}}}
+    network = session.call("POST", "/network/v2.0/networks", {"network": {"name": "n"}})["network"]["id"]
+    with Http(cloud.url) as http:
+        http.token, document = issue(http, auth)
+        assert len(document["application_credential"]["access_rules"]) == len(rules)
+        for method, path, ruled in (
+            ("GET", "/network/v2.0/networks", True),
+            ("GET", "/network/v2.0/networks?limit=1", True),
+            ("GET", f"/network/v2.0/networks/{network}", True),
+            ("GET", "/network/v2.0/ports", False),
+            ("GET", "/network/v2.0/network%73", False),
+            ("DELETE", f"/network/v2.0/networks/{network}", False),
+            ("GET", "/compute/v2.1/servers", False),
+            ("GET", f"{V3}/auth/projects", False),
+            ("GET", "/image/v2/images", False),
+        ):
+            assert http.exchange(method, path)[0] == (200 if ruled and allowed else 401), (method, path)
+        subject = {"X-Subject-Token": http.token}
+        asked = subject | {"OpenStack-Identity-Access-Rules": "1"}
+        answers = [admin.exchange("GET", f"{V3}/auth/tokens", headers=h)[0] for h in (subject, asked)]
+        assert answers == [404, 200]  # who does not know of rules would let it do anything
+
+
 def test_an_inherited_role_reaches_the_projects_below(
     cloud: ProcessCloud, admin: Http, someone: Someone
 ) -> None:
