@@ -5,7 +5,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.compute.v1.server_pb2_grpc import ServerServiceStub
 from gateway.compute import body, server_list, server_security_group
-from gateway.compute.reading import body_of, page
+from gateway.compute.reading import body_of, learn_roles, page
 from gateway.compute.server_table import BASIC, SERVERS, plain_addresses, render
 from gateway.core.codec import JsonValue
 from gateway.core.http import Request, Response
@@ -71,6 +71,8 @@ async def detail(request: Request) -> Response:
 
 
 async def _list(request: Request) -> list[pb.Server]:
+    if server_list.names_deleted(request):
+        await learn_roles(request)
     try:
         asked = server_list.asked(request)
     except server_list.Empty:

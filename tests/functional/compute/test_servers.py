@@ -214,6 +214,8 @@ def test_a_server_of_others_does_not_exist(demo: Compute, admin: Compute) -> Non
     everywhere = admin.call("GET", "/servers?all_tenants=1")["servers"]
     assert id_ in {server["id"] for server in everywhere}
     assert demo.refused("GET", "/servers?all_tenants=1")[0] == 403
+    assert admin.call("GET", "/servers?all_tenants=1&status=DELETED")["servers"] == []
+    assert demo.refused("GET", "/servers?status=DELETED")[0] == 403
     assert demo.refused("GET", f"/servers/{uuid.uuid4()}")[0] == 404
 
 
