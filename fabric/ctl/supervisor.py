@@ -67,7 +67,12 @@ class Supervisor:
         while True:
             if process is None:
                 await self._needs(program)
-                process = self._desk.start(program)
+                try:
+                    process = self._desk.start(program)
+                except OSError as error:  # a full disk, no more processes: others go on
+                    log.error("program cannot be started", program=program.name, cause=str(error))
+                    await asyncio.sleep(backoff.delay_s(0))
+                    continue
                 log.info("program started", program=program.name, pid=process.pid)
             await process.gone()
             lived_s = process.uptime_s()
@@ -107,7 +112,10 @@ class Supervisor:
     async def _rotate_logs(self) -> None:
         while True:
             for path in self._desk.logs.glob("*.log"):
-                rotate(path, LOG_BYTES, LOGS_KEPT)
+                try:
+                    rotate(path, LOG_BYTES, LOGS_KEPT)
+                except OSError as error:
+                    log.error("log cannot be rotated", path=str(path), cause=str(error))
             await asyncio.sleep(60)
 
 

@@ -12,9 +12,11 @@ from typing import TypeVar
 
 import pytest
 
+from fabric.ctl.place import Place
 from fabric.ctl.process import Process
 from fabric.ctl.program import Desk, Program, answers_tcp, answers_unix
-from fabric.ctl.supervisor import DELAYS_S, LIVED_WELL_S, Backoff, Supervisor, rotate
+from fabric.ctl.renewal import renewal
+from fabric.ctl.supervisor import DELAYS_S, LIVED_WELL_S, LOG_BYTES, Backoff, Supervisor, rotate
 
 T = TypeVar("T")
 SLEEPER = Program("sleeper", ("sleep", "60"))
@@ -98,6 +100,26 @@ async def test_program_that_is_not_there_is_tried_again(desk: Desk, tmp_path: Pa
         program.write_text("#!/bin/sh\nexec sleep 60\n")
         program.chmod(0o755)
         await until(lambda: desk.find("late"))
+
+
+async def test_who_supervises_goes_on_where_logs_and_certificates_are_not_as_they_should_be(
+    desk: Desk, tmp_path: Path
+) -> None:
+    full = desk.log_file("full")
+    full.touch()
+    os.truncate(full, LOG_BYTES)
+    full.with_name("full.log.2").touch()
+    full.with_name("full.log.3").mkdir()  # where the other one is to go
+    place = Place(tmp_path / "fabric.toml", tmp_path / "state", desk.logs, desk.run)
+    place.keys.mkdir(parents=True)
+    (place.keys / "none.pem").write_text("no certificate")
+    renewing = asyncio.create_task(renewal(place))
+    async with supervised(desk, SLEEPER):
+        first = await until(lambda: desk.find("sleeper"))
+        first.send(signal.SIGKILL)
+        await until(another(desk, first))
+    assert not renewing.done()
+    renewing.cancel()
 
 
 async def test_output_goes_to_the_log(desk: Desk) -> None:
