@@ -448,6 +448,9 @@ class ComputeAgent:
             except FabricError as error:
                 log.warning("sweep failed", reason=error.reason, cause=error.message)
                 found = []
+            except OSError as error:  # a disk that is full or broken is no reason to end the rest
+                log.warning("sweep failed", cause=str(error))
+                found = []
             for server_id in found:
                 if self._store.get(server_id) is None:
                     self._loop.wake(server_id)

@@ -64,8 +64,7 @@ class ImageCache:
         """Evict what nobody uses and is too old or too much; remove what a crash left. Returns the ids."""
         evicted = []
         kept_bytes = 0
-        for used_at, path in sorted(self._unused(), reverse=True):
-            size = path.stat().st_blocks * 512
+        for used_at, size, path in sorted(self._unused(), reverse=True):
             if time.time() - used_at > self._max_age.total_seconds() or kept_bytes + size > self._max_bytes:
                 path.unlink(missing_ok=True)
                 evicted.append(path.name)
@@ -82,12 +81,15 @@ class ImageCache:
         if not task.cancelled():
             task.exception()  # looked at, also when nobody waits any more
 
-    def _unused(self) -> list[tuple[float, Path]]:
+    def _unused(self) -> list[tuple[float, int, Path]]:
+        """When they were used, and the bytes that they take."""
         found = []
         for path in self._directory.iterdir() if self._directory.exists() else ():
+            if path.suffix == _PART:  # it may be whole, or gone, at any moment
+                continue
             facts = path.stat()
-            if path.suffix != _PART and facts.st_nlink == 1:
-                found.append((facts.st_atime, path))
+            if facts.st_nlink == 1:
+                found.append((facts.st_atime, facts.st_blocks * 512, path))
         return found
 
     async def _ensure(self, source: ImageSource) -> Path:

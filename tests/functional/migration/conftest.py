@@ -40,11 +40,18 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessCloud]:
 
 
 @pytest.fixture
-def nodes(cloud: ProcessCloud) -> Iterator[Nodes]:
-    """All alive before and after the test."""
+def nodes(cloud: ProcessCloud, admin: Compute) -> Iterator[Nodes]:
+    """All alive before the test, and on their way to be so after it."""
     found = Nodes(cloud)
+    wait_for(lambda: all_up(admin), 60, "all nodes, of which the test before has killed some")
     yield found
     found.heal()
+
+
+def all_up(admin: Compute) -> bool:
+    services = admin.call("GET", "/os-services?binary=nova-compute")["services"]
+    agents = admin.http.call("GET", "/network/v2.0/agents")["agents"]
+    return all(service["state"] == "up" for service in services) and all(agent["alive"] for agent in agents)
 
 
 class Operator(Compute):
