@@ -71,8 +71,8 @@ class ImageCache:
                 log.info("image evicted", image=path.name, size_bytes=size)
             else:
                 kept_bytes += size
-        if not self._fetching:
-            for path in self._directory.glob(f"*{_PART}"):
+        for path in self._directory.glob(f"*{_PART}"):
+            if path.name.removesuffix(_PART) not in self._fetching:  # who fetches it is there before the file
                 path.unlink(missing_ok=True)
         return evicted
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 
 import structlog
@@ -195,9 +196,7 @@ class Lifecycle:
         free = [nic for nic in server.releasing if nic.port_id not in held]
         if not free:
             return False
-        async with self._ports(server.meta.id):
-            for nic in free:
-                await self._nics.release(server.meta.id, nic)
+        await self._let_go(server.meta.id, free)
         gone = {nic.port_id for nic in free}
         changed = copy_of(server)
         del changed.releasing[:]
@@ -205,6 +204,11 @@ class Lifecycle:
         async with self._store.transaction() as txn:
             txn.update(SERVERS, changed)
         return True
+
+    async def _let_go(self, server_id: str, nics: Iterable[pb.Nic]) -> None:
+        async with self._ports(server_id):
+            for nic in nics:
+                await self._nics.release(server_id, nic)
 
     async def _break_promises(self, server: pb.Server) -> bool:
         """Let go of ports whose maker has died, or was refused them. True: something changed."""
@@ -244,9 +248,8 @@ class Lifecycle:
         # Also those that were made just before a crash, and so are only asked for.
         asked = [pb.Nic(port_id=request.port_id, owned=request.owned) for request in server.spec.networks]
         asked += [pb.Nic(port_id=promised.port_id, owned=True) for promised in server.promised_ports]
-        async with self._ports(server.meta.id):
-            for nic in {nic.port_id: nic for nic in (*asked, *server.nics, *server.releasing)}.values():
-                await self._nics.release(server.meta.id, nic)
+        every = {nic.port_id: nic for nic in (*asked, *server.nics, *server.releasing)}
+        await self._let_go(server.meta.id, every.values())
         async with self._store.transaction() as txn:
             txn.remove(SERVERS, server)
             for node in holders:

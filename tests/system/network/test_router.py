@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,19 @@ def an_outside(cidr: str = "203.0.113.0/24", gateway: str = "203.0.113.1") -> ne
     want = a_network(subnet, network_id=network_id, dhcp=())
     want.network.spec.external = True
     return want
+
+
+@contextlib.asynccontextmanager
+async def at_work(
+    cloud: Cloud, port: port_pb2.Port, router_id: str, state_dir: Path
+) -> AsyncIterator[tuple[Guest, Host]]:
+    """The guest of the port of a_site(cloud, 1), and the outside, with the router between them."""
+    async with running(cloud, state_dir):
+        await cloud.active(port.meta.id)
+        await until(lambda: state(cloud, router_id) == ACTIVE)
+        with contextlib.closing(Guest(port)) as guest, an_internet() as internet:
+            await guest.address("10.0.1.5/24", routes={"0.0.0.0/0": "10.0.1.1"})
+            yield guest, internet
 
 
 async def test_a_router_leads_between_networks_and_out(tmp_path: Path) -> None:
@@ -116,12 +129,7 @@ async def test_a_flow_goes_on_when_the_address_that_it_leaves_by_is_another(tmp_
         return handle
 
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(running(cloud, tmp_path))
-        await cloud.active(port.meta.id)
-        await until(lambda: state(cloud, router_id) == ACTIVE)
-        guest = stack.enter_context(contextlib.closing(Guest(port)))
-        await guest.address("10.0.1.5/24", routes={"0.0.0.0/0": "10.0.1.1"})
-        internet = stack.enter_context(an_internet())
+        guest, internet = await stack.enter_async_context(at_work(cloud, port, router_id, tmp_path))
         await stack.enter_async_context(echo(internet, 7))
         handle = stack.enter_context(await guest.run(connect))
 
@@ -162,13 +170,8 @@ async def test_answers_leave_by_the_gateway_by_which_was_asked(tmp_path: Path) -
     cloud.routers.bind(router_id, router)
 
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(running(cloud, tmp_path))
-        await cloud.active(port.meta.id)
-        await until(lambda: state(cloud, router_id) == ACTIVE)
-        guest = stack.enter_context(contextlib.closing(Guest(port)))
-        await guest.address("10.0.1.5/24", routes={"0.0.0.0/0": "10.0.1.1"})
+        guest, _ = await stack.enter_async_context(at_work(cloud, port, router_id, tmp_path))
         await stack.enter_async_context(echo(guest, 7))
-        stack.enter_context(an_internet())
         far = "198.51.100.1"  # an address of the node that is on no link of the router
         assert await eventually(lambda: reaches(Host(HERE), "203.0.112.20", 7, source=far))
         before = netns.call(namespace, lambda: sent(gateways))
@@ -213,12 +216,7 @@ async def test_flows_are_shared_among_all_gateways_if_asked(tmp_path: Path) -> N
         return list(rtnl.routes(socket.AF_INET, 250))
 
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(running(cloud, tmp_path))
-        await cloud.active(port.meta.id)
-        await until(lambda: state(cloud, router_id) == ACTIVE)
-        guest = stack.enter_context(contextlib.closing(Guest(port)))
-        await guest.address("10.0.1.5/24", routes={"0.0.0.0/0": "10.0.1.1"})
-        internet = stack.enter_context(an_internet())
+        guest, internet = await stack.enter_async_context(at_work(cloud, port, router_id, tmp_path))
         await stack.enter_async_context(echo(internet, 7))
         assert await eventually(lambda: reaches(guest, "198.51.100.9", 7))
         before = netns.call(namespace, lambda: sent(gateways))

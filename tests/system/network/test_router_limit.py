@@ -5,9 +5,9 @@ import uuid
 from pathlib import Path
 
 from fabric.network.v1 import router_pb2
-from tests.system.network.lab import HERE, Cloud, Guest, Host, running, until
+from tests.system.network.lab import HERE, Cloud, Host, until
 from tests.system.network.test_qos import holds, kbps
-from tests.system.network.test_router import ACTIVE, a_site, an_internet, an_outside, state
+from tests.system.network.test_router import a_site, an_outside, at_work
 from tests.unit.agents.network.wants import a_policy, a_router, a_router_port, translate
 
 OUT, INTO, OF_THE_GATEWAY = 4000, 2000, 8000
@@ -20,14 +20,9 @@ async def test_limits_of_a_floating_ip_and_of_a_gateway_hold(tmp_path: Path) -> 
     gateway = a_router_port(outside, "203.0.113.10", gateway=True)
     router = a_router(a_router_port(inside, "10.0.1.1"), gateway)
     router_id = router.router.meta.id
+    cloud.routers.bind(router_id, router)
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(running(cloud, tmp_path))
-        cloud.routers.bind(router_id, router)
-        await cloud.active(port.meta.id)
-        await until(lambda: state(cloud, router_id) == ACTIVE)
-        guest = stack.enter_context(contextlib.closing(Guest(port)))
-        await guest.address("10.0.1.5/24", routes={"0.0.0.0/0": "10.0.1.1"})
-        internet = stack.enter_context(an_internet())
+        guest, internet = await stack.enter_async_context(at_work(cloud, port, router_id, tmp_path))
 
         of_gateway = a_policy(str(uuid.uuid4()), bandwidth_limit__egress={"max_kbps": OF_THE_GATEWAY})
         router.qos_policies.append(of_gateway)
