@@ -70,6 +70,9 @@ class Ask:
     group: Policy | None = None
     members: Mapping[str, int] = field(default_factory=dict)  # of its group, by node
     nodes: Mapping[str, str] = field(default_factory=dict)  # of the servers that its hints name
+    cut_off: Mapping[str, str] = field(
+        default_factory=dict
+    )  # by node: a network of the server, not reached there
 
     @cached_property
     def demand(self) -> Mapping[str, int]:

@@ -9,6 +9,7 @@ from fabric.compute.aggregate import metadata, zone
 from fabric.compute.candidate import Ask, Candidate
 from fabric.compute.collection import AGGREGATES, SERVER_GROUPS
 from fabric.compute.inventory import capacity, inventories
+from fabric.compute.network_view import cut_off
 from fabric.compute.node import NODES, allocated, life
 from fabric.compute.server import SERVERS, capacity_owner
 from fabric.compute.trait import traits
@@ -56,6 +57,7 @@ class Candidates:
             group.spec if group is not None else None,
             Counter(m.node for m in servers.by("group", group_id) if m.node) if group is not None else {},
             {id_: other.node for id_, other in found.items() if other is not None and other.node},
+            cut_off(self._store, server),
         )
 
     def all(self, *, as_if_alive: bool = False) -> list[Candidate]:

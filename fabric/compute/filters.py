@@ -229,6 +229,17 @@ def _capacity(ask: Ask) -> Check:
     return check
 
 
+def _networks(ask: Ask) -> Check | None:
+    if not ask.cut_off:
+        return None
+
+    def check(node: Candidate) -> str:
+        network = ask.cut_off.get(node.name, "")
+        return f"it does not reach network {network}" if network else ""
+
+    return check
+
+
 def _affinity(ask: Ask) -> Check | None:
     if ask.group is None or ask.group.policy != Policy.POLICY_AFFINITY or not any(ask.members.values()):
         return None
@@ -259,6 +270,7 @@ FILTERS = (
     Filter("ComputeCapabilities", _capabilities),
     Filter("ImageProperties", _image_properties),
     Filter("Traits", _traits, forced=True),
+    Filter("Networks", _networks, forced=True),
     Filter("SameHost", _same_host),
     Filter("DifferentHost", _different_host),
     Filter("SimpleCIDRAffinity", _near_address),

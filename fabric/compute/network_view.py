@@ -7,13 +7,17 @@ from typing import Any
 
 from fabric.compute.server import SERVERS
 from fabric.compute.v1 import server_pb2 as pb
-from fabric.network.v1 import floating_ip_pb2, port_pb2
+from fabric.network.reach import Need, missed
+from fabric.network.segment_list import facts
+from fabric.network.v1 import floating_ip_pb2, network_pb2, port_pb2, subnet_pb2
 from fabric.runtime.cache import Table
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import ROOT, Store
 
 _FLOATING = f"{ROOT}/network/floating_ips"
+_NETWORKS, _SUBNETS = f"{ROOT}/network/networks", f"{ROOT}/network/subnets"
 _PORTS = f"{ROOT}/network/ports"
+_AGENT = "network"  # which of a node's says what it reaches
 
 
 def with_floating(store: Store, server: pb.Server) -> pb.Server:
@@ -57,6 +61,30 @@ def has_old_addresses(store: Store, server: pb.Server) -> bool:
         if port is not None and _addresses(port.spec.fixed_ips) != _addresses(nic.fixed_ips):
             return True
     return False
+
+
+def cut_off(store: Store, server: pb.Server) -> Mapping[str, str]:
+    """The nodes that do not reach a network of the server where its addresses are good, and that network."""
+    needs = list(_needs(store, server))
+    if not needs:
+        return {}
+    found = ((life.node, missed(life, needs)) for life in store.lives() if life.agent == _AGENT)
+    return {node: network_id for node, network_id in found if network_id is not None}
+
+
+def _needs(store: Store, server: pb.Server) -> Iterator[Need]:
+    """Its networks that lead through physical ones, with the segments that the addresses of its ports are on."""
+    networks: Table[network_pb2.Network] = store.cache.table(_NETWORKS)
+    subnets: Table[subnet_pb2.Subnet] = store.cache.table(_SUBNETS)
+    ports: Table[port_pb2.Port] = store.cache.table(_PORTS)
+    for request in server.spec.networks:
+        port = ports.get(request.port_id)
+        network = networks.get(port.spec.network_id if port is not None else request.network_id)
+        if network is None or not any(spec.physical_network for spec in facts(network)):
+            continue
+        fixed_ips = port.spec.fixed_ips if port is not None else ()
+        found = (subnets.get(fixed.subnet_id) for fixed in fixed_ips)
+        yield network, frozenset({subnet.spec.segment_id for subnet in found if subnet is not None} - {""})
 
 
 def _addresses(fixed_ips: Iterable[Any]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from fabric.network.binding import HOLDER, KIND
 from fabric.network.collection import AGENT_ROLES, AGENTS, PORTS, agent_id, marked
-from fabric.network.external import physical_networks
+from fabric.network.reach import physical_networks
 from fabric.network.record import NetworkResource
 from fabric.network.v1 import agent_pb2 as pb
 from fabric.runtime.caller import Caller

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from fabric.network.binding import KIND
 from fabric.network.collection import AGENTS, DHCP_OWNER, PORTS, SUBNETS, agent_id, marked
-from fabric.network.router_placing import offers
+from fabric.network.reach import missed
 from fabric.network.v1 import network_pb2, subnet_pb2
 from fabric.runtime.store import Store
 
@@ -44,7 +44,7 @@ def served(network: network_pb2.Network, hosts: Collection[str], home: str) -> s
 def living(store: Store, network: network_pb2.Network) -> set[str]:
     """The nodes that could have the network."""
     needs = [(network, frozenset[str]())]
-    found = {life.node for life in store.lives() if life.agent == KIND and offers(life, needs)}
+    found = {life.node for life in store.lives() if life.agent == KIND and missed(life, needs) is None}
     return {node for node in found if _takes_more(store, node)}
 
 

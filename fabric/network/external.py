@@ -1,9 +1,8 @@
 """Which segment an external network gets that names none."""
 
-from google.protobuf.struct_pb2 import ListValue, Struct
-
 from fabric.network.binding import KIND
 from fabric.network.collection import NETWORKS
+from fabric.network.reach import physical_networks
 from fabric.network.v1 import network_pb2 as pb
 from fabric.runtime.store import Store
 from fabric.type.v1 import node_pb2
@@ -22,11 +21,3 @@ def take_physical(store: Store, physical_network: str, spec: pb.NetworkSpec) -> 
 def has_physical(life: node_pb2.Life, name: str) -> bool:
     """Whether the node says that it has the physical network."""
     return name in physical_networks(life)
-
-
-def physical_networks(life: node_pb2.Life) -> frozenset[str]:
-    """Those that the node names, whether as a list or with their interfaces."""
-    if "physical_networks" not in life.detail:
-        return frozenset()
-    said = life.detail["physical_networks"]
-    return frozenset(map(str, said)) if isinstance(said, Struct | ListValue) else frozenset()

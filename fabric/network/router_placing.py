@@ -3,20 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fabric.network import segment_list
 from fabric.network.agent import DEFAULT_ZONE
 from fabric.network.binding import HOLDER, KIND
 from fabric.network.collection import AGENTS, NETWORKS, PORTS, ROUTERS, SUBNETS, agent_id
-from fabric.network.external import physical_networks
+from fabric.network.reach import Need, missed
 from fabric.network.router_link import ports_of
-from fabric.network.v1 import network_pb2
 from fabric.network.v1 import router_pb2 as pb
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
-from fabric.type.v1 import node_pb2
-
-# a network, and its segments one of which must be used; none: any will do
-Need = tuple[network_pb2.Network, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -36,18 +30,6 @@ def choose(possible: Iterable[Candidate], zones: Sequence[str]) -> str | None:
     return best.node if best is not None else None
 
 
-def offers(life: node_pb2.Life, needs: Iterable[Need]) -> bool:
-    """Whether the node has the networks, by segments that will do; one that does not say what it has, has any."""
-    if "physical_networks" not in life.detail:
-        return True
-    reached = physical_networks(life)
-    for network, segments in needs:
-        used = segment_list.used(network, reached)
-        if used is None or (segments and used.meta.id not in segments):
-            return False
-    return True
-
-
 def needed(store: Store, router: pb.Router) -> list[Need]:
     """The networks that the router's ports are on, and the segments that their subnets are on."""
     found = []
@@ -63,14 +45,14 @@ def needed(store: Store, router: pb.Router) -> list[Need]:
 def fits(store: Store, router: pb.Router) -> bool:
     """Whether the router is on a node that is alive and has what it needs: then it stays."""
     life = store.life(router.node, KIND)
-    return life is not None and offers(life, needed(store, router))
+    return life is not None and missed(life, needed(store, router)) is None
 
 
 def possible(store: Store, router: pb.Router) -> list[Candidate]:
     """The nodes that can have it."""
-    networks, found = needed(store, router), []
+    needs, found = needed(store, router), []
     for life in store.lives():
-        if life.agent != KIND or not offers(life, networks):
+        if life.agent != KIND or missed(life, needs) is not None:
             continue
         agent = store.find(AGENTS, agent_id(life.node))
         if agent is not None and not agent.spec.admin_state_up and life.node != router.node:

@@ -48,6 +48,24 @@ def test_a_disabled_node_takes_no_servers(admin: Compute, demo: Compute) -> None
     demo.boot()
 
 
+def test_a_node_takes_servers_of_networks_that_it_reaches(admin: Compute, demo: Compute) -> None:
+    flat = {"provider:network_type": "flat", "provider:physical_network": "far"}
+    body = {"network": {"name": "far", "shared": True, "mtu": 1450, **flat}}
+    network = admin.http.call("POST", "/network/v2.0/networks", body)["network"]["id"]
+    try:
+        subnet = {"network_id": network, "ip_version": 4, "cidr": "10.9.0.0/24"}
+        admin.http.call("POST", "/network/v2.0/subnets", {"subnet": subnet})
+        id_ = demo.create(networks=[{"uuid": network}])
+        demo.settle(id_, "ERROR")
+        assert f"node1 (it does not reach network {network})" in demo.show(id_)["fault"]["message"]
+        segment = {"network_id": network, "network_type": "vxlan"}
+        admin.http.call("POST", "/network/v2.0/segments", {"segment": segment})
+        demo.boot(networks=[{"uuid": network}])
+        demo.clean()
+    finally:
+        admin.http.call("DELETE", f"/network/v2.0/networks/{network}")
+
+
 def test_hypervisors_count_what_is_on_them(admin: Compute, demo: Compute) -> None:
     (before,) = admin.call("GET", "/os-hypervisors/detail")["hypervisors"]
     demo.boot()

@@ -175,6 +175,7 @@ MENDS: Mapping[str, Callable[[Case], Case]] = {
     "ComputeCapabilities": _mend_inventory,
     "ImageProperties": _mend_inventory,
     "Traits": _mend_traits,
+    "Networks": lambda case: (replace(case[0], cut_off={}), case[1]),
     "SameHost": lambda case: (replace(case[0], nodes={"s1": case[1].name}), case[1]),
     "DifferentHost": lambda case: (replace(case[0], nodes={}), case[1]),
     "SimpleCIDRAffinity": _mend_inventory,
@@ -255,6 +256,7 @@ ASKS = st.builds(
     group=GROUPS,
     members=st.dictionaries(PLACES, st.integers(1, 3), max_size=2),
     nodes=st.dictionaries(st.just("s1"), PLACES),
+    cut_off=st.dictionaries(PLACES, st.just("net"), max_size=2),
 )
 
 

@@ -1,7 +1,6 @@
 """What routers decide without looking anywhere: places, gateways, routes, forwardings."""
 
 import pytest
-from google.protobuf import json_format
 
 from fabric.network import router_placing
 from fabric.network.port_forwarding import check_ranges, collides
@@ -9,9 +8,8 @@ from fabric.network.router import changed_gateways, changed_routes, gateway_rule
 from fabric.network.router_gateway import differs, pair
 from fabric.network.router_path import fixed_of
 from fabric.network.router_placing import Candidate
-from fabric.network.v1 import network_pb2, port_forwarding_pb2, port_pb2, router_pb2, subnet_pb2
+from fabric.network.v1 import port_forwarding_pb2, port_pb2, router_pb2, subnet_pb2
 from fabric.runtime.errors import InvalidArgument, NotFound
-from fabric.type.v1 import node_pb2
 
 Change = router_pb2.ChangeRouterPartsRequest
 
@@ -39,25 +37,6 @@ def test_the_least_loaded_node_of_the_zone(
     places: list[tuple[str, str, int]], zones: list[str], chosen: str | None
 ) -> None:
     assert router_placing.choose([Candidate(*place) for place in places], zones) == chosen
-
-
-@pytest.mark.parametrize(
-    ("detail", "needed", "can"),
-    [
-        ({}, {"public"}, True),
-        ({"physical_networks": {"public": ""}}, {"public"}, True),
-        ({"physical_networks": ["public"]}, {"public"}, True),
-        ({"physical_networks": {}}, {"public"}, False),
-        ({"physical_networks": {}}, set(), True),
-        ({"physical_networks": {"public": "eth1"}}, {"public", "other"}, False),
-    ],
-)
-def test_a_node_offers_the_physical_networks_that_it_names(
-    detail: dict[str, object], needed: set[str], can: bool
-) -> None:
-    life = json_format.ParseDict({"node": "n", "detail": detail}, node_pb2.Life())
-    flat = [network_pb2.Network(spec=network_pb2.NetworkSpec(physical_network=name)) for name in needed]
-    assert router_placing.offers(life, [(network, frozenset()) for network in flat]) is can
 
 
 def test_a_gateway_that_is_asked_for_again_stays() -> None:

@@ -1,10 +1,13 @@
-"""Which segment of a network a node uses."""
+"""Which segment of a network a node uses, and which networks it reaches."""
 
 import pytest
+from google.protobuf import json_format
 
+from fabric.network.reach import missed
 from fabric.network.segment_list import first_id, ids, on_segment, put, segments, used
 from fabric.network.v1 import network_pb2
 from fabric.network.v1 import segment_pb2 as pb
+from fabric.type.v1 import node_pb2
 
 
 def a_network(*parts: tuple[str, str, int]) -> network_pb2.Network:
@@ -59,3 +62,30 @@ def test_a_node_knows_one_segment() -> None:
     assert not spec.segments
     assert len(RACKS.spec.segments) == 2
     assert on_segment(RACKS, None).spec.physical_network == "one"
+
+
+@pytest.mark.parametrize(
+    ("detail", "needed", "can"),
+    [
+        ({}, {"public"}, True),
+        ({"physical_networks": {"public": ""}}, {"public"}, True),
+        ({"physical_networks": ["public"]}, {"public"}, True),
+        ({"physical_networks": {}}, {"public"}, False),
+        ({"physical_networks": {}}, set(), True),
+        ({"physical_networks": {"public": "eth1"}}, {"public", "other"}, False),
+    ],
+)
+def test_a_node_reaches_the_physical_networks_that_it_names(
+    detail: dict[str, object], needed: set[str], can: bool
+) -> None:
+    life = json_format.ParseDict({"node": "n", "detail": detail}, node_pb2.Life())
+    flat = [a_network(("flat", name, 0)) for name in needed]
+    assert (missed(life, [(network, frozenset()) for network in flat]) is None) is can
+
+
+@pytest.mark.parametrize(
+    ("has", "segments", "can"), [("two", {"s0"}, False), ("two", {"s1"}, True), ("one", {"s0", "s1"}, True)]
+)
+def test_addresses_are_good_on_nodes_that_use_their_segment(has: str, segments: set[str], can: bool) -> None:
+    life = json_format.ParseDict({"node": "n", "detail": {"physical_networks": [has]}}, node_pb2.Life())
+    assert (missed(life, [(RACKS, frozenset(segments))]) is None) is can

@@ -1,10 +1,10 @@
-"""What leads outside."""
+"""Which physical networks a node has."""
 
 from typing import Any
 
 import pytest
 
-from fabric.network.external import physical_networks
+from fabric.network.reach import physical_networks
 from fabric.type.v1.node_pb2 import Life
 
 
