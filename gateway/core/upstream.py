@@ -104,15 +104,14 @@ class Upstream:
         A call waits up to its deadline (seconds) for a controller to be there. Raises AioRpcError.
         """
         await self._somebody(timeout)
-        left = RETRIES if retry else 0
+        tries = left = RETRIES if retry else 0
         while True:
             call = method(message, metadata=self._stamped(metadata), timeout=timeout, wait_for_ready=True)
             try:
                 reply = await call
                 return reply, self._seen(await call.trailing_metadata())
             except grpc.aio.AioRpcError as error:
-                asked_again = left < RETRIES
-                if removes and asked_again and error.code() is grpc.StatusCode.NOT_FOUND:
+                if removes and left < tries and error.code() is grpc.StatusCode.NOT_FOUND:
                     return None, self._seen(error.trailing_metadata())
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or not left:
                     raise

@@ -3,6 +3,7 @@
 import asyncio
 
 import grpc
+import pytest
 
 from fabric.network.v1 import network_pb2 as pb
 from fabric.network.v1 import network_pb2_grpc as rpc
@@ -91,4 +92,14 @@ async def test_what_may_be_repeated_is_asked_again_when_its_reply_was_lost() -> 
         networks.calls = 0
         one = f"{NETWORKS}/{made.json['network']['id']}"
         assert [(await client("DELETE", one)).status for _ in range(2)] == [204, 404]
+        await upstream.close()
+
+
+async def test_a_removal_that_is_not_repeated_tells_that_nothing_was_there() -> None:
+    async with controller(Networks()) as port:
+        upstream = Upstream([f"127.0.0.1:{port}"])
+        remove, nothing = upstream.stub(rpc.NetworkServiceStub).DeleteNetwork, pb.DeleteNetworkRequest(id="n")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await upstream.call(remove, nothing, (), timeout=10, retry=False, removes=True)
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
         await upstream.close()
