@@ -1,4 +1,4 @@
-"""The way out of a new cloud: the external network `public`, and a project's router to it."""
+"""The way out of a new cloud: the external network `public`, a project's router to it, a pool of inner addresses."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from pyroute2 import IPRoute
 from fabric.ctl.api import Body, Cloud
 from fabric.ctl.settings import PUBLIC, Refused
 
+POOL, POOL_PREFIX = "default-v4", "10.64.0.0/12"
 _FAVOURITES = [ipaddress.IPv4Network((f"172.24.{n}.0", 24)) for n in range(4, 256)]
 
 
@@ -27,6 +28,21 @@ def ensure_public(admin: Cloud, cidr: ipaddress.IPv4Network | None) -> None:
         "enable_dhcp": False,
     }
     admin.post("network", "/v2.0/subnets", {"subnet": subnet})
+
+
+def ensure_pool(admin: Cloud) -> None:
+    """Where the subnets of networks come from that projects are given without asking for more. Raises ApiError."""
+    if admin.get("network", "/v2.0/subnetpools?is_default=true&ip_version=4")["subnetpools"]:
+        return
+    pool = {
+        "name": POOL,
+        "prefixes": [POOL_PREFIX],
+        "default_prefixlen": 26,
+        "min_prefixlen": 22,  # no project takes it all
+        "is_default": True,
+        "shared": True,
+    }
+    admin.post("network", "/v2.0/subnetpools", {"subnetpool": pool})
 
 
 def ensure_router(demo: Cloud, name: str, subnet: str) -> bool:

@@ -83,11 +83,13 @@ def _bring_up(
 
 
 def _lead_outside(place: Place, config: Config, progress: Progress, public: Subnet) -> None:
-    """The external network of a cloud that was founded here, once: what its owner deleted is not made again."""
+    """Of a cloud that was founded here, once: what its owner deleted is not made again."""
     done = _outside_done(place)
     if config.bootstrap.admin_password and not done.exists():
-        with progress.stage("the external network"):
-            outside.ensure_public(first_server.login_admin(config, progress), public)
+        with progress.stage("the external network, the default subnet pool"):
+            admin = first_server.login_admin(config, progress)
+            outside.ensure_public(admin, public)
+            outside.ensure_pool(admin)
         done.touch()
 
 

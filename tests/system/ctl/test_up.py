@@ -75,6 +75,14 @@ def test_a_client_reaches_the_api_over_https_and_knows_whom_it_reaches(cloud: Ma
     assert "SSL exception" in stranger.stderr
 
 
+def test_a_project_is_given_a_network_without_saying_more(cloud: Machine) -> None:
+    openstack = Path(sys.executable).parent / "openstack"
+    fabricctl = f"{openstack.parent / 'fabricctl'} --state-dir {cloud.directory}"
+    check = f"{openstack} network auto allocated topology create --check-resources"
+    told = cloud.run("sh", "-c", f'eval "$({fabricctl} openrc demo)" && {check}')
+    assert told.returncode == 0, told.stderr
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_killed_process_is_back_at_once_and_the_cloud_is_healthy(cloud: Machine, name: str) -> None:
     killed = cloud.kill(name)
