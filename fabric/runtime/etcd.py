@@ -58,6 +58,7 @@ class KeyValue:
     value: bytes
     mod_revision: int
     lease: int = 0
+    create_revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -405,7 +406,7 @@ def _member(member: Any) -> Member:
 
 
 def _key_value(kv: Any) -> KeyValue:
-    return KeyValue(_key(kv), kv.value, kv.mod_revision, kv.lease)
+    return KeyValue(_key(kv), kv.value, kv.mod_revision, kv.lease, kv.create_revision)
 
 
 def _event(event: Any) -> Event:

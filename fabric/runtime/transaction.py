@@ -22,7 +22,7 @@ from fabric.runtime.errors import (
     StaleRevision,
     Unavailable,
 )
-from fabric.runtime.etcd import Change, Outcome
+from fabric.runtime.etcd import Change, KeyValue, Outcome
 from fabric.type.v1 import quota_pb2
 
 if TYPE_CHECKING:
@@ -375,6 +375,8 @@ class Transaction:
         A transaction that only deletes does not know its revision: that of the look is one that is surely later.
         """
         own = [key for key in self._change.expect if key not in loose]
+        if made_at := max((self._made_at(key, outcome.found.get(key)) for key in own), default=0):
+            return made_at
         revision = None
         for key in own:
             found = outcome.found.get(key)
@@ -387,6 +389,14 @@ class Transaction:
                     return None
                 revision = revision or outcome.revision
         return revision
+
+    def _made_at(self, key: str, found: KeyValue | None) -> int:
+        """The revision at which this transaction has made the record, whoever has changed it since; 0: it has not."""
+        made = self._written.get(key)
+        if found is None or key not in self._taken or not isinstance(made, _Written):
+            return 0
+        now: Any = self._store.codec.decode(cast(type[Message], type(made.message)), found.value)
+        return found.create_revision if now.meta.create_time == made.message.meta.create_time else 0
 
     async def _catch_up(self, seen_at: int) -> int:
         """What others have written since is not ours to take over: the watch brings it, with what we wrote."""

@@ -8,7 +8,7 @@ import pytest
 
 from fabric.runtime.codec import Codec
 from fabric.runtime.consistency import disagreements
-from fabric.runtime.errors import NotFound, Unavailable
+from fabric.runtime.errors import AlreadyExists, NotFound, Unavailable
 from fabric.runtime.etcd import Change, Etcd, Outcome
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store
@@ -101,5 +101,38 @@ async def test_what_is_gone_when_the_answer_comes_stays_gone(etcd_process: EtcdP
         late.let.set()
         with pytest.raises(NotFound):
             await making
+        for store in (ours, theirs):
+            assert list(disagreements(store)) == []
+
+
+class TriesAgainLate(AnswersLate):
+    """Does what it is asked, fails, and does nothing more before it is let."""
+
+    async def commit(self, change: Change) -> Outcome:
+        again = self.done.is_set()
+        if again:
+            await self.let.wait()
+        outcome = await Etcd.commit(self, change)
+        if not again:
+            self.done.set()
+            raise Unavailable("the answer was lost")
+        return outcome
+
+
+async def test_what_was_made_is_made_though_another_has_changed_it_since(etcd_process: EtcdProcess) -> None:
+    late = TriesAgainLate([etcd_process.endpoint])
+    late.done, late.let = asyncio.Event(), asyncio.Event()
+    async with a_store(late) as ours, a_store(Etcd([etcd_process.endpoint])) as theirs:
+        making = asyncio.create_task(make(ours, a_port("5")))
+        await late.done.wait()
+        await theirs.fresh(None)
+        changed = copy_of(theirs.get(PORTS, "5"))
+        changed.meta.name = "changed"
+        async with theirs.transaction() as txn:
+            txn.update(PORTS, changed)
+        late.let.set()
+        assert (await making).meta.name == "changed"
+        with pytest.raises(AlreadyExists):  # another one's is not ours
+            await make(ours, a_port("5"))
         for store in (ours, theirs):
             assert list(disagreements(store)) == []
