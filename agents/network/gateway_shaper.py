@@ -31,8 +31,7 @@ def settle(writer: rtnl.Writer, wanted: Mapping[str, Passing]) -> None:
         alias = _alias(limits, link.mtu)
         if link.alias == alias and _is_there(links, device, limits):
             continue
-        if limits or link.alias:
-            _clear(writer.ip, link, links.get(name.router_shaper(device)))
+        _clear(writer.ip, link, links.get(name.router_shaper(device)))
         if limits.out != Shares():
             _shape(writer.ip, link.index, limits.out, _SOURCE, link.mtu)
         if limits.into != Shares():

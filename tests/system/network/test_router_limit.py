@@ -1,9 +1,12 @@
 """What passes a router's gateway is limited by the policies of the gateway and of its floating IPs."""
 
 import contextlib
+import socket
 import uuid
 from pathlib import Path
 
+from agents.network import gateway_shaper, netns, rtnl
+from agents.network.gateway_limit import Passing, Shares
 from fabric.network.v1 import router_pb2
 from tests.system.network.lab import HERE, Cloud, Host, until
 from tests.system.network.test_qos import holds, kbps
@@ -45,6 +48,19 @@ async def test_limits_of_a_floating_ip_and_of_a_gateway_hold(tmp_path: Path) -> 
         del router.qos_policies[:]
         await settled(cloud, router)
         assert await kbps(guest, internet, "198.51.100.9") > 1.5 * OF_THE_GATEWAY
+
+
+def test_a_limit_that_a_crash_has_left_before_it_was_noted_goes() -> None:
+    def leave_and_settle() -> str:
+        with contextlib.closing(rtnl.Writer()) as writer:
+            writer.ip.link("add", ifname="gateway", kind="veth", peer="other")
+            writer.ip.tc("add", "htb", socket.if_nametoindex("gateway"), 0x10000, default=0)
+            gateway_shaper.settle(writer, {"gateway": Passing(Shares(), Shares())})
+        left = rtnl.find("gateway")
+        assert left is not None
+        return left.qdisc
+
+    assert netns.scratch(leave_and_settle) != "htb"
 
 
 async def settled(cloud: Cloud, router: router_pb2.RouterWant) -> None:
