@@ -1,8 +1,10 @@
 """Where routers live: chosen, told, moved, let go."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
+from fabric.network.absence import PATIENCE
 from fabric.network.collection import NETWORKS, PORTS, ROUTERS, agent_id
 from fabric.network.v1 import router_pb2
 from tests.functional.network.harness import Cloud
@@ -67,13 +69,14 @@ async def test_a_router_leaves_a_dead_node_and_stays_on_one_that_comes_back_at_o
     out = await a_way_out(cloud)
     await until(lambda: (want := told(cloud, "n1", out.router["id"])) and len(want.ports) == 2)
     await begin(cloud, "n2")
+    since = time.monotonic()
     await end(cloud, "n1")
     await begin(cloud, "n1")
-    router = cloud.store.get(ROUTERS, out.router["id"])
+    router, away_s = cloud.store.get(ROUTERS, out.router["id"]), time.monotonic() - since
     await end(cloud, "n1")
     await until(lambda: told(cloud, "n2", out.router["id"]))
     assert told(cloud, "n1", out.router["id"]) is None
-    assert router.node == "n1"
+    assert router.node == "n1" or away_s > PATIENCE.total_seconds()  # the machine stood still
     ports = cloud.store.table(PORTS).by("device", out.router["id"])
     assert {port.spec.node for port in ports} == {"n2"}
     assert not [id_ for id_ in cloud.store.wanted(PORTS, "n1").ids() if id_ in {p.meta.id for p in ports}]

@@ -6,7 +6,7 @@ import pytest
 
 from fabric.runtime.config import load
 from tests.processes import ProcessCloud
-from tests.size import size
+from tests.size import FULL, size
 from tests.system.faults.conftest import PORT_LIMIT
 from tests.system.faults.history import history, quota_faults
 from tests.system.faults.storm import ROUNDS, SEED, clean, complaints, weathered, within_target
@@ -33,8 +33,8 @@ def test_servers_and_interfaces_reach_their_targets_whatever_is_killed(
     deleted = sum(len(worker.gone) for worker in boots)
     attached = sum(len(worker.gone) + len(worker.live) for worker in attaches)
     print(f"{deleted} servers came and went, {attached} interfaces came")
-    assert deleted > ROUNDS
-    assert attached > ROUNDS // 2
+    assert deleted > (ROUNDS if FULL else 0)  # what is killed may be away for most of the time
+    assert attached > (ROUNDS // 2 if FULL else 0)
 
     for id_ in servers.all(admin.http):
         servers.delete(admin.http, id_)
