@@ -36,8 +36,8 @@ async def machine(libvirtd: PrivateLibvirtd, image: Path, tmp_path: Path) -> Asy
         connection_uri=libvirtd.uri,
         orphan_grace=timedelta(seconds=2),
         sweep_every=timedelta(seconds=1),
-        stop_timeout=timedelta(seconds=20),
-        soft_reboot_timeout=timedelta(seconds=20),
+        stop_timeout=timedelta(seconds=60),
+        soft_reboot_timeout=timedelta(seconds=60),
     )
     made = Machine(libvirtd, tmp_path, image, settings)
     made.start()

@@ -16,6 +16,7 @@ from tests.unit.agents.compute.wants import a_want
 
 ACTIVE = pb.ServerStatus.STATE_ACTIVE
 READY = b"fabric-guest: ready"
+OBEYED_S = 15 if FULL else 50  # less than what a guest is given that does not obey the power button
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ async def test_it_boots_stops_and_starts_as_asked_and_leaves_nothing(
     await machine.says(want, b"password of root set by the hypervisor")
 
     took_s = await machine.reaches(asked(want, STOPPED), pb.ServerStatus.STATE_STOPPED)
-    assert took_s < 15  # the guest obeyed the power button
+    assert took_s < OBEYED_S
     assert machine.qemus() == []
     await machine.reaches(asked(want, RUNNING), ACTIVE)
     await machine.says(want, READY, times=2)
@@ -89,7 +90,7 @@ async def test_a_reboot_boots_it_once_more(machine: Machine, want: pb.ServerWant
     want.server.spec.reboot_count += 1
     want.server.spec.reboot_hard = hard
     took_s = await machine.reaches(asked(want, RUNNING), ACTIVE)
-    assert took_s < 15
+    assert took_s < OBEYED_S
     await machine.says(want, READY, times=2)
 
 

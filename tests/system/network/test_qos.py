@@ -79,7 +79,6 @@ async def holds(sender: Host, receiver: Host, address: str, limit: int) -> bool:
     """Whether what is carried is the limit, within 10 %, unless this process stood still for a moment meanwhile."""
     for _ in range(4):
         carried = await kbps(sender, receiver, address)
-        assert carried < 1.5 * limit
         if 0.9 * limit < carried < 1.1 * limit:
             return True
     return False

@@ -20,7 +20,7 @@ ORDER = ["accepted", "preparing", "running", "post-migrating", "completed", "can
 BEFORE = ORDER[:2]
 PHASES = ORDER[:4] if FULL else ["running"]
 CLAIM_S = 10.0 if FULL else 40.0  # 10, on a machine that does nothing else
-PAUSE_S = 5.0
+PAUSE_S = 5.0 if FULL else 20.0
 
 
 @pytest.fixture(scope="module")
