@@ -34,6 +34,14 @@ def ec2_blob(credential: pb.Credential) -> dict[str, Any]:
     return blob if isinstance(blob, dict) else {}
 
 
+def _access(credential: pb.Credential) -> str:
+    """The access key in the blob. Raises InvalidArgument."""
+    access = ec2_blob(credential).get("access")
+    if not isinstance(access, str) or not access:
+        raise InvalidArgument("'blob' of an EC2 credential must be JSON with 'access'.", field="blob")
+    return access
+
+
 class Credentials(IdentityResource[pb.Credential]):
     """Users see their own."""
 
@@ -51,10 +59,7 @@ class Credentials(IdentityResource[pb.Credential]):
         new = copy_of(message)
         new.meta.id = new_id()
         if new.type == EC2:
-            blob = ec2_blob(new)
-            access = blob.get("access")
-            if not isinstance(access, str) or not access:
-                raise InvalidArgument("'blob' of an EC2 credential must be JSON with 'access'.", field="blob")
+            blob, access = ec2_blob(new), _access(new)
             if not new.meta.project_id:
                 raise InvalidArgument("'project_id' is required for an EC2 credential.", field="project_id")
             new.meta.id = ec2_id(access)
@@ -113,8 +118,12 @@ class Credentials(IdentityResource[pb.Credential]):
             for name in ("trust_id", "app_cred_id", "access_id"):
                 if before.get(name) != after.get(name):
                     raise InvalidArgument(f"'{name}' of an EC2 credential cannot be changed.", field="blob")
-            if new.type == EC2 and not new.meta.project_id:
-                raise InvalidArgument("'project_id' is required for an EC2 credential.", field="project_id")
+            if new.type == EC2:
+                _access(new)
+                if not new.meta.project_id:
+                    raise InvalidArgument(
+                        "'project_id' is required for an EC2 credential.", field="project_id"
+                    )
 
 
 class Ec2Credentials:

@@ -30,6 +30,20 @@ def role(admin: Http, name: str) -> str:
     return str(found["id"])
 
 
+@pytest.mark.parametrize("blob", ["", "x", "[]", "{}", '{"access": ""}', '{"access": 5}'])
+def test_an_access_key_stays_one(admin: Http, blob: str) -> None:
+    own = f"{V3}/users/{admin.user_id}/credentials/OS-EC2"
+    key = admin.call("POST", own, {"tenant_id": admin.project_id})["credential"]
+    (found,) = [
+        each["id"]
+        for each in admin.call("GET", f"{V3}/credentials?user_id={admin.user_id}&type=ec2")["credentials"]
+        if key["access"] in each["blob"]
+    ]
+    assert admin.exchange("PATCH", f"{V3}/credentials/{found}", {"credential": {"blob": blob}})[0] == 400
+    assert admin.call("GET", own)["credentials"] == [key]
+    admin.call("DELETE", f"{own}/{key['access']}")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
