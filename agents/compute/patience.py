@@ -7,7 +7,7 @@ from datetime import timedelta
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.type.v1 import meta_pb2
 
-_PRESS_EVERY_S = 5.0  # a guest that is still booting does not hear it the first time
+PRESS_EVERY_S = 5.0  # a guest that is still booting does not hear it the first time
 _TELL_AFTER_S = 1.0  # a reason that all may see, not worth a write for guests that are quick
 
 
@@ -34,7 +34,7 @@ class Buttons:
         if pressed is None or pressed.generation != server.meta.generation:
             self._pressed[server.meta.id] = _Pressed(server.meta.generation, now, now)
             return True
-        if now - pressed.last < _PRESS_EVERY_S:
+        if now - pressed.last < PRESS_EVERY_S:
             return False
         pressed.last = now
         return True

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import libvirt  # type: ignore[import-untyped]
 
 from agents.compute.domain import NAMESPACE, PREFIX, mark_xml, parse_mark
+from agents.compute.patience import PRESS_EVERY_S
 from fabric.ctl.progress import Progress
 
 
@@ -35,8 +36,10 @@ class Guests:
         finally:
             connection.close()
 
-    def shut_down(self, timeout_s: float, progress: Progress) -> None:
-        """Ask each guest to power itself off, and switch off who does not in time."""
+    def shut_down(
+        self, timeout_s: float, progress: Progress, *, press_every_s: float = PRESS_EVERY_S
+    ) -> None:
+        """Ask each guest to power itself off, again and again, and switch off who does not in time."""
         running = self._running()
         if not running:
             return
@@ -44,10 +47,13 @@ class Guests:
             _try(partial(_went_down_with_the_node, domain))
         if timeout_s > 0:
             progress.say(f"shutting down {len(running)} guests")
-            for domain in running:
-                _try(domain.shutdown)
-            deadline = time.monotonic() + timeout_s
-            while (running := self._running()) and time.monotonic() < deadline:
+            press = time.monotonic()
+            deadline = press + timeout_s
+            while (running := self._running()) and (now := time.monotonic()) < deadline:
+                if now >= press:
+                    press = now + press_every_s
+                    for domain in running:
+                        _try(domain.shutdown)
                 time.sleep(0.1)
         for domain in running:
             _try(domain.destroy)
