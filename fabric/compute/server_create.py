@@ -298,7 +298,7 @@ class ServerCreation:
             raise FailedPrecondition(
                 f"Port {asked.port_id} is still in use.", reason="PORT_IN_USE", id=asked.port_id
             )
-        if not port.spec.fixed_ips:
+        if not port.spec.fixed_ips and not port.spec.addresses_deferred:
             raise InvalidArgument(
                 f"Port {asked.port_id} requires a FixedIP in order to be used.", field="networks"
             )

@@ -66,6 +66,26 @@ def test_a_node_takes_servers_of_networks_that_it_reaches(admin: Compute, demo: 
         admin.http.call("DELETE", f"/network/v2.0/networks/{network}")
 
 
+def test_a_server_gives_its_port_the_addresses_that_waited_for_a_node(admin: Compute, demo: Compute) -> None:
+    body = {"network": {"name": "routed", "shared": True}}
+    network = admin.http.call("POST", "/network/v2.0/networks", body)["network"]["id"]
+    try:
+        path = f"/network/v2.0/segments?network_id={network}"
+        (segment,) = admin.http.call("GET", path)["segments"]
+        subnet = {"network_id": network, "ip_version": 4, "cidr": "10.9.1.0/24", "segment_id": segment["id"]}
+        admin.http.call("POST", "/network/v2.0/subnets", {"subnet": subnet})
+        port = demo.http.call("POST", "/network/v2.0/ports", {"port": {"network_id": network}})["port"]
+        assert port["ip_allocation"] == "deferred"
+        id_ = demo.boot(networks=[{"port": port["id"]}])
+        found = demo.http.call("GET", f"/network/v2.0/ports/{port['id']}")["port"]
+        assert demo.addresses(id_) == [fixed["ip_address"] for fixed in found["fixed_ips"]]
+        assert found["ip_allocation"] == "immediate"
+        demo.clean()
+        demo.http.call("DELETE", f"/network/v2.0/ports/{port['id']}")
+    finally:
+        admin.http.call("DELETE", f"/network/v2.0/networks/{network}")
+
+
 def test_hypervisors_count_what_is_on_them(admin: Compute, demo: Compute) -> None:
     (before,) = admin.call("GET", "/os-hypervisors/detail")["hypervisors"]
     demo.boot()
