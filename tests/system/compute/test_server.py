@@ -115,6 +115,7 @@ async def test_a_rebuild_boots_from_new_disks_and_a_copy_of_them_boots_too(
     machine.image = image
     other = a_want(str(uuid.uuid4()))
     other.server.spec.image.id = other.image.image_id = "copy"
+    other.server.spec.config_drive = True  # without it the guest looks for metadata for a minute first
     await machine.reaches(other, ACTIVE)
     await machine.says(other, READY)
     for gone in (want, other):
