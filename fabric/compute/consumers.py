@@ -14,20 +14,13 @@ from fabric.compute.server import SERVERS
 from fabric.compute.v1 import consumer_pb2 as pb
 from fabric.compute.v1.resource_provider_pb2 import ResourceProvider
 from fabric.compute.vocabulary import is_class
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import (
-    Conflict,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    QuotaExceeded,
-    StaleRevision,
-)
+from fabric.runtime.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, QuotaExceeded
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Collection, Store, Transaction
 
-_TRIES = 8
 _MOST_CANDIDATES = 1000
 
 
@@ -72,19 +65,14 @@ class Consumers:
         await self._write(request.changes, request.providers, caller)
         return pb.ReshapeResponse()
 
+    @again
     async def DeleteConsumer(
         self, request: pb.DeleteConsumerRequest, caller: Caller
     ) -> pb.DeleteConsumerResponse:
         self._policy.enforce(caller, "placement:allocations:delete", {})
         self._check_no_server(request.id)
-        for attempt in range(_TRIES):
-            try:
-                async with self._store.transaction() as txn:
-                    txn.remove(CONSUMERS, self._find(request.id))
-                break
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
+        async with self._store.transaction() as txn:
+            txn.remove(CONSUMERS, self._find(request.id))
         return pb.DeleteConsumerResponse()
 
     async def ListAllocationCandidates(
@@ -135,6 +123,7 @@ class Consumers:
                 reason="CONSUMER_IS_SERVER",
             )
 
+    @again
     async def _write(
         self,
         changes: Sequence[pb.ConsumerChange],
@@ -149,22 +138,17 @@ class Consumers:
         ids = {part.provider_id for change in changes for part in change.consumer.allocations}
         kinds: tuple[Collection[Any], ...] = (NODES, PROVIDERS)
         keys = [kind.key(id_) for kind in kinds for id_ in ids if self._store.find(kind, id_) is not None]
-        for attempt in range(_TRIES):
-            try:
-                async with AsyncExitStack() as stack:
-                    for key in sorted(keys):  # one after the other, rather than again and again
-                        await stack.enter_async_context(self._store.lock(key))
-                    async with self._store.transaction() as txn:
-                        made = self._set(changes, shapes, caller, txn)
-                return made
-            except QuotaExceeded as error:
-                raise Conflict(
-                    f"Unable to allocate inventory: {error.message}", reason="CAPACITY_EXCEEDED"
-                ) from error
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-        raise AssertionError
+        try:
+            async with AsyncExitStack() as stack:
+                for key in sorted(keys):  # one after the other, rather than again and again
+                    await stack.enter_async_context(self._store.lock(key))
+                async with self._store.transaction() as txn:
+                    made = self._set(changes, shapes, caller, txn)
+            return made
+        except QuotaExceeded as error:
+            raise Conflict(
+                f"Unable to allocate inventory: {error.message}", reason="CAPACITY_EXCEEDED"
+            ) from error
 
     def _set(
         self,

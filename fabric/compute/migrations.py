@@ -7,14 +7,14 @@ from fabric.compute.migration import MIGRATIONS
 from fabric.compute.server import SERVERS, check_migrates
 from fabric.compute.v1 import migration_pb2 as pb
 from fabric.compute.v1 import server_pb2
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import FailedPrecondition, StaleRevision
+from fabric.runtime.errors import FailedPrecondition
 from fabric.runtime.resource import Resource, copy_of
 from fabric.runtime.store import Transaction
 from fabric.type.v1.query_pb2 import Query
 
 _API = "os_compute_api"
-_TRIES = 8
 _CANCELLED_FROM = frozenset({rules.ACCEPTED, rules.PREPARING, rules.RUNNING})
 
 
@@ -61,6 +61,7 @@ class Migrations(Resource[pb.Migration]):
 
         return await self._change(request.id, caller, "force_complete", frozenset({rules.RUNNING}), hurry)
 
+    @again
     async def _change(
         self,
         id_: str,
@@ -70,30 +71,24 @@ class Migrations(Resource[pb.Migration]):
         change: Callable[[server_pb2.Move], None],
     ) -> pb.Migration:
         """Change the move of the server; the loop goes on from there. Raises FailedPrecondition."""
-        for attempt in range(_TRIES):
-            record = self.find(id_, caller)
-            server = self.store.get(SERVERS, record.server_id)
-            check_migrates(server, verb)
-            if server.move.migration_id != id_ or record.state not in states:
-                raise FailedPrecondition(
-                    f"Migration {id_} of server {record.server_id} is "
-                    f"{pb.MigrationState.Name(record.state)}: too late or too early for this.",
-                    reason="INVALID_MIGRATION_STATE",
-                    id=id_,
-                )
-            changed, noted = copy_of(server), copy_of(record)
-            change(changed.move)
-            noted.state = changed.move.phase
-            if changed.move.phase in rules.OVER:
-                changed.ClearField("move")
-            try:
-                async with self.store.transaction() as txn:
-                    self._write(txn, changed, noted)
-                return self.present(caller, self.kept(noted))
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-        raise AssertionError
+        record = self.find(id_, caller)
+        server = self.store.get(SERVERS, record.server_id)
+        check_migrates(server, verb)
+        if server.move.migration_id != id_ or record.state not in states:
+            raise FailedPrecondition(
+                f"Migration {id_} of server {record.server_id} is "
+                f"{pb.MigrationState.Name(record.state)}: too late or too early for this.",
+                reason="INVALID_MIGRATION_STATE",
+                id=id_,
+            )
+        changed, noted = copy_of(server), copy_of(record)
+        change(changed.move)
+        noted.state = changed.move.phase
+        if changed.move.phase in rules.OVER:
+            changed.ClearField("move")
+        async with self.store.transaction() as txn:
+            self._write(txn, changed, noted)
+        return self.present(caller, self.kept(noted))
 
     def _write(self, txn: Transaction, server: server_pb2.Server, record: pb.Migration) -> None:
         txn.update(SERVERS, server)

@@ -22,15 +22,15 @@ from fabric.compute.v1 import compute_node_pb2
 from fabric.compute.v1 import resource_provider_pb2 as pb
 from fabric.compute.vocabulary import is_class, is_trait
 from fabric.runtime import query
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
 from fabric.runtime.config import Compute
-from fabric.runtime.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, StaleRevision
+from fabric.runtime.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import Resource, copy_of, merge
 from fabric.runtime.store import Store, Transaction
 from fabric.type.v1.query_pb2 import Query
 
-_TRIES = 8
 _APART = frozenset({"meta.name", "spec.parent_id"})  # what is no matter of the generation
 _RULES = {
     "inventories": "inventories:update",
@@ -114,6 +114,7 @@ class ResourceProviders(Resource[pb.ResourceProvider]):
         page, marker = query.select(found, request.query, pb.ResourceProvider)
         return pb.ListResourceProvidersResponse(resource_providers=page, next_marker=marker)
 
+    @again
     async def UpdateResourceProvider(
         self, request: pb.UpdateResourceProviderRequest, caller: Caller
     ) -> pb.ResourceProvider:
@@ -121,22 +122,15 @@ class ResourceProviders(Resource[pb.ResourceProvider]):
         for path in mask.paths:
             rule = _RULES.get(path.removeprefix("spec.").partition(".")[0], "update")
             self.policy.enforce(caller, f"placement:resource_providers:{rule}", {})
-        for attempt in range(_TRIES):
-            old = self.find(given.meta.id, caller)
-            if request.HasField("generation"):
-                check_generation(old, request.generation)
-            new = copy_of(old)
-            merge(given, new, mask)
-            new.meta.request_id = caller.request_id
-            try:
-                async with self.store.transaction() as txn:
-                    self.change(caller, new, old, txn, counts=not _APART.issuperset(mask.paths))
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-                continue
-            return self.find(given.meta.id, caller)
-        raise AssertionError
+        old = self.find(given.meta.id, caller)
+        if request.HasField("generation"):
+            check_generation(old, request.generation)
+        new = copy_of(old)
+        merge(given, new, mask)
+        new.meta.request_id = caller.request_id
+        async with self.store.transaction() as txn:
+            self.change(caller, new, old, txn, counts=not _APART.issuperset(mask.paths))
+        return self.find(given.meta.id, caller)
 
     def own(self, caller: Caller, new: pb.ResourceProvider) -> None:
         """It is nobody's."""

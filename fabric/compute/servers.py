@@ -21,6 +21,7 @@ from fabric.compute.v1 import migration_pb2, node_pb2, node_pb2_grpc
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.network.v1 import port_pb2, port_pb2_grpc
 from fabric.runtime import query
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client, Clients
 from fabric.runtime.errors import (
@@ -39,7 +40,6 @@ from fabric.runtime.ticket import Signer
 from fabric.type.v1.query_pb2 import Query
 
 _API = "os_compute_api"
-_TRIES = 8
 _CONSOLE_BYTES = 1 << 20
 _CONSOLE_TICKET_S = 60.0
 
@@ -329,6 +329,7 @@ class Servers(Resource[pb.Server]):
 
         return change
 
+    @again
     async def _change(
         self,
         server: pb.Server,
@@ -340,24 +341,17 @@ class Servers(Resource[pb.Server]):
 
         action empty: a part of one, which is noted later.
         """
-        for attempt in range(_TRIES):
-            changed = copy_of(server)
-            begun = change(changed)
-            changed.meta.request_id = caller.request_id
-            try:
-                async with self.store.transaction() as txn:
-                    txn.update(SERVERS, changed)
-                    if begun is not None:
-                        begun.meta.request_id = caller.request_id
-                        txn.create(MIGRATIONS, begun)
-                    if action:
-                        instance_action.record(self.store, txn, server, action, caller)
-                return self.kept(changed)
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-                server = self.find(server.meta.id, caller)
-        raise AssertionError
+        changed = copy_of(self.find(server.meta.id, caller))
+        begun = change(changed)
+        changed.meta.request_id = caller.request_id
+        async with self.store.transaction() as txn:
+            txn.update(SERVERS, changed)
+            if begun is not None:
+                begun.meta.request_id = caller.request_id
+                txn.create(MIGRATIONS, begun)
+            if action:
+                instance_action.record(self.store, txn, server, action, caller)
+        return self.kept(changed)
 
     async def _attach(
         self, server: pb.Server, asked: pb.ActOnServerRequest.AttachPort, caller: Caller

@@ -14,6 +14,7 @@ from fabric.compute.server_create import check_metadata
 from fabric.compute.snapshot import Step
 from fabric.compute.v1 import server_pb2 as pb
 from fabric.image.v1 import image_pb2, image_pb2_grpc
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
 from fabric.runtime.client import Client
 from fabric.runtime.errors import (
@@ -38,7 +39,6 @@ NAMES: Mapping[str, str] = {
 _LONGEST_NAME = 255
 _LOOK_AGAIN = timedelta(seconds=1)  # whether its image is still there
 _SOON = timedelta(milliseconds=200)
-_TRIES = 8
 _Act = pb.ActOnServerRequest
 _Asked = _Act.CreateImage | _Act.CreateBackup | _Act.Shelve
 
@@ -75,24 +75,19 @@ class Snapshots:
             raise
         return await self._recorded(id_, target.meta.id)
 
+    @again
     async def _accept(
         self, target: pb.Server, name: str, image_id: str, rotation: pb.Rotation | None, caller: Caller
     ) -> None:
-        for attempt in range(_TRIES):
-            accepted = copy_of(target if attempt == 0 else self._store.get(SERVERS, target.meta.id))
-            server.check(accepted, name)
-            accepted.meta.request_id = caller.request_id
-            snapshot.begin(accepted, image_id, caller.request_id, datetime.now(UTC), rotation)
-            if name == "shelve":
-                shelf.begin(accepted, image_id)
-            try:
-                async with self._store.transaction() as txn:
-                    txn.update(SERVERS, accepted)
-                    instance_action.record(self._store, txn, target, name, caller)
-                return
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
+        accepted = copy_of(self._store.get(SERVERS, target.meta.id))
+        server.check(accepted, name)
+        accepted.meta.request_id = caller.request_id
+        snapshot.begin(accepted, image_id, caller.request_id, datetime.now(UTC), rotation)
+        if name == "shelve":
+            shelf.begin(accepted, image_id)
+        async with self._store.transaction() as txn:
+            txn.update(SERVERS, accepted)
+            instance_action.record(self._store, txn, target, name, caller)
 
     async def _recorded(self, image_id: str, server_id: str) -> pb.Server:
         while (recorded := self._current(image_id, server_id)) is not None:

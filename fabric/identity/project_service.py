@@ -8,13 +8,12 @@ from fabric.identity.collection import PROJECTS
 from fabric.identity.project import Projects, check_tags
 from fabric.identity.resource import check_immutable
 from fabric.identity.v1 import project_pb2
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import NotFound, StaleRevision
+from fabric.runtime.errors import NotFound
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store
-
-_TRIES = 8
 
 
 class ProjectExtras:
@@ -72,24 +71,19 @@ class ProjectExtras:
 
         return await self._change(request.project_id, "identity:delete_project_tag", caller, remove)
 
+    @again
     async def _change(
         self, project_id: str, rule: str, caller: Caller, change: Callable[[list[str]], list[str]]
     ) -> project_pb2.Project:
-        for attempt in range(_TRIES):
-            new = copy_of(self._find(project_id, rule, caller))
-            check_immutable("project", project_id, new.spec.options, new.spec.options)
-            tags = change(list(new.meta.tags))
-            check_tags(tags)
-            del new.meta.tags[:]
-            new.meta.tags.extend(tags)
-            try:
-                async with self._store.transaction() as txn:
-                    txn.update(PROJECTS, new)
-                return new
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-        raise AssertionError
+        new = copy_of(self._find(project_id, rule, caller))
+        check_immutable("project", project_id, new.spec.options, new.spec.options)
+        tags = change(list(new.meta.tags))
+        check_tags(tags)
+        del new.meta.tags[:]
+        new.meta.tags.extend(tags)
+        async with self._store.transaction() as txn:
+            txn.update(PROJECTS, new)
+        return new
 
     def _find(self, project_id: str, rule: str, caller: Caller) -> project_pb2.Project:
         found = self._store.find(PROJECTS, project_id)

@@ -21,6 +21,7 @@ from fabric.identity.collection import (
 from fabric.identity.password import Passwords, check_form, was_used
 from fabric.identity.resource import IdentityResource, check_name, domain_of, merge_struct
 from fabric.identity.v1 import user_pb2
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
 from fabric.runtime.config import Identity
 from fabric.runtime.errors import AlreadyExists, InvalidArgument, NotFound, StaleRevision, Unauthenticated
@@ -152,18 +153,16 @@ class Users(IdentityResource[user_pb2.User]):
         self._check_age(user)
         new = user_pb2.User()
         await self._set_password(new, password, user, by_user=True)
-        for attempt in range(_TRIES):
-            fresh = copy_of(self.store.get(USERS, user_id))
-            del fresh.passwords[:]
-            fresh.passwords.extend(new.passwords)
-            fresh.tokens_after.CopyFrom(now())
-            try:
-                async with self.store.transaction() as txn:
-                    txn.update(USERS, fresh)
-                return
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
+        await self._replace_passwords(user_id, new)
+
+    @again
+    async def _replace_passwords(self, user_id: str, by: user_pb2.User) -> None:
+        fresh = copy_of(self.store.get(USERS, user_id))
+        del fresh.passwords[:]
+        fresh.passwords.extend(by.passwords)
+        fresh.tokens_after.CopyFrom(now())
+        async with self.store.transaction() as txn:
+            txn.update(USERS, fresh)
 
     async def _set_password(
         self, new: user_pb2.User, password: str, old: user_pb2.User | None, *, by_user: bool

@@ -10,8 +10,9 @@ from fabric.image.image import IMAGES
 from fabric.image.location import check_locations
 from fabric.image.v1 import image_pb2 as pb
 from fabric.runtime import query
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import InvalidArgument, NotFound, PermissionDenied, StaleRevision
+from fabric.runtime.errors import InvalidArgument, NotFound, PermissionDenied
 from fabric.runtime.resource import Resource, copy_of
 from fabric.runtime.store import Transaction
 from fabric.type.v1.query_pb2 import Query
@@ -33,7 +34,6 @@ _WRITABLE = frozenset(
         ),
     }
 )
-_TRIES = 8
 
 
 def membership(image: pb.Image, project_id: str) -> pb.Member | None:
@@ -200,22 +200,16 @@ class Images(Resource[pb.Image]):
                 f"Image {old.meta.id} is protected and cannot be deleted.", reason="PROTECTED", id=old.meta.id
             )
 
+    @again
     async def change(
         self, id_: str, caller: Caller, rule: str, change: Callable[[pb.Image, Transaction], None]
     ) -> pb.Image:
         """Let change alter a copy of the image, under a policy rule; again when somebody else was faster."""
-        for attempt in range(_TRIES):
-            old = self.find(id_, caller)
-            self.policy.enforce(caller, rule, self.seen_by(caller, old))
-            new = copy_of(old)
-            new.meta.request_id = caller.request_id
-            try:
-                async with self.store.transaction() as txn:
-                    change(new, txn)
-                    txn.update(IMAGES, new)
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-                continue
-            return self.kept(new)
-        raise AssertionError
+        old = self.find(id_, caller)
+        self.policy.enforce(caller, rule, self.seen_by(caller, old))
+        new = copy_of(old)
+        new.meta.request_id = caller.request_id
+        async with self.store.transaction() as txn:
+            change(new, txn)
+            txn.update(IMAGES, new)
+        return self.kept(new)

@@ -7,15 +7,9 @@ from typing import Any, ClassVar
 from fabric.image.collection import NAMESPACES
 from fabric.image.v1 import metadef_pb2 as pb
 from fabric.runtime import query
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import (
-    AlreadyExists,
-    Exhausted,
-    InvalidArgument,
-    NotFound,
-    PermissionDenied,
-    StaleRevision,
-)
+from fabric.runtime.errors import AlreadyExists, Exhausted, InvalidArgument, NotFound, PermissionDenied
 from fabric.runtime.resource import Resource, copy_of
 from fabric.runtime.store import Transaction
 
@@ -30,7 +24,6 @@ RESOURCE_TYPES = (
 MAX_NAME = 80
 MAX_DEFINITIONS = 1000
 MAX_BYTES = 200 << 10  # of a record: etcd takes 1.5 MiB, also when each byte is escaped
-_TRIES = 8
 _Kind = pb.Definition.Kind
 Kind = pb.Definition
 _NOUNS = {
@@ -240,24 +233,18 @@ class Namespaces(Resource[pb.Namespace]):
         self.policy.enforce(caller, _rule(kind, verb), self.target(namespace))
         return namespace
 
+    @again
     async def _change(
         self, id_: str, caller: Caller, rule: str, change: Callable[[pb.Namespace], None]
     ) -> pb.Namespace:
-        for attempt in range(_TRIES):
-            old = self.find(id_, caller)
-            self.policy.enforce(caller, rule, self.target(old))
-            new = copy_of(old)
-            change(new)
-            try:
-                async with self.store.transaction() as txn:
-                    self.accept(caller, new, old, txn)
-                    txn.update(NAMESPACES, new)
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-                continue
-            return self.kept(new)
-        raise AssertionError
+        old = self.find(id_, caller)
+        self.policy.enforce(caller, rule, self.target(old))
+        new = copy_of(old)
+        change(new)
+        async with self.store.transaction() as txn:
+            self.accept(caller, new, old, txn)
+            txn.update(NAMESPACES, new)
+        return self.kept(new)
 
 
 def _rule(kind: _Kind.ValueType, verb: str) -> str:

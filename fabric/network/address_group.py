@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from fabric.network import address
 from fabric.network.collection import ADDRESS_GROUPS, RULES, TEMPLATES
 from fabric.network.grant import grant, rely
-from fabric.network.record import TRIES
 from fabric.network.sharing import SharedResource, withdraw_all
 from fabric.network.v1 import address_group_pb2 as pb
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import FailedPrecondition, InvalidArgument, NotFound, StaleRevision
+from fabric.runtime.errors import FailedPrecondition, InvalidArgument, NotFound
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 
@@ -104,24 +104,17 @@ class AddressGroups(SharedResource[pb.AddressGroup]):
 
         return await self._readdress(request.id, caller, less)
 
+    @again
     async def _readdress(
         self, id_: str, caller: Caller, change: Callable[[pb.AddressGroup], list[str]]
     ) -> pb.AddressGroup:
-        for attempt in range(TRIES):
-            old = self.find(id_, caller)
-            self.enforce("update", caller, old)
-            new = copy_of(old)
-            new.spec.addresses[:] = change(old)
-            try:
-                async with self.store.transaction() as txn:
-                    txn.update(ADDRESS_GROUPS, new)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-                continue
-            return self.present(caller, self.kept(new))
-        raise AssertionError
+        old = self.find(id_, caller)
+        self.enforce("update", caller, old)
+        new = copy_of(old)
+        new.spec.addresses[:] = change(old)
+        async with self.store.transaction() as txn:
+            txn.update(ADDRESS_GROUPS, new)
+        return self.present(caller, self.kept(new))
 
 
 def name_it(store: Store, caller: Caller, txn: Transaction, id_: str, project_id: str) -> None:

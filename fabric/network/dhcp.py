@@ -3,11 +3,11 @@
 from fabric.network.collection import NETWORKS, PORTS, agent_id
 from fabric.network.dhcp_placing import dhcp_port_id, nodes_of
 from fabric.network.network import Networks
-from fabric.network.record import TRIES
 from fabric.network.v1 import dhcp_pb2 as pb
 from fabric.network.v1 import network_pb2
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import FailedPrecondition, StaleRevision
+from fabric.runtime.errors import FailedPrecondition
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store
@@ -41,27 +41,22 @@ class Dhcp:
                 found.append(id_)
         return found
 
+    @again
     async def PlaceDhcp(self, request: pb.PlaceDhcpRequest, caller: Caller) -> network_pb2.Network:
         """Take the network off the node, or give it (back) to it."""
         self._policy.enforce(caller, "delete_dhcp-network" if request.away else "create_dhcp-network", {})
-        for _ in range(TRIES):
-            old = self._networks.find(request.id, caller)
-            serving = request.node in nodes_of(self._store, old)
-            if serving != request.away:
-                raise _conflict(old, agent_id(request.node, "dhcp"), serving)
-            new = copy_of(old)
-            without = [node for node in old.spec.nodes_without_dhcp if node != request.node]
-            asked = [node for node in old.spec.nodes_with_dhcp if node != request.node]
-            (without if request.away else asked).append(request.node)
-            new.spec.nodes_without_dhcp[:], new.spec.nodes_with_dhcp[:] = without, asked
-            try:
-                async with self._store.transaction() as txn:
-                    txn.update(NETWORKS, new)
-            except StaleRevision:
-                await self._store.fresh(None)
-                continue
-            return self._networks.present(caller, self._networks.kept(new))
-        raise StaleRevision(f"The network {request.id} changes too quickly.", id=request.id)
+        old = self._networks.find(request.id, caller)
+        serving = request.node in nodes_of(self._store, old)
+        if serving != request.away:
+            raise _conflict(old, agent_id(request.node, "dhcp"), serving)
+        new = copy_of(old)
+        without = [node for node in old.spec.nodes_without_dhcp if node != request.node]
+        asked = [node for node in old.spec.nodes_with_dhcp if node != request.node]
+        (without if request.away else asked).append(request.node)
+        new.spec.nodes_without_dhcp[:], new.spec.nodes_with_dhcp[:] = without, asked
+        async with self._store.transaction() as txn:
+            txn.update(NETWORKS, new)
+        return self._networks.present(caller, self._networks.kept(new))
 
 
 def _conflict(network: network_pb2.Network, agent: str, serving: bool) -> FailedPrecondition:

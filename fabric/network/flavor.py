@@ -4,16 +4,11 @@ from collections.abc import Sequence
 
 from fabric.network import address
 from fabric.network.collection import FLAVORS, ROUTERS, SERVICE_PROFILES, marked
-from fabric.network.record import TRIES, NetworkResource
+from fabric.network.record import NetworkResource
 from fabric.network.v1 import flavor_pb2 as pb
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import (
-    AlreadyExists,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    StaleRevision,
-)
+from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 
@@ -94,36 +89,29 @@ class Flavors(NetworkResource[pb.Flavor]):
         self.policy.enforce(caller, "delete_flavor_service_profile", {})
         return await self._associate(request.id, request.service_profile_id, caller, wanted=False)
 
+    @again
     async def _associate(self, id_: str, profile_id: str, caller: Caller, *, wanted: bool) -> pb.Flavor:
-        for attempt in range(TRIES):
-            flavor = copy_of(self.find(id_, caller))
-            profile = self._profile(profile_id)
-            known = profile_id in flavor.spec.service_profile_ids
-            if known and wanted:
-                raise AlreadyExists(
-                    f"Service Profile {profile_id} is already associated with flavor {id_}.",
-                    reason="FLAVOR_SERVICE_PROFILE_BINDING_EXISTS",
-                )
-            if not known and not wanted:
-                raise NotFound(
-                    f"Service Profile {profile_id} is not associated with flavor {id_}.",
-                    reason="FLAVOR_SERVICE_PROFILE_BINDING_NOT_FOUND",
-                )
-            if wanted:
-                flavor.spec.service_profile_ids.append(profile_id)
-            else:
-                flavor.spec.service_profile_ids.remove(profile_id)
-            try:
-                async with self.store.transaction() as txn:
-                    txn.expect(SERVICE_PROFILES, profile)
-                    txn.update(FLAVORS, flavor)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-                continue
-            return self.kept(flavor)
-        raise AssertionError
+        flavor = copy_of(self.find(id_, caller))
+        profile = self._profile(profile_id)
+        known = profile_id in flavor.spec.service_profile_ids
+        if known and wanted:
+            raise AlreadyExists(
+                f"Service Profile {profile_id} is already associated with flavor {id_}.",
+                reason="FLAVOR_SERVICE_PROFILE_BINDING_EXISTS",
+            )
+        if not known and not wanted:
+            raise NotFound(
+                f"Service Profile {profile_id} is not associated with flavor {id_}.",
+                reason="FLAVOR_SERVICE_PROFILE_BINDING_NOT_FOUND",
+            )
+        if wanted:
+            flavor.spec.service_profile_ids.append(profile_id)
+        else:
+            flavor.spec.service_profile_ids.remove(profile_id)
+        async with self.store.transaction() as txn:
+            txn.expect(SERVICE_PROFILES, profile)
+            txn.update(FLAVORS, flavor)
+        return self.kept(flavor)
 
     def _profile(self, id_: str) -> pb.ServiceProfile:
         found = self.store.find(SERVICE_PROFILES, id_)

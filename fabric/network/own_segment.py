@@ -7,10 +7,10 @@ from fabric.network import segment, segment_list
 from fabric.network.agent import reach
 from fabric.network.collection import DHCP_OWNER, NETWORKS, PORTS, SUBNETS, marked
 from fabric.network.network import Networks
-from fabric.network.record import TRIES
 from fabric.network.v1 import network_pb2
 from fabric.network.v1 import segment_pb2 as pb
 from fabric.runtime import config, query
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
 from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, StaleRevision
 from fabric.runtime.policy import Policy
@@ -91,6 +91,7 @@ class Segments:
         await self._write(lambda: self._network(id_, caller), leave)
         return _shown(gone, id_)
 
+    @again
     async def _write(
         self,
         find: Callable[[], network_pb2.Network],
@@ -98,24 +99,17 @@ class Segments:
         etag: str = "",
     ) -> network_pb2.Network:
         """Change the record of the network, again when somebody else was faster; etag: only of this one."""
-        for attempt in range(TRIES):
-            old = find()
-            if etag and etag != old.meta.etag:
-                raise StaleRevision("The resource was changed in the meantime.", id=old.meta.id)
-            new = copy_of(old)
-            try:
-                async with self._store.transaction() as txn:
-                    change(new, txn)
-                    txn.update(NETWORKS, new)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self._store.fresh(None)
-                continue
-            except AlreadyExists as error:
-                raise segment.taken(error) from error
-            return self._networks.kept(new)
-        raise AssertionError
+        old = find()
+        if etag and etag != old.meta.etag:
+            raise StaleRevision("The resource was changed in the meantime.", id=old.meta.id)
+        new = copy_of(old)
+        try:
+            async with self._store.transaction() as txn:
+                change(new, txn)
+                txn.update(NETWORKS, new)
+        except AlreadyExists as error:
+            raise segment.taken(error) from error
+        return self._networks.kept(new)
 
     def _check_unused(self, network: network_pb2.Network, id_: str) -> None:
         subnets = self._store.table(SUBNETS).by("network", network.meta.id)

@@ -19,6 +19,7 @@ from fabric.network.translation import leave
 from fabric.network.trunk import check_not_joined, details
 from fabric.network.v1 import network_pb2
 from fabric.network.v1 import port_pb2 as pb
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
 from fabric.runtime.config import Config
 from fabric.runtime.errors import (
@@ -361,19 +362,14 @@ class Ports(NetworkResource[pb.Port]):
         leave(self.store, txn, old)
         log.end(self.store, txn, old.meta.id)
 
+    @again
     async def _let_go(self, id_: str, caller: Caller) -> None:
         """Nobody on the node ever held it, so nobody would release it."""
-        for _ in range(TRIES):
-            old = self.find(id_, caller)
-            self.enforce("delete", caller, old)
-            if "agent" not in old.meta.finalizers:
-                return
-            try:
-                async with self.store.transaction() as txn:
-                    txn.release(PORTS, old, "agent")
-                return
-            except StaleRevision:
-                await self.store.fresh(None)
+        old = self.find(id_, caller)
+        self.enforce("delete", caller, old)
+        if "agent" in old.meta.finalizers:
+            async with self.store.transaction() as txn:
+                txn.release(PORTS, old, "agent")
 
     # -- rules
 

@@ -11,8 +11,9 @@ from fabric.network import removal
 from fabric.network.collection import NETWORKS, marked
 from fabric.network.grant import EXTERNAL, grant
 from fabric.network.v1 import network_pb2
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import InvalidArgument, NotFound, StaleRevision
+from fabric.runtime.errors import InvalidArgument, NotFound
 from fabric.runtime.resource import Resource, copy_of
 from fabric.runtime.store import Record, Store, Transaction
 from fabric.type.v1.query_pb2 import Filter, Query
@@ -48,18 +49,11 @@ class NetworkResource(Resource[M]):
         """One."""
         return (await self.make_all([(message, frozenset(given.paths))], caller))[0]
 
+    @again
     async def make_all(self, asked: Sequence[Asked[M]], caller: Caller) -> list[M]:
         """All of them in one transaction, or none."""
-        for attempt in range(TRIES):
-            try:
-                made = await self._try(asked, caller)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)  # somebody else wrote: look again with what he wrote
-                continue
-            return [self.present(caller, self.kept(new)) for new in made]
-        raise AssertionError
+        made = await self._try(asked, caller)
+        return [self.present(caller, self.kept(new)) for new in made]
 
     async def _try(self, asked: Sequence[Asked[M]], caller: Caller) -> list[M]:
         made: list[M] = []
@@ -100,21 +94,14 @@ class NetworkResource(Resource[M]):
     def check_removal(self, caller: Caller, old: M) -> None:
         """Raise FailedPrecondition for what is never removed."""
 
+    @again
     async def remove(self, id_: str, caller: Caller, kind: removal.Removable) -> M:
         """Remove it, fenced against those who begin to use it. Raises FailedPrecondition: it is in use."""
-        for attempt in range(TRIES):
-            old = self.find(id_, caller)
-            self.enforce("delete", caller, old)
-            self.check_removal(caller, old)
-            try:
-                await removal.remove(self.store, kind, old)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-                continue
-            return old
-        raise AssertionError
+        old = self.find(id_, caller)
+        self.enforce("delete", caller, old)
+        self.check_removal(caller, old)
+        await removal.remove(self.store, kind, old)
+        return old
 
     # -- reads
 

@@ -9,12 +9,13 @@ from fabric.network.address import IpNetwork
 from fabric.network.collection import ADDRESS_SCOPES, SUBNET_POOLS, SUBNETS, marked
 from fabric.network.network import touch
 from fabric.network.pool_allocation import taken
-from fabric.network.record import TRIES, changed
+from fabric.network.record import changed
 from fabric.network.sharing import SharedResource, open_to_all
 from fabric.network.v1 import subnet_pb2
 from fabric.network.v1 import subnet_pool_pb2 as pb
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import InvalidArgument, StaleRevision
+from fabric.runtime.errors import InvalidArgument
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
 
@@ -112,74 +113,54 @@ class SubnetPools(SharedResource[pb.SubnetPool]):
 
     # -- prefixes that come, go, or are brought along
 
+    @again
     async def AddPrefixes(self, request: pb.AddPrefixesRequest, caller: Caller) -> pb.SubnetPool:
         message = pb.SubnetPool()
-        for attempt in range(TRIES):
-            old = self.find(request.id, caller)
-            message.meta.id, message.meta.etag = old.meta.id, old.meta.etag
-            message.spec.prefixes[:] = [*old.spec.prefixes, *request.prefixes]
-            try:
-                return await self.update(message, FieldMask(paths=["spec.prefixes"]), caller)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-        raise AssertionError
+        old = self.find(request.id, caller)
+        message.meta.id, message.meta.etag = old.meta.id, old.meta.etag
+        message.spec.prefixes[:] = [*old.spec.prefixes, *request.prefixes]
+        return await self.update(message, FieldMask(paths=["spec.prefixes"]), caller)
 
+    @again
     async def RemovePrefixes(self, request: pb.RemovePrefixesRequest, caller: Caller) -> pb.SubnetPool:
-        for attempt in range(TRIES):
-            old = self.find(request.id, caller)
-            self.enforce("update", caller, old)
-            new = copy_of(old)
-            new.spec.prefixes[:] = _removed(old, prefix.networks(request.prefixes))
-            left = prefix.networks(new.spec.prefixes)
-            if not all(prefix.covers(left, net) for net in taken(self.store, old)):
-                raise _refused(
-                    "ILLEGAL_SUBNET_POOL_PREFIX_UPDATE",
-                    "Illegal update to prefixes: One or more subnets are allocated from the prefixes.",
-                )
-            try:
-                async with self.store.transaction() as txn:
-                    self._change_scope(caller, new, old, txn)
-                    txn.update(SUBNET_POOLS, new)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-                continue
-            return self.present(caller, self.kept(new))
-        raise AssertionError
+        old = self.find(request.id, caller)
+        self.enforce("update", caller, old)
+        new = copy_of(old)
+        new.spec.prefixes[:] = _removed(old, prefix.networks(request.prefixes))
+        left = prefix.networks(new.spec.prefixes)
+        if not all(prefix.covers(left, net) for net in taken(self.store, old)):
+            raise _refused(
+                "ILLEGAL_SUBNET_POOL_PREFIX_UPDATE",
+                "Illegal update to prefixes: One or more subnets are allocated from the prefixes.",
+            )
+        async with self.store.transaction() as txn:
+            self._change_scope(caller, new, old, txn)
+            txn.update(SUBNET_POOLS, new)
+        return self.present(caller, self.kept(new))
 
+    @again
     async def OnboardSubnets(
         self, request: pb.OnboardSubnetsRequest, caller: Caller
     ) -> pb.OnboardSubnetsResponse:
-        for attempt in range(TRIES):
-            old = self.find(request.id, caller)
-            self.enforce("update", caller, old)
-            network = self.network(caller, request.network_id)
-            self.policy.enforce(
-                caller, "update_network", {"project_id": network.meta.project_id, "shared": False}
-            )
-            found = [
-                subnet
-                for subnet in self.store.table(SUBNETS).by("network", network.meta.id)
-                if not marked(subnet) and subnet.spec.ip_version == old.spec.ip_version
-            ]
-            new, moved = _onboarded(self.store, old, found)
-            try:
-                async with self.store.transaction() as txn:
-                    self._change_scope(caller, new, old, txn)
-                    txn.update(SUBNET_POOLS, new)
-                    touch(network, txn)
-                    for subnet in moved:
-                        txn.update(SUBNETS, subnet)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-                continue
-            return pb.OnboardSubnetsResponse(subnets=moved)
-        raise AssertionError
+        old = self.find(request.id, caller)
+        self.enforce("update", caller, old)
+        network = self.network(caller, request.network_id)
+        self.policy.enforce(
+            caller, "update_network", {"project_id": network.meta.project_id, "shared": False}
+        )
+        found = [
+            subnet
+            for subnet in self.store.table(SUBNETS).by("network", network.meta.id)
+            if not marked(subnet) and subnet.spec.ip_version == old.spec.ip_version
+        ]
+        new, moved = _onboarded(self.store, old, found)
+        async with self.store.transaction() as txn:
+            self._change_scope(caller, new, old, txn)
+            txn.update(SUBNET_POOLS, new)
+            touch(network, txn)
+            for subnet in moved:
+                txn.update(SUBNETS, subnet)
+        return pb.OnboardSubnetsResponse(subnets=moved)
 
 
 def _check_prefixes(new: pb.SubnetPool) -> None:

@@ -6,17 +6,12 @@ from typing import Any
 from fabric.network import address
 from fabric.network.binding import bind
 from fabric.network.collection import NETWORKS, PORTS, SUBPORT_OWNER, TRUNKS, marked
-from fabric.network.record import TRIES, NetworkResource
+from fabric.network.record import NetworkResource
 from fabric.network.v1 import port_pb2
 from fabric.network.v1 import trunk_pb2 as pb
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
-from fabric.runtime.errors import (
-    AlreadyExists,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    StaleRevision,
-)
+from fabric.runtime.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from fabric.runtime.policy import Policy
 from fabric.runtime.resource import copy_of
 from fabric.runtime.store import Store, Transaction
@@ -94,24 +89,17 @@ class Trunks(NetworkResource[pb.Trunk]):
 
         return await self._rejoin(request.id, caller, "remove_subports", remove)
 
+    @again
     async def _rejoin(
         self, id_: str, caller: Caller, rule: str, change: Callable[[pb.Trunk, Transaction], None]
     ) -> pb.Trunk:
-        for attempt in range(TRIES):
-            trunk = copy_of(self.find(id_, caller))
-            self.policy.enforce(caller, rule, self.target_for(caller, trunk))
-            _check_enabled(trunk)
-            try:
-                async with self.store.transaction() as txn:
-                    change(trunk, txn)
-                    txn.update(TRUNKS, trunk)
-            except StaleRevision:
-                if attempt + 1 == TRIES:
-                    raise
-                await self.store.fresh(None)
-                continue
-            return self.kept(trunk)
-        raise AssertionError
+        trunk = copy_of(self.find(id_, caller))
+        self.policy.enforce(caller, rule, self.target_for(caller, trunk))
+        _check_enabled(trunk)
+        async with self.store.transaction() as txn:
+            change(trunk, txn)
+            txn.update(TRUNKS, trunk)
+        return self.kept(trunk)
 
     def _join(
         self,

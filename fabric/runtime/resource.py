@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from fabric.runtime import query
+from fabric.runtime.again import again
 from fabric.runtime.caller import Caller
 from fabric.runtime.collection import copy_of as copy_of
 from fabric.runtime.errors import InvalidArgument, NotFound, PermissionDenied, StaleRevision
@@ -20,8 +21,6 @@ from fabric.runtime.store import Collection, Record, Store, Transaction
 from fabric.type.v1.query_pb2 import Filter, Query
 
 M = TypeVar("M", bound=Record)
-
-_TRIES = 8
 
 
 class Resource(Generic[M]):
@@ -84,25 +83,19 @@ class Resource(Generic[M]):
 
     # -- what every resource does
 
+    @again
     async def create(self, message: M, caller: Caller) -> M:
         """Make it; a missing id and project are filled in."""
-        for attempt in range(_TRIES):
-            new = copy_of(message)
-            new.meta.id = new.meta.id or str(uuid.uuid4())
-            self.own(caller, new)
-            new.meta.request_id = caller.request_id
-            self.enforce("create", caller, new)
-            try:
-                async with self.store.transaction() as txn:
-                    self.accept(caller, new, None, txn)
-                    txn.create(self.collection, new)
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-                continue
-            self.written(caller, new, None)
-            return self.present(caller, self.kept(new))
-        raise AssertionError
+        new = copy_of(message)
+        new.meta.id = new.meta.id or str(uuid.uuid4())
+        self.own(caller, new)
+        new.meta.request_id = caller.request_id
+        self.enforce("create", caller, new)
+        async with self.store.transaction() as txn:
+            self.accept(caller, new, None, txn)
+            txn.create(self.collection, new)
+        self.written(caller, new, None)
+        return self.present(caller, self.kept(new))
 
     def own(self, caller: Caller, new: M) -> None:
         """Say whose it is."""
@@ -121,44 +114,32 @@ class Resource(Generic[M]):
         )
         return [self.present(caller, m) for m in cast(Any, page)], marker
 
+    @again
     async def update(self, message: M, mask: FieldMask, caller: Caller) -> M:
         """Take the masked fields over. With meta.etag set, only if it has not changed since."""
-        for attempt in range(_TRIES):
-            old = self.find(message.meta.id, caller)
-            if message.meta.etag and message.meta.etag != old.meta.etag:
-                raise StaleRevision("The resource was changed in the meantime.", id=message.meta.id)
-            self.enforce("update", caller, old)
-            new = copy_of(old)
-            merge(cast(Message, message), cast(Message, new), mask)
-            new.meta.request_id = caller.request_id
-            try:
-                async with self.store.transaction() as txn:
-                    self.accept(caller, new, old, txn)
-                    txn.update(self.collection, new)
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-                continue
-            self.written(caller, new, old)
-            return self.present(caller, self.kept(new))
-        raise AssertionError
+        old = self.find(message.meta.id, caller)
+        if message.meta.etag and message.meta.etag != old.meta.etag:
+            raise StaleRevision("The resource was changed in the meantime.", id=message.meta.id)
+        self.enforce("update", caller, old)
+        new = copy_of(old)
+        merge(cast(Message, message), cast(Message, new), mask)
+        new.meta.request_id = caller.request_id
+        async with self.store.transaction() as txn:
+            self.accept(caller, new, old, txn)
+            txn.update(self.collection, new)
+        self.written(caller, new, old)
+        return self.present(caller, self.kept(new))
 
+    @again
     async def delete(self, id_: str, caller: Caller) -> M:
         """Remove it, or mark it while somebody holds something of it; returns it as it was or is marked."""
-        for attempt in range(_TRIES):
-            old = self.find(id_, caller)
-            self.enforce("delete", caller, old)
-            try:
-                async with self.store.transaction() as txn:
-                    self.check_delete(caller, old, txn)
-                    gone = txn.delete(self.collection, old)
-            except StaleRevision:
-                if attempt + 1 == _TRIES:
-                    raise
-                continue
-            self.written(caller, None, old)
-            return old if gone else self.present(caller, self.kept(old))
-        raise AssertionError
+        old = self.find(id_, caller)
+        self.enforce("delete", caller, old)
+        async with self.store.transaction() as txn:
+            self.check_delete(caller, old, txn)
+            gone = txn.delete(self.collection, old)
+        self.written(caller, None, old)
+        return old if gone else self.present(caller, self.kept(old))
 
     # -- helpers
 
